@@ -1,0 +1,19 @@
+"""The errors that end a process with a sentence instead of a traceback.
+
+Refused
+├── BadSetting       a setting that cannot be meant
+├── TopicMismatch    a topic that would break correlation
+└── (others where they belong, e.g. the sink's schema)
+"""
+
+
+class Refused(Exception):
+    """The process must not run like this; its text says what is wrong and what is allowed."""
+
+
+class BadSetting(Refused):
+    """A setting is wrong; names the variable, the value and what is allowed."""
+
+
+class TopicMismatch(Refused):
+    """A topic exists otherwise than the pipeline needs it; correlation would break without a sound."""

@@ -1,0 +1,139 @@
+"""All settings of all processes: one frozen object, made once from the environment and handed down.
+
+Each field is the environment variable `POSTBACKS_` + its name in capitals. The file that
+`POSTBACKS_SETTINGS` names (lines of NAME=value) is read first; the environment wins.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from runtime.errors import BadSetting
+
+PREFIX = "POSTBACKS_"
+FILE = PREFIX + "SETTINGS"
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (colon and host and port.isdigit() and int(port) < 65536):
+        raise ValueError("must be host:port, such as 127.0.0.1:8080")
+    return value
+
+
+def _addresses(value: str) -> str:
+    return ",".join(_address(part.strip()) for part in value.split(","))
+
+
+def _clickhouse(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("http://", "https://")):
+        raise ValueError("must be http://user:password@host:8123/postbacks, or https://…")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Addresses = Annotated[str, AfterValidator(_addresses)]
+
+
+class Settings(BaseModel):
+    """Seconds, bytes and counts where no other unit is said. Secrets print as stars."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kafka: Addresses = Field("127.0.0.1:9092", description="Kafka's brokers: host:port,host:port")
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to the brokers"
+    )
+    kafka_security_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="with SASL: the mechanism"
+    )
+    kafka_security_user: str = Field("", description="with SASL: the user")
+    kafka_security_password: SecretStr = Field(SecretStr(""), description="with SASL: the password")
+    kafka_security_ca: Path | None = Field(None, description="with TLS: the authority's certificate (PEM)")
+    kafka_security_certificate: Path | None = Field(
+        None, description="with TLS: the client's certificate (PEM)"
+    )
+    kafka_security_key: Path | None = Field(None, description="with TLS: the client's key (PEM)")
+    partitions: int = Field(8, ge=1, le=10_000, description="of the postback topics and of messages; final")
+    replication: int = Field(1, ge=1, le=9, description="copies of each topic; 3 in production")
+
+    clickhouse: Annotated[SecretStr, AfterValidator(_clickhouse)] = Field(
+        SecretStr("http://default:@127.0.0.1:8123/postbacks"),
+        description="http://user:password@host:8123/postbacks",
+    )
+
+    tokens: SecretStr = Field(
+        SecretStr(""), description="account=token,account=token; or the path of a TOML file"
+    )
+    listen: Address = Field("127.0.0.1:8080", description="where the gateway takes postbacks")
+    ops: Address | None = Field(
+        None, description="where /livez, /readyz and /metrics are; port 0 takes a free one"
+    )
+    data: Path = Field(Path("data"), description="the folder of what a process keeps; one for each process")
+    body_limit: int = Field(65_536, ge=1_024, le=262_144, description="bytes of a request's body")
+    ack_timeout: float = Field(
+        2.0, gt=0, le=60, description="seconds Kafka may take to acknowledge a postback"
+    )
+
+    store: Literal["rocksdb", "memory"] = Field("rocksdb", description="where streams keeps its states")
+    overdue_after: float = Field(
+        72 * 3600.0, gt=0, description="seconds after which a receipt is missed (short codes)"
+    )
+    forget_after: float = Field(
+        14 * 86400.0, gt=0, description="seconds after its last event until streams lets a message go"
+    )
+    session_timeout: float = Field(
+        10.0, ge=1, le=300, description="seconds until Kafka gives a silent worker's partitions away"
+    )
+
+    batch_rows: int = Field(
+        50_000, ge=1, le=500_000, description="rows of one insert into ClickHouse, at most"
+    )
+    batch_seconds: float = Field(1.0, gt=0, le=60, description="seconds a row may wait for others, at most")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
+    log_format: Literal["text", "json"] = Field("text", description="for people or for machines")
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Raises:
+        BadSetting: naming the variable, the value (unless it is secret) and what is allowed.
+    """
+    environment = os.environ if environment is None else environment
+    given: dict[str, str] = {}
+    if path := environment.get(FILE):
+        if not Path(path).is_file():
+            raise BadSetting(f"{FILE}={path}: there is no such file")
+        given |= {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+    given |= environment
+    named = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in given.items()
+        if name.startswith(PREFIX) and name != FILE and value
+    }
+    try:
+        return Settings.model_validate(named)
+    except ValidationError as errors:
+        raise BadSetting("\n".join(_explain(dict(error)) for error in errors.errors())) from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    field = str(error["loc"][0])
+    name = PREFIX + field.upper()
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(field, Settings.model_fields, 1)
+        hint = f"did you mean {PREFIX}{near[0].upper()}?" if near else "`postbacks settings` lists them"
+        return f"{name}: there is no such setting; {hint}"
+    secret = "Secret" in str(Settings.model_fields[field].annotation)
+    value = "(secret)" if secret else error["input"]
+    allowed = error["msg"].removeprefix("Value error, ")
+    return f"{name}={value}: {allowed} ({Settings.model_fields[field].description})"

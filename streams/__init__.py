@@ -1,0 +1,1 @@
+"""Correlates postbacks by message: every order, every repetition comes to the same state."""

@@ -1,4 +1,4 @@
-"""The life of a process: settings, logs, signals, and a sentence instead of a traceback when it must not run."""
+"""The life of a process: settings, logs, signals, and a sentence where it must not run."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Message(Struct, kw_only=True, omit_defaults=True):
     reference_id: str = ""
     from_number: str = ""
     to_number: str = ""
-    #: Which type of postback the three above are from: 0 sent, 1 receipt, 2 response. The least wins.
+    #: Which type of postback the three above are from: 0 sent, 1 receipt, 2 response.
     reference_rank: int = 0
     from_rank: int = 0
     to_rank: int = 0
@@ -156,7 +156,7 @@ def state_of(postback: AnyPostback) -> Message:
         if postback.sent:
             state.sent_at = at
     elif isinstance(postback, Receipt):
-        state.reference_rank = state.from_rank = state.to_rank = 1
+        _rank(state, 1)
         state.receipts = [
             ReceiptFact(
                 received_at=at,
@@ -174,7 +174,6 @@ def state_of(postback: AnyPostback) -> Message:
             else:
                 state.carrier_at = at
     else:
-        state.reference_rank = state.from_rank = state.to_rank = 2
         state.replies = [
             Reply(
                 received_at=at,
@@ -189,6 +188,7 @@ def state_of(postback: AnyPostback) -> Message:
             state.replied_at = at
         else:
             state.direction = "inbound"
+        _rank(state, 2)
     return _conclude(state)
 
 
@@ -218,6 +218,13 @@ def join(a: Message, b: Message) -> Message:
     state.replies = _union(a.replies, b.replies)
     _conclude(state)
     return a if state == a else state
+
+
+def _rank(state: Message, rank: int) -> None:
+    """Note the type of postback that the values are from; an empty one is from nobody."""
+    state.reference_rank = rank if state.reference_id else 0
+    state.from_rank = rank if state.from_number else 0
+    state.to_rank = rank if state.to_number else 0
 
 
 F = TypeVar("F", bound=Fact)

@@ -55,7 +55,7 @@ _LABEL = re.compile(rf"(?<![^\s:])({'|'.join(_LABELS)}):", re.IGNORECASE)
 def parse_receipt_text(text: str) -> ReceiptText:
     """Find the labelled parts, in any order and case; values reach to the next label and may hold spaces."""
     labels = list(_LABEL.finditer(text))
-    ends = [label.start() for label in labels[1:]] + [len(text)]
+    ends = [*(label.start() for label in labels), len(text)][1:]
     parts: dict[str, str] = {}
     for label, end in zip(labels, ends, strict=True):
         name = label[1].lower().replace(" ", "_")

@@ -1,0 +1,69 @@
+"""Settings: from the environment or a file, and a wrong one says how it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import BadSetting
+from runtime.settings import Settings, load_settings
+
+
+def test_without_any_setting_the_default_ports_of_postbacks_up_are_meant() -> None:
+    settings = load_settings({})
+    assert (settings.kafka, settings.listen) == ("127.0.0.1:9092", "127.0.0.1:8080")
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "postbacks.env"
+    file.write_text("POSTBACKS_KAFKA=a:1,b:2\nPOSTBACKS_REPLICATION=3\n# a comment\nOTHER=x\n")
+    settings = load_settings({"POSTBACKS_SETTINGS": str(file), "POSTBACKS_REPLICATION": "1"})
+    assert (settings.kafka, settings.replication) == ("a:1,b:2", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("POSTBACKS_KAFKA", "nowhere", "must be host:port"),
+        ("POSTBACKS_LISTEN", "0.0.0.0:99999", "must be host:port"),
+        ("POSTBACKS_PARTITIONS", "0", "greater than or equal to 1"),
+        ("POSTBACKS_STORE", "redis", "'rocksdb' or 'memory'"),
+        ("POSTBACKS_OVERDUE_AFTER", "3 days", "valid number"),
+    ],
+)
+def test_a_wrong_setting_names_the_variable_the_value_and_what_is_allowed(
+    name: str, value: str, says: str
+) -> None:
+    with pytest.raises(BadSetting) as error:
+        load_settings({name: value})
+    assert f"{name}={value}: " in str(error.value)
+    assert says in str(error.value)
+
+
+def test_a_misspelt_setting_is_not_passed_over() -> None:
+    with pytest.raises(
+        BadSetting, match="POSTBACKS_KAFAK: there is no such setting; did you mean POSTBACKS_KAFKA"
+    ):
+        load_settings({"POSTBACKS_KAFAK": "a:1"})
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(BadSetting, match=r"POSTBACKS_SETTINGS=/nowhere\.env: there is no such file"):
+        load_settings({"POSTBACKS_SETTINGS": "/nowhere.env"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("POSTBACKS_CLICKHOUSE", "tcp://default:hush@h"), ("POSTBACKS_KAFKA_SECURITY_PASSWORD", "hush")],
+)
+def test_secrets_are_neither_in_errors_nor_in_what_prints(name: str, value: str) -> None:
+    try:
+        shown = repr(load_settings({name: value}))
+    except BadSetting as error:
+        shown = str(error)
+    assert "hush" not in shown
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert all(field.description for field in Settings.model_fields.values())

@@ -1,0 +1,98 @@
+"""The engines that tests run against, as fixtures.
+
+| fixture | what |
+|---|---|
+| `tansu` | address of an embedded broker, one for the run |
+| `apache_kafka` | an Apache Kafka cluster of one node, one for the run (`tests/apache_kafka.py`) |
+| `kafka` | address, each test once with each of the two; topics and groups take names from `unique` |
+| `fresh_kafka` | the same, but without any topic or group: for tests that need the contract's own names |
+| `clickhouse` | `http://default:@host:port`, an embedded ClickHouse, one for the run |
+| `database` | the same with `/name`, a database of its own for the test, dropped after it |
+| `unique` | `unique("orders")` is a name that nobody has |
+"""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import pytest_asyncio
+
+from local.kafka import embedded_kafka
+from tests.apache_kafka import ApacheKafka, missing_tools
+from tests.engines import APACHE, TANSU, Engines
+from tests.fresh import wipe
+from tests.processes import running
+
+ENGINES = pytest.StashKey[Engines]()
+BOTH = ["tansu", "apache"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ENGINES] = Engines()
+    # Without this, SIGTERM ends the run and leaves the fixtures' processes behind.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", 143))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if lines := config.stash[ENGINES].lines():
+        terminalreporter.section("engines")
+        for line in lines:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def engines(request: pytest.FixtureRequest) -> Engines:
+    return request.config.stash[ENGINES]
+
+
+@pytest.fixture(scope="session")
+def tansu(engines: Engines) -> Iterator[str]:
+    engines.used.add(TANSU)
+    with running("local", "kafka", "--port", "0") as process:
+        yield process.line()
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    if reason := missing_tools():
+        engines.skip(APACHE, reason)
+    engines.used.add(APACHE)
+    cluster = ApacheKafka(tmp_path_factory.mktemp("kafka"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.end()
+
+
+@pytest.fixture(scope="session", params=BOTH)
+def kafka(request: pytest.FixtureRequest) -> str:
+    return _address(request)
+
+
+@pytest_asyncio.fixture(params=BOTH)
+async def fresh_kafka(request: pytest.FixtureRequest, engines: Engines) -> AsyncIterator[str]:
+    if request.param == "tansu":
+        engines.used.add(TANSU)
+        async with embedded_kafka() as broker:
+            yield broker.address
+    else:
+        address = _address(request)
+        await wipe(address)
+        yield address
+
+
+def _address(request: pytest.FixtureRequest) -> str:
+    if request.param == "tansu":
+        address: str = request.getfixturevalue("tansu")
+        return address
+    cluster: ApacheKafka = request.getfixturevalue("apache_kafka")
+    return cluster.address
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    return lambda prefix: f"{prefix}-{uuid.uuid4().hex[:12]}"

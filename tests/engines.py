@@ -1,0 +1,28 @@
+"""Which engines a run used, and why it did without the others; printed at its end."""
+
+from __future__ import annotations
+
+import pytest
+
+
+class Engines:
+    """What each engine was good for in this run: that it was used, or the reason why not."""
+
+    def __init__(self) -> None:
+        self.used: set[str] = set()
+        self.skipped: dict[str, str] = {}
+
+    def skip(self, engine: str, reason: str) -> None:
+        """Skip the test that asks for an engine that cannot run here."""
+        self.skipped[engine] = reason
+        pytest.skip(f"{engine}: {reason}")
+
+    def lines(self) -> list[str]:
+        return [f"used: {engine}" for engine in sorted(self.used)] + [
+            f"skipped: {engine} ({reason})" for engine, reason in sorted(self.skipped.items())
+        ]
+
+
+TANSU = "Kafka: Tansu, embedded"
+APACHE = "Kafka: Apache, from its jars"
+CHDB = "ClickHouse: chDB, embedded"

@@ -1,0 +1,39 @@
+"""Makes a Kafka cluster that is kept between tests as good as new: no topics, no groups."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.protocol.group import LeaveGroupRequest
+
+SECONDS = 60.0
+
+
+async def wipe(address: str) -> None:
+    """Delete all topics and consumer groups, those with members that were killed included."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        async with asyncio.timeout(SECONDS):
+            await _wipe_groups(admin)
+            await _wipe_topics(admin)
+    finally:
+        await admin.close()
+
+
+async def _wipe_groups(admin: AIOKafkaAdminClient) -> None:
+    while groups := [name for name, _ in await admin.list_consumer_groups()]:
+        for group in groups:
+            coordinator = await admin.find_coordinator(group)
+            (described,) = await admin.describe_consumer_groups([group], coordinator)
+            ((_, _, _, _, _, members, *_),) = described.groups
+            for member, *_ in members:
+                await admin._send_request(LeaveGroupRequest(group, member), coordinator)
+            await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+
+
+async def _wipe_topics(admin: AIOKafkaAdminClient) -> None:
+    while topics := [name for name in await admin.list_topics() if not name.startswith("__")]:
+        await admin.delete_topics(topics)

@@ -1,0 +1,138 @@
+"""Takes what arrived for a postback, or says why it is none. Pure: no clock, no network, no chance.
+
+The provider's documents leave open where its fields are, so there are three places: the form in the body,
+the URL's query, and headers of those names. A field is taken from the first place where it is not empty.
+The type is decided by the presence of its marker; the place where that is carries the postback, so what
+else is said there belongs to it. What single values mean is left to `gateway.fields` and `gateway.times`.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any
+
+from gateway.arrival import MARKERS, Arrival
+from gateway.fields import read_guid, read_number
+from gateway.form import Pairs, UnreadableForm, read_form
+from gateway.postback import AnyPostback, Receipt, Response, Sent, encode
+from gateway.rejection import NotAPostback
+from gateway.times import read_time
+
+_SHARED = ("messageid", "referenceid", "fromphonenumber", "tophonenumber")
+#: The fields of each type, by its marker. Any other field of a postback is one that nobody knows.
+FIELDS_OF = {
+    "smssent": frozenset((*_SHARED, "smssent", "senttime")),
+    "smsresponse": frozenset((*_SHARED, "smsresponse", "matchedmessageid", "responsereceivedate", "message")),
+    "deliveryreceipt": frozenset(
+        (*_SHARED, "deliveryreceipt", "deliveryreceiptmessage", "code", "backupmessageid")
+    ),
+}
+_by_name = itemgetter(0)
+
+
+def parse(arrival: Arrival) -> AnyPostback:
+    """The postback that arrived.
+
+    Raises:
+        NotAPostback: it has no type or more than one, no usable id, or a body that cannot be read.
+    """
+    try:
+        body = _filled(read_form(arrival.body))
+        query = _filled(read_form(arrival.query.encode()))
+    except UnreadableForm as error:
+        raise NotAPostback("undecodable", f"The multipart form is damaged: {error}") from None
+    headers = _filled(arrival.headers)
+
+    values = _first_values(headers) | _first_values(query) | _first_values(body)
+    marker = _marker(values)
+    fields = FIELDS_OF[marker]
+    in_query = {name.lower() for name, _ in query}
+    in_body = {name.lower() for name, _ in body}
+    said = body + query if marker in in_query - in_body else body
+
+    texts = {name: value for name, value in values.items() if name in fields}
+    body_text, body_base64 = arrival.body_as_json()
+    get = texts.get
+    shared: dict[str, Any] = {
+        "event_id": _event_id(arrival.account, said, texts),
+        "account": arrival.account,
+        "reference_id": get("referenceid", ""),
+        "from_number": read_number(get("fromphonenumber", "")),
+        "to_number": read_number(get("tophonenumber", "")),
+        "received_at": arrival.received_at,
+        "client_ip": arrival.client_ip,
+        "query": arrival.query,
+        "body": body_text,
+        "body_base64": body_base64,
+        "extra": {name: value for name, value in reversed(said) if name.lower() not in fields},
+        "headers": {
+            name: value
+            for name, value in reversed(headers)
+            if name.lower() in fields and name.lower() not in in_body | in_query
+        },
+    }
+    own_id = read_guid(get("messageid", ""))
+
+    if marker == "smsresponse":
+        matched_id = read_guid(get("matchedmessageid", ""))
+        return Response(
+            **shared,
+            message_id=matched_id or _usable(own_id),
+            occurred_at=read_time(get("responsereceivedate", "")),
+            reply_id=own_id,
+            matched=matched_id is not None,
+            text=get("message", ""),
+        )
+    if marker == "smssent":
+        return Sent(
+            **shared,
+            message_id=_usable(own_id),
+            occurred_at=read_time(get("senttime", "")),
+            sent=texts["smssent"].strip().lower() not in ("0", "false"),
+        )
+    return Receipt(
+        **shared,
+        message_id=_usable(own_id),
+        occurred_at=None,
+        code=get("code", "").strip(),
+        text=get("deliveryreceiptmessage", ""),
+        backup_message_id=read_guid(get("backupmessageid", "")),
+    )
+
+
+def _filled(pairs: Pairs) -> Pairs:
+    return [pair for pair in pairs if pair[1]]
+
+
+def _first_values(pairs: Pairs) -> dict[str, str]:
+    return {name.lower(): value for name, value in reversed(pairs)}
+
+
+def _marker(values: dict[str, str]) -> str:
+    present = [marker for marker in MARKERS if values.get(marker, "").strip()]
+    if not present:
+        raise NotAPostback("no_type", "There is no SMSSent, SMSResponse or DeliveryReceipt in it")
+    if len(present) > 1:
+        raise NotAPostback(
+            "ambiguous_type", "Only one of SMSSent, SMSResponse and DeliveryReceipt can be in it"
+        )
+    return present[0]
+
+
+def _usable(message_id: str | None) -> str:
+    if message_id is None:
+        raise NotAPostback("no_message_id", "MessageID must be a GUID other than zero")
+    return message_id
+
+
+def _event_id(account: str, said: Pairs, texts: dict[str, str]) -> str:
+    """A hash of the account and all that the provider said, before any of it was interpreted.
+
+    The order of fields and the place of a field do not count; the order of values under one name does.
+    """
+    facts = [(name.lower(), value) for name, value in said]
+    elsewhere = texts.keys() - {name for name, _ in facts}
+    facts += [(name, texts[name]) for name in elsewhere]
+    facts.sort(key=_by_name)
+    return blake2b(encode([account, facts]), digest_size=16).hexdigest()

@@ -1,0 +1,36 @@
+"""Where the gateway leaves its records, and what it may say about them: kept, or not.
+
+Kafka is one such place (`gateway.publisher`); a place on disk for when Kafka is away can stand before it
+with the same interface.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+
+class Kept(Enum):
+    """What makes a record safe."""
+
+    #: Every in-sync replica has it.
+    BY_KAFKA = "by Kafka"
+
+
+class NotKept(Exception):
+    """The record is not known to be safe (it may be all the same); says why. Trying again later may help."""
+
+
+class Sink(Protocol):
+    """Takes records for good."""
+
+    @property
+    def away(self) -> str | None:
+        """Why nothing at all can be kept now, as far as is known."""
+
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+        """Return once the record is safe, soon in any case.
+
+        Raises:
+            NotKept: it is not safe.
+        """

@@ -3,6 +3,7 @@
 Refused
 ├── BadSetting       a setting that cannot be meant
 ├── TopicMismatch    a topic that would break correlation
+├── KafkaAway        no broker answers, or it cannot do what is needed yet
 └── (others where they belong, e.g. the sink's schema)
 """
 
@@ -17,3 +18,7 @@ class BadSetting(Refused):
 
 class TopicMismatch(Refused):
     """A topic exists otherwise than the pipeline needs it; correlation would break without a sound."""
+
+
+class KafkaAway(Refused):
+    """No broker answers, or it cannot do what is needed yet; who can wait tries again."""

@@ -28,6 +28,16 @@ def configure_logs(level: str, form: str) -> None:
         if form == "json"
         else [structlog.dev.ConsoleRenderer(colors=False)]
     )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
     logging.config.dictConfig(
         {
             "version": 1,

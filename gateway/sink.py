@@ -1,7 +1,7 @@
-"""Where the gateway leaves its records, and what it may say about them: kept, or not.
+"""Where the gateway leaves its records, and what it may say about them: kept, and by whom, or not.
 
-Kafka is one such place (`gateway.publisher`); a place on disk for when Kafka is away can stand before it
-with the same interface.
+Kafka is one such place (`gateway.publisher`); a place on disk for when Kafka is away stands before it with
+the same interface.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ class Kept(Enum):
 
     #: Every in-sync replica has it.
     BY_KAFKA = "by Kafka"
+    #: It is on local disk, synced, and will be published.
+    ON_DISK = "on disk"
 
 
 class NotKept(Exception):

@@ -1,0 +1,179 @@
+"""The public port: takes the provider's requests, and answers each when what it brought is safe.
+
+It decides what each outcome is called in HTTP. What a request means is decided in `gateway.parse`, where it
+is kept in the `gateway.sink` it is given. Low-level on purpose: one function stands between aiohttp's parser
+and ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from time import perf_counter
+
+import structlog
+from aiohttp import HttpVersion11, hdrs, web
+
+from gateway.accounts import Accounts
+from gateway.arrival import KEPT_HEADERS, Arrival
+from gateway.parse import parse
+from gateway.postback import REJECTED, TOPIC_OF, encode, key_of
+from gateway.rejection import NotAPostback, rejected
+from gateway.sink import Kept, NotKept, Sink
+from gateway.text import decode_text
+from gateway.times import time_of
+from runtime.metrics import REJECTED as REJECTIONS
+from runtime.metrics import REQUEST_BYTES, REQUEST_SECONDS, REQUESTS
+
+PATH = "/postback"
+HEALTH_PATH = "/healthz"
+RETRY_AFTER_SECONDS = "5"
+ANSWER_OF = {Kept.BY_KAFKA: 200, Kept.ON_DISK: 202}
+TYPE_OF = {struct: topic.removeprefix("postbacks.") for struct, topic in TOPIC_OF.items()}
+
+log = structlog.get_logger(__name__)
+
+
+class TooLarge(Exception):
+    """A body over the limit."""
+
+
+class Gateway:
+    """The handler of all requests to the public port, for `aiohttp.web.Server`."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        sink: Sink,
+        body_limit: int,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        """`clock` gives seconds since 1970, `new_id` what nobody else was ever given."""
+        self._accounts = accounts
+        self._sink = sink
+        self._body_limit = body_limit
+        self._clock = clock
+        self._new_id = new_id
+
+    async def __call__(self, request: web.BaseRequest) -> web.Response:
+        """The answer, once what the request brought is safe or is known not to be."""
+        began = perf_counter()
+        path = request.rel_url.raw_path
+        if path == HEALTH_PATH:
+            return self._health(request.method)
+        kind, response = await self._answer(request, path)
+        REQUESTS.labels(kind, response.status).inc()
+        REQUEST_SECONDS.observe(perf_counter() - began)
+        return response
+
+    async def _answer(self, request: web.BaseRequest, path: str) -> tuple[str, web.Response]:
+        """What it was, for the metric, and the answer to it."""
+        # An unknown path is looked up like a token, so that neither answer nor time tells them apart.
+        account = self._accounts.named_by(_token(path))
+        if account is None:
+            return "unknown", _final(request, 404, "Not found")
+        if request.method != hdrs.METH_POST:
+            return "unknown", _final(request, 405, "Postbacks come by POST", {hdrs.ALLOW: hdrs.METH_POST})
+        try:
+            body = await self._body(request)
+        except TooLarge:
+            return "unknown", _final(request, 413, f"More than {self._body_limit} bytes")
+        except (web.RequestPayloadError, ConnectionError):
+            return "unknown", _final(request, 400, "The body broke off")
+        return await self._take(
+            Arrival(
+                account=account,
+                query=_as_text(request.rel_url.raw_query_string),
+                headers=_kept_headers(request.raw_headers),
+                body=body,
+                client_ip=request.remote or "",
+                received_at=time_of(self._clock()),
+                method=request.method,
+            )
+        )
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        if (request.content_length or 0) > self._body_limit:
+            raise TooLarge
+        expects = request.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
+        if expects and request.version >= HttpVersion11:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # the answer itself has not begun
+        body = b""
+        while chunk := await request.content.readany():
+            body += chunk
+            if len(body) > self._body_limit:
+                raise TooLarge
+        REQUEST_BYTES.inc(len(body))
+        return body
+
+    async def _take(self, arrival: Arrival) -> tuple[str, web.Response]:
+        try:
+            postback = parse(arrival)
+        except NotAPostback as why:
+            return "rejected", await self._reject(arrival, why)
+        except Exception:  # a fault of ours: the arrival waits among the rejected for a better parser
+            log.exception("An arrival could not be parsed")
+            return "rejected", await self._reject(arrival, NotAPostback("failure", "It could not be read"))
+        struct = type(postback)
+        try:
+            kept = await self._sink.keep(
+                TOPIC_OF[struct], key_of(postback.account, postback.message_id), encode(postback)
+            )
+        except NotKept as why:
+            return TYPE_OF[struct], _later(why)
+        return TYPE_OF[struct], _plain(ANSWER_OF[kept], "Kept")
+
+    async def _reject(self, arrival: Arrival, why: NotAPostback) -> web.Response:
+        record = rejected(arrival, why.reason, self._new_id())
+        REJECTIONS.labels("gateway", why.reason).inc()
+        try:
+            await self._sink.keep(REJECTED, record.rejection_id.encode(), encode(record))
+        except NotKept as not_kept:
+            return _later(not_kept)
+        return _plain(400, str(why))
+
+    def _health(self, method: str) -> web.Response:
+        if method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+            return _plain(405, "Only GET", {hdrs.ALLOW: hdrs.METH_GET})
+        return _plain(503 if self._sink.away else 200, "away" if self._sink.away else "ok")
+
+
+def _token(path: str) -> str:
+    """The token in the path of a postback; of another path something that is no token."""
+    base, token = path[: len(PATH)], path[len(PATH) :]
+    return token.strip("/") if base == PATH and token[:1] in ("", "/") else path
+
+
+def _kept_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    named = [(decode_text(name), value) for name, value in raw]
+    return [(name, decode_text(value)) for name, value in named if name.lower() in KEPT_HEADERS]
+
+
+def _as_text(query: str) -> str:
+    """Bytes that are not UTF-8 came through aiohttp as surrogates, which JSON cannot have."""
+    return query if query.isascii() else decode_text(query.encode(errors="surrogateescape"))
+
+
+def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(
+        status=status,
+        body=f"{text}\n".encode(),
+        content_type="text/plain",
+        headers={hdrs.SERVER: "postbacks", **(headers or {})},
+    )
+
+
+def _later(why: NotKept) -> web.Response:
+    log.warning("Not kept", why=str(why))
+    return _plain(503, "Not now, try again", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
+
+
+def _final(
+    request: web.BaseRequest, status: int, text: str, headers: dict[str, str] | None = None
+) -> web.Response:
+    """An answer that does not wait for the body: whoever holds it back need not send it any more."""
+    response = _plain(status, text, headers)
+    if not request.content.is_eof():
+        response.force_close()
+    return response

@@ -1,0 +1,103 @@
+"""The records on their way to one partition of one topic.
+
+At most one batch is under way; what comes meanwhile is the next. So a lane that is busy gathers more into
+each batch, and one that is idle waits a moment for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from runtime.metrics import BATCH_RECORDS, PRODUCE_ERRORS
+
+LINGER_SECONDS = 0.001
+
+log = structlog.get_logger(__name__)
+
+
+class Record(NamedTuple):
+    key: bytes
+    value: bytes
+    #: The loop's time until which it must have been answered.
+    deadline: float
+    #: None when the brokers have it, else why that is not known.
+    answer: asyncio.Future[str | None]
+
+
+class Lane:
+    """Brings records to a partition. `down` says why it takes none now; whoever heals it sets it to None."""
+
+    def __init__(
+        self,
+        partition: TopicPartition,
+        producer: Callable[[], AIOKafkaProducer],
+        ack_timeout: float,
+        answered: Callable[[Lane], None],
+    ) -> None:
+        """`answered` is called after each batch: `down` tells how it went."""
+        self.partition = partition
+        self.down: str | None = None
+        self._producer = producer
+        self._ack_timeout = ack_timeout
+        self._answered = answered
+        self._waiting: list[Record] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    def put(self, key: bytes, value: bytes) -> asyncio.Future[str | None]:
+        """The answer comes within the time-out: None when the brokers have it, else why not."""
+        loop = asyncio.get_running_loop()
+        record = Record(key, value, loop.time() + self._ack_timeout, loop.create_future())
+        if self.down:
+            record.answer.set_result(self.down)
+            return record.answer
+        self._waiting.append(record)
+        if not self._sending:
+            self._sending = asyncio.create_task(self._send_all())
+        return record.answer
+
+    async def drained(self) -> None:
+        """Return when nothing is waiting or under way."""
+        if self._sending:
+            await asyncio.wait([self._sending])
+
+    async def _send_all(self) -> None:
+        await asyncio.sleep(LINGER_SECONDS)
+        while self._waiting:
+            batch = self._producer().create_batch()
+            taken = self._fill(batch)
+            self.down = await self._send(batch, taken[0].deadline)
+            BATCH_RECORDS.observe(len(taken))
+            if self.down:  # those who came meanwhile would wait in vain
+                taken += self._waiting
+                self._waiting = []
+            for record in taken:
+                if not record.answer.done():
+                    record.answer.set_result(self.down)
+            self._answered(self)
+        self._sending = None
+
+    def _fill(self, batch: BatchBuilder) -> list[Record]:
+        for index, record in enumerate(self._waiting):
+            if batch.append(timestamp=None, key=record.key, value=record.value) is None:
+                taken, self._waiting = self._waiting[:index], self._waiting[index:]
+                return taken
+        taken, self._waiting = self._waiting, []
+        return taken
+
+    async def _send(self, batch: BatchBuilder, deadline: float) -> str | None:
+        topic, partition = self.partition
+        try:
+            async with asyncio.timeout_at(deadline):
+                acknowledged = await self._producer().send_batch(batch, topic, partition=partition)
+                await acknowledged
+        except Exception as error:  # the client's edge: assertions and type errors of its own included
+            PRODUCE_ERRORS.labels(type(error).__name__).inc()
+            log.warning("Batch not acknowledged", topic=topic, partition=partition, error=repr(error))
+            return f"{topic}/{partition}: {str(error) or type(error).__name__}"
+        return None

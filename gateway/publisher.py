@@ -1,0 +1,194 @@
+"""Keeps records by giving them to Kafka: every in-sync replica has a record before anybody is told so.
+
+Records of concurrent requests are gathered into batches, one lane for each partition (`gateway.lane`). A
+lane whose batch was not acknowledged in time takes nothing more until the partition has a leader that
+answers; while no broker answers, no lane takes anything. Who would wait in vain is told at once.
+
+A record that was not acknowledged in time may be in Kafka all the same. That is harmless: its event_id
+makes it the same fact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from gateway.lane import Lane
+from gateway.sink import Kept, NotKept
+from runtime.errors import KafkaAway
+from runtime.ops import Health
+from runtime.topics import TopicSpec, ensure_topics
+
+#: Seconds between looks at Kafka: while all is well, and while something is not.
+LOOK_SECONDS, LOOK_AGAIN_SECONDS = 5.0, 0.5
+LOOK_LIMIT_SECONDS = 30.0
+STOP_SECONDS = 5.0
+BATCH_BYTES = 512 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+class Publisher:
+    """A `gateway.sink.Sink` on Kafka. Use as an asynchronous context; `opened` tells when it can keep."""
+
+    def __init__(
+        self, options: Mapping[str, Any], specs: Sequence[TopicSpec], ack_timeout: float, health: Health
+    ) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            options: of aiokafka's clients (`runtime.kafka.client_options`).
+            specs: the topics that records go to; created or checked as soon as Kafka answers.
+            ack_timeout: seconds that a record may take, at most.
+            health: where it says what is wrong with Kafka.
+        """
+        self._options = options
+        self._specs = specs
+        self._ack_timeout = ack_timeout
+        self._health = health
+        self._away: str | None = "Kafka has not answered yet"
+        self._producer: AIOKafkaProducer | None = None
+        self._partitions = {spec.name: spec.partitions for spec in specs}
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._acknowledged_at = 0.0
+        self._trouble = asyncio.Event()
+        self._report()
+        self._opened = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def away(self) -> str | None:
+        """Why nothing can be kept now; None while at least some partitions take records."""
+        return self._away
+
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+        """Return once every in-sync replica has the record, within the time-out.
+
+        Raises:
+            NotKept: it was not acknowledged in time, or could not be.
+        """
+        problem = self._away or await self._lane(topic, key).put(key, value)
+        if problem:
+            raise NotKept(problem)
+        return Kept.BY_KAFKA
+
+    async def opened(self) -> None:
+        """Return as soon as Kafka has answered and the topics are as they must be."""
+        await self._opened.wait()
+
+    async def refused(self) -> None:
+        """Return never, but raise when it turns out that the gateway must not go on.
+
+        Raises:
+            Refused: the topics are not as they must be.
+        """
+        assert self._watching
+        await asyncio.shield(self._watching)
+
+    async def __aenter__(self) -> Publisher:
+        self._watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let what is under way come to its end, which is at most the time-out and some seconds."""
+        await asyncio.gather(*(lane.drained() for lane in self._lanes.values()))
+        assert self._watching
+        self._watching.cancel()
+        await asyncio.wait([self._watching])
+        if self._producer:
+            try:
+                await asyncio.wait_for(self._producer.stop(), STOP_SECONDS)
+            except TimeoutError:
+                log.warning("Kafka's client does not end; left behind")
+
+    def _lane(self, topic: str, key: bytes) -> Lane:
+        # As Kafka's own clients choose it, so that all topics, and replays by others, agree on a key.
+        partition = (murmur2(key) & 0x7FFFFFFF) % self._partitions[topic]
+        lane = self._lanes.get((topic, partition))
+        if not lane:
+            lane = Lane(TopicPartition(topic, partition), self._started, self._ack_timeout, self._note)
+            self._lanes[topic, partition] = lane
+        return lane
+
+    def _started(self) -> AIOKafkaProducer:
+        assert self._producer
+        return self._producer
+
+    def _note(self, lane: Lane) -> None:
+        if lane.down:
+            self._trouble.set()
+        else:
+            self._acknowledged_at = asyncio.get_running_loop().time()
+
+    def _report(self) -> str | None:
+        """Tell the operator why not everything can be kept now, if so."""
+        problem = self._away or next((lane.down for lane in self._lanes.values() if lane.down), None)
+        if problem:
+            self._health.missing["kafka"] = problem
+        else:
+            self._health.missing.pop("kafka", None)
+        return problem
+
+    async def _watch(self) -> None:
+        """Look at Kafka again and again, sooner while something is wrong."""
+        while True:
+            self._trouble.clear()
+            began = asyncio.get_running_loop().time()
+            try:
+                async with asyncio.timeout(LOOK_LIMIT_SECONDS):
+                    await self._look()
+            except (KafkaError, KafkaAway, OSError, TimeoutError) as error:
+                # A batch acknowledged meanwhile is the better witness.
+                if self._acknowledged_at < began and not self._away:
+                    self._away = str(error) or "Kafka does not answer"
+                    log.error("Kafka is away", error=self._away)
+            else:
+                if self._away:
+                    log.info("Kafka is there", brokers=self._options["bootstrap_servers"])
+                self._away = None
+                self._opened.set()
+            if self._report():
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._trouble.wait(), LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        """Make sure of the topics, and open those lanes again whose partition has a leader that answers."""
+        if not self._producer:
+            await ensure_topics(self._options, self._specs)
+            self._producer = await self._start_producer()
+        client = self._producer.client
+        cluster: ClusterMetadata = await client.fetch_all_metadata()
+        if any(not cluster.partitions_for_topic(name) for name in self._partitions):
+            await ensure_topics(self._options, self._specs)  # a broker that lost its memory
+        down = [lane for lane in self._lanes.values() if lane.down]
+        if down and not await client.force_metadata_update():
+            raise KafkaAway("Kafka does not say who leads the partitions")
+        for lane in down:
+            leader = client.cluster.leader_for_partition(lane.partition)
+            if leader not in (None, -1) and await client.ready(leader):
+                lane.down = None
+
+    async def _start_producer(self) -> AIOKafkaProducer:
+        # Not idempotent: such a producer never gives a batch up, and so never lets go of who waits for it.
+        producer = AIOKafkaProducer(
+            **self._options,
+            acks="all",
+            max_batch_size=BATCH_BYTES,
+            request_timeout_ms=int(max(self._ack_timeout, 1) * 1000),
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer

@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -47,7 +47,7 @@ class SpoolFailed(Exception):
 
 
 class SpoolDamaged(Exception):
-    """The file is no sound spool; `set_aside` saves what can be saved."""
+    """The file is no sound spool: `salvage` what can be read, and `set_aside` the rest."""
 
 
 class SpoolFile:
@@ -66,16 +66,15 @@ class SpoolFile:
                 "SELECT count(*), coalesce(sum(length(key) + length(value)), 0) FROM record"
             ).fetchone()
             self.oldest_at = self._oldest_at()
-        except sqlite3.OperationalError as error:
-            raise SpoolFailed(f"{path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise SpoolDamaged(f"{path}: {error}") from error
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
     def append(self, records: Sequence[Spooled]) -> None:
         """Keep the records, all or none; on return they are on disk.
 
         Raises:
             SpoolFailed: the disk is full or failing.
+            SpoolDamaged: the file is damaged.
         """
         try:
             with self._db:
@@ -83,7 +82,7 @@ class SpoolFile:
                     "INSERT INTO record (topic, key, value, spooled_at) VALUES (?, ?, ?, ?)", records
                 )
         except sqlite3.Error as error:
-            raise SpoolFailed(f"{self.path}: {error}") from error
+            raise self._translated(error) from error
         self.count += len(records)
         self.size += sum(record.size for record in records)
         if self.oldest_at is None and records:
@@ -93,21 +92,21 @@ class SpoolFile:
         """Up to so many records, oldest first, each with its id.
 
         Raises:
-            SpoolFailed: the disk cannot be read.
+            SpoolFailed, SpoolDamaged: it cannot be read.
         """
         try:
             rows = self._db.execute(
                 "SELECT id, topic, key, value, spooled_at FROM record ORDER BY id LIMIT ?", (most,)
             ).fetchall()
         except sqlite3.Error as error:
-            raise SpoolFailed(f"{self.path}: {error}") from error
+            raise self._translated(error) from error
         return [(number, Spooled(*record)) for number, *record in rows]
 
     def remove(self, published: Sequence[tuple[int, Spooled]]) -> None:
         """Forget what `oldest` gave: Kafka has it.
 
         Raises:
-            SpoolFailed: the disk is failing; the records are still there, to be published again.
+            SpoolFailed, SpoolDamaged: the records are still there, to be published again.
         """
         try:
             with self._db:
@@ -119,7 +118,7 @@ class SpoolFile:
                 self._db.execute("VACUUM")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
-            raise SpoolFailed(f"{self.path}: {error}") from error
+            raise self._translated(error) from error
 
     def close(self) -> None:
         """Let go of the file; an empty spool leaves none behind."""
@@ -129,6 +128,10 @@ class SpoolFile:
             for file in (self.path, lock_of(self.path)):
                 file.unlink(missing_ok=True)
         os.close(self._lock)
+
+    def _translated(self, error: sqlite3.Error) -> SpoolFailed | SpoolDamaged:
+        failing = isinstance(error, sqlite3.OperationalError)
+        return (SpoolFailed if failing else SpoolDamaged)(f"{self.path}: {error}")
 
     def _oldest_at(self) -> float | None:
         row = self._db.execute("SELECT spooled_at FROM record ORDER BY id LIMIT 1").fetchone()
@@ -194,18 +197,13 @@ def abandoned(folder: Path) -> Iterator[tuple[Path, int]]:
                 os.close(lock)
 
 
-def set_aside(path: Path) -> tuple[Path, list[Spooled]]:
-    """Rename a damaged spool so that nobody opens it again; give what can still be read of it.
+def salvage(path: Path) -> list[Spooled]:
+    """What can still be read of a damaged spool, oldest first.
 
     Reads from both ends as far as SQLite gets, so that damage in the middle costs only itself.
     """
-    damaged = path.with_suffix(".damaged")
-    for suffix in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").rename(f"{damaged}{suffix}")
     found: dict[int, Spooled] = {}
-    with suppress(sqlite3.Error):
-        db = sqlite3.connect(damaged)
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
         db.text_factory = lambda raw: raw.decode("utf-8", "replace")
         for order in ("ASC", "DESC"):
             with suppress(sqlite3.Error):
@@ -215,5 +213,13 @@ def set_aside(path: Path) -> tuple[Path, list[Spooled]]:
                     if number in found:
                         break
                     found[number] = Spooled(*record)
-        db.close()
-    return damaged, [found[number] for number in sorted(found)]
+    return [found[number] for number in sorted(found)]
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged spool, so that nobody opens it again, and give its new name."""
+    damaged = path.with_suffix(".damaged")
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{damaged}{suffix}")
+    return damaged

@@ -27,6 +27,13 @@ BATCH_RECORDS = Histogram(
 PRODUCE_ERRORS = Counter(
     "postbacks_gateway_produce_errors_total", "Batches that Kafka did not acknowledge.", ["error"]
 )
+SPOOLED = Counter("postbacks_gateway_spooled_total", "Records that went to the disk, as Kafka was away.")
+SPOOL_RECORDS = Gauge("postbacks_gateway_spool_records", "Records on disk that Kafka does not have yet.")
+SPOOL_BYTES = Gauge("postbacks_gateway_spool_bytes", "Bytes of those records.")
+SPOOL_AGE = Gauge("postbacks_gateway_spool_age_seconds", "How long the oldest of them has waited.")
+SPOOLS_DAMAGED = Counter(
+    "postbacks_gateway_spools_damaged_total", "Spool files that were damaged and set aside."
+)
 REJECTED = Counter(
     "postbacks_rejected_total", "What was no postback, by the stage that said so.", ["stage", "reason"]
 )

@@ -88,9 +88,13 @@ def test_an_empty_spool_leaves_no_file_behind(tmp_path: Path) -> None:
 
 def test_a_full_disk_refuses_whole_batches_and_loses_none_that_it_took(tmp_path: Path) -> None:
     file = spool.create(tmp_path)
-    with disk_ends_at(300_000), pytest.raises(SpoolFailed, match=str(file.path)):
+
+    def fill() -> None:
         for n in range(0, 10_000, 10):
             file.append(records(10, first=n))
+
+    with disk_ends_at(300_000), pytest.raises(SpoolFailed, match=str(file.path)):
+        fill()
     assert 0 < file.count < 1000
     file.append(records(10, first=file.count))  # there is room again
     assert [record for _, record in file.oldest(2000)] == records(file.count)
@@ -115,11 +119,11 @@ def test_a_damaged_spool_is_set_aside_and_what_can_be_read_is_saved(tmp_path: Pa
         raw.write(os.urandom(4096))
     with pytest.raises(SpoolDamaged, match=str(file.path)):
         SpoolFile(file.path, lock)
-    damaged, saved = spool.set_aside(file.path)
-    assert damaged.exists()
-    assert not file.path.exists()
+    saved = spool.salvage(file.path)
     assert set(saved) <= set(records(2000))
     assert len(saved) > 1500
+    assert spool.set_aside(file.path).exists()
+    assert not file.path.exists()
     os.close(lock)
 
 
@@ -129,5 +133,6 @@ def test_a_file_that_never_was_a_spool_is_set_aside(tmp_path: Path) -> None:
     [(found, lock)] = spool.abandoned(tmp_path)
     with pytest.raises(SpoolDamaged):
         SpoolFile(found, lock)
-    assert spool.set_aside(found) == (path.with_suffix(".damaged"), [])
+    assert spool.salvage(found) == []
+    assert spool.set_aside(found) == path.with_suffix(".damaged")
     os.close(lock)

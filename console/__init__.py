@@ -1,0 +1,1 @@
+"""All that people look at: the `postbacks` command. Nobody imports it."""

@@ -1,0 +1,92 @@
+"""Which processes make the stack of `postbacks up`, with which settings, and which rests on which. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.settings import PREFIX
+
+#: In the order of the flow, which is the order in which they are stopped.
+STAGES = ("gateway", "streams", "sinks")
+ENGINES = ("kafka", "clickhouse")
+SIMULATOR = "simulator"
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+#: Who lived this long has recovered; its next end is a new story.
+RECOVERED = 60.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process: `python -m arguments…`, with `settings` on top of what `postbacks up` itself was given."""
+
+    name: str
+    arguments: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    #: `host:port` of its /readyz; without one it is ready when it has printed its first line.
+    ops: str | None = None
+    #: It is started after this service, ended before it, and so ended and started again with it.
+    rests_on: str | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything is: addresses are `host:port`; engines without one are somebody else's."""
+
+    listen: str
+    data: Path
+    ops: Mapping[str, str]
+    kafka: str | None
+    clickhouse: str | None
+
+
+def plan(places: Places) -> tuple[Service, ...]:
+    """The services, each after what it rests on.
+
+    The embedded broker loses its log when it ends, and creates whatever topic an old client names, with
+    partitions of its own choice. Nobody who knew the last one may meet the next: the stages rest on it.
+    """
+    services: list[Service] = []
+    shared: dict[str, str] = {}
+    if places.kafka:
+        services.append(Service("kafka", ("local", "kafka", "--port", _port(places.kafka))))
+        shared |= {"KAFKA": places.kafka, "KAFKA_SECURITY": "PLAINTEXT", "REPLICATION": "1"}
+    if places.clickhouse:
+        folder = str(places.data / "clickhouse")
+        arguments = ("local", "clickhouse", "--port", _port(places.clickhouse), "--data", folder)
+        services.append(Service("clickhouse", arguments))
+        shared["CLICKHOUSE"] = embedded_clickhouse(places.clickhouse)
+    for stage in STAGES:
+        own = {"OPS": places.ops[stage], "DATA": str(places.data / stage)}
+        if stage == "gateway":
+            own["LISTEN"] = places.listen
+        settings = {PREFIX + name: value for name, value in (shared | own).items()}
+        rests_on = "kafka" if places.kafka else None
+        services.append(Service(stage, (stage,), settings, places.ops[stage], rests_on))
+    return tuple(services)
+
+
+def embedded_clickhouse(address: str) -> str:
+    """The setting that names an embedded ClickHouse at `host:port`."""
+    return f"http://default:@{address}/postbacks"
+
+
+def simulator(url: str, rate: float) -> Service:
+    """The provider, simulated until it is stopped."""
+    return Service(SIMULATOR, ("console", "simulate", "--url", url, "--rate", f"{rate:g}"))
+
+
+def resting_on(services: tuple[Service, ...], name: str | None) -> tuple[Service, ...]:
+    """Those that live and die with `name`; with None those that rest on nothing of ours."""
+    return tuple(service for service in services if service.rests_on == name)
+
+
+def next_pause(last: float, lived: float) -> float:
+    """Seconds to wait until a service that lived for `lived` seconds is started again: ever longer."""
+    return FIRST_PAUSE if lived >= RECOVERED or not last else min(2 * last, LONGEST_PAUSE)
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]

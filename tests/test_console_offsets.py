@@ -1,0 +1,90 @@
+"""Where the logs end and how far a group has come, on both brokers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from console.offsets import NotDrained, open_logs
+from runtime.errors import KafkaAway
+
+Unique = Callable[[str], str]
+
+
+async def create(address: str, topic: str) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 3, 1)])
+    await admin.close()
+    return [TopicPartition(topic, partition) for partition in range(3)]
+
+
+async def produce(address: str, partition: TopicPartition, batches: list[int]) -> None:
+    """Write record batches of these sizes."""
+    async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
+        for size in batches:
+            batch = producer.create_batch()
+            for number in range(size):
+                assert batch.append(key=b"key", value=b"%d" % number, timestamp=None)
+            batch.close()
+            await (await producer.send_batch(batch, partition.topic, partition=partition.partition))
+
+
+async def commit(address: str, group: str, partition: TopicPartition, offset: int) -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, group_id=group, enable_auto_commit=False)
+    async with consumer:
+        consumer.assign([partition])
+        await consumer.commit({partition: offset})
+
+
+async def test_a_log_ends_after_the_last_record_of_its_last_batch(kafka: str, unique: Unique) -> None:
+    # ListOffsets of the embedded broker would say 101, 1 and 0.
+    full, short, empty = await create(kafka, unique("ends"))
+    await produce(kafka, full, [100, 70])
+    await produce(kafka, short, [30])
+    async with open_logs({"bootstrap_servers": kafka}) as logs:
+        assert await logs.ends([full.topic]) == {full: 170, short: 30, empty: 0}
+        await produce(kafka, short, [5])
+        assert await logs.ends([full.topic]) == {full: 170, short: 35, empty: 0}
+
+
+async def test_to_ask_for_a_topic_that_is_not_there_does_not_create_it(kafka: str, unique: Unique) -> None:
+    name = unique("nowhere")
+    async with open_logs({"bootstrap_servers": kafka}) as logs:
+        assert await logs.ends([name]) == {}
+        assert await logs.ends([name]) == {}
+
+
+async def test_what_is_left_is_what_a_group_has_not_committed(kafka: str, unique: Unique) -> None:
+    one, two, _ = await create(kafka, unique("left"))
+    group = unique("group")
+    await produce(kafka, one, [100])
+    await produce(kafka, two, [10])
+    async with open_logs({"bootstrap_servers": kafka}) as logs:
+        ends = await logs.ends([one.topic])
+        assert await logs.left(group, ends) == 110
+        await commit(kafka, group, one, 60)
+        assert await logs.left(group, ends) == 50
+        await commit(kafka, group, one, 100)
+        await commit(kafka, group, two, 10)
+        assert await logs.left(group, ends) == 0
+
+
+async def test_a_group_that_makes_no_progress_is_given_up(kafka: str, unique: Unique) -> None:
+    one, _, _ = await create(kafka, unique("stuck"))
+    await produce(kafka, one, [7])
+    told: list[int] = []
+    async with open_logs({"bootstrap_servers": kafka}) as logs:
+        with pytest.raises(NotDrained) as stuck:
+            await logs.drained(unique("nobody"), await logs.ends([one.topic]), 0.5, told.append)
+    assert stuck.value.left == 7
+    assert set(told) == {7}
+
+
+async def test_nobody_there_is_said() -> None:
+    with pytest.raises(KafkaAway):
+        async with open_logs({"bootstrap_servers": "127.0.0.1:1"}):
+            pass

@@ -1,0 +1,83 @@
+"""Which processes `postbacks up` starts, with which settings, and what they rest on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from console.stack import FIRST_PAUSE, LONGEST_PAUSE, RECOVERED, Places, Service, next_pause, plan, resting_on
+
+EMBEDDED = Places(
+    listen="127.0.0.1:8080",
+    data=Path("/data"),
+    ops={"gateway": "127.0.0.1:1", "streams": "127.0.0.1:2", "sinks": "127.0.0.1:3"},
+    kafka="127.0.0.1:9092",
+    clickhouse="127.0.0.1:8123",
+)
+ELSEWHERE = Places(EMBEDDED.listen, EMBEDDED.data, EMBEDDED.ops, kafka=None, clickhouse=None)
+
+
+def by_name(places: Places) -> dict[str, Service]:
+    return {service.name: service for service in plan(places)}
+
+
+def names(services: tuple[Service, ...]) -> list[str]:
+    return [service.name for service in services]
+
+
+def test_every_stage_finds_the_embedded_engines() -> None:
+    for stage in ("gateway", "streams", "sinks"):
+        settings = by_name(EMBEDDED)[stage].settings
+        assert settings["POSTBACKS_KAFKA"] == "127.0.0.1:9092"
+        assert settings["POSTBACKS_CLICKHOUSE"] == "http://default:@127.0.0.1:8123/postbacks"
+
+
+def test_the_embedded_broker_is_alone_and_speaks_plainly_whatever_the_settings_say_of_others() -> None:
+    settings = by_name(EMBEDDED)["gateway"].settings
+    assert settings["POSTBACKS_REPLICATION"] == "1"
+    assert settings["POSTBACKS_KAFKA_SECURITY"] == "PLAINTEXT"
+
+
+def test_each_process_has_an_ops_port_and_a_folder_of_its_own() -> None:
+    services = by_name(EMBEDDED)
+    stages = [services[name] for name in ("gateway", "streams", "sinks")]
+    assert [service.settings["POSTBACKS_OPS"] for service in stages] == list(EMBEDDED.ops.values())
+    assert [service.ops for service in stages] == list(EMBEDDED.ops.values())
+    folders = {service.settings["POSTBACKS_DATA"] for service in stages}
+    assert folders == {"/data/gateway", "/data/streams", "/data/sinks"}
+    assert services["clickhouse"].arguments[-1] == "/data/clickhouse"
+
+
+def test_only_the_gateway_is_told_where_to_listen() -> None:
+    heard = [service.name for service in plan(EMBEDDED) if "POSTBACKS_LISTEN" in service.settings]
+    assert heard == ["gateway"]
+
+
+def test_an_engine_that_runs_elsewhere_is_not_started_and_its_setting_is_left_alone() -> None:
+    services = by_name(ELSEWHERE)
+    assert list(services) == ["gateway", "streams", "sinks"]
+    for service in services.values():
+        assert not {"POSTBACKS_KAFKA", "POSTBACKS_CLICKHOUSE", "POSTBACKS_REPLICATION"} & set(service.settings)
+
+
+def test_the_stages_rest_on_the_embedded_broker_whose_log_dies_with_it() -> None:
+    services = plan(EMBEDDED)
+    assert names(resting_on(services, "kafka")) == ["gateway", "streams", "sinks"]
+    assert names(resting_on(services, "clickhouse")) == []
+    assert names(resting_on(services, None)) == ["kafka", "clickhouse"]
+
+
+def test_on_a_broker_elsewhere_every_stage_lives_by_itself() -> None:
+    assert names(resting_on(plan(ELSEWHERE), None)) == ["gateway", "streams", "sinks"]
+
+
+def test_the_pause_before_a_new_start_grows_up_to_a_limit() -> None:
+    pauses = [0.0]
+    for _ in range(12):
+        pauses.append(next_pause(pauses[-1], lived=1))
+    assert pauses[1] == FIRST_PAUSE
+    assert all(later >= earlier for earlier, later in zip(pauses, pauses[1:], strict=False))
+    assert pauses[-1] == LONGEST_PAUSE
+
+
+def test_who_lived_long_enough_is_started_again_at_once() -> None:
+    assert next_pause(LONGEST_PAUSE, lived=RECOVERED) == FIRST_PAUSE

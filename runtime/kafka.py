@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
+from runtime.errors import KafkaAway
 from runtime.settings import Settings
+
+REQUEST_SECONDS = 10
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -28,3 +34,20 @@ def client_options(settings: Settings) -> dict[str, Any]:
             "sasl_plain_password": settings.kafka_security_password.get_secret_value(),
         }
     return options
+
+
+async def cluster_id(options: Mapping[str, Any]) -> str:
+    """The cluster's own name, which no other cluster has.
+
+    Raises:
+        KafkaAway: no broker answers.
+    """
+    admin = AIOKafkaAdminClient(**options, request_timeout_ms=REQUEST_SECONDS * 1000)
+    try:
+        await admin.start()
+        return str((await admin.describe_cluster())["cluster_id"])
+    except (KafkaError, OSError, TimeoutError) as error:
+        servers = ",".join(options["bootstrap_servers"])
+        raise KafkaAway(f"Kafka at {servers} does not answer: {error or type(error).__name__}") from error
+    finally:
+        await admin.close()

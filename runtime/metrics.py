@@ -34,6 +34,29 @@ SPOOL_AGE = Gauge("postbacks_gateway_spool_age_seconds", "How long the oldest of
 SPOOLS_DAMAGED = Counter(
     "postbacks_gateway_spools_damaged_total", "Spool files that were damaged and set aside."
 )
+STREAMS_LAG = Gauge(
+    "postbacks_streams_lag_records", "Records of a partition that are not merged yet.", ["topic", "partition"]
+)
+STREAMS_BATCH_SECONDS = Histogram(
+    "postbacks_streams_batch_seconds", "From a fetch to the acknowledgement of its changes.", buckets=SECONDS
+)
+MERGED = Counter("postbacks_streams_merged_total", "Postbacks merged, repeats included.", ["topic"])
+STATES_WRITTEN = Counter("postbacks_streams_states_written_total", "Records written to `messages`.")
+STATES_KEPT = Gauge("postbacks_streams_states_kept", "Messages in the stores of this worker, roughly.")
+STATES_RECOVERED = Counter(
+    "postbacks_streams_states_recovered_total", "Records of `messages` read to fill the stores."
+)
+RECOVERY_LEFT = Gauge(
+    "postbacks_streams_recovery_left_records", "Records of `messages` still to read before work begins."
+)
+LEASE_LOST = Counter(
+    "postbacks_streams_lease_lost_total", "Writes that were not made as the partitions were not surely ours."
+)
+STATES_HEALED = Counter(
+    "postbacks_streams_states_healed_total", "States said again, as the log told them less well."
+)
+OVERDUE_MARKED = Counter("postbacks_streams_overdue_total", "Messages marked overdue.")
+TOMBSTONES = Counter("postbacks_streams_tombstones_total", "Messages that were let go of.")
 REJECTED = Counter(
     "postbacks_rejected_total", "What was no postback, by the stage that said so.", ["stage", "reason"]
 )

@@ -92,6 +92,9 @@ class Settings(BaseModel):
     session_timeout: float = Field(
         10.0, ge=1, le=300, description="seconds until Kafka gives a silent worker's partitions away"
     )
+    stall_after: float = Field(
+        60.0, gt=0, description="seconds with work left and none done after which a process ends itself"
+    )
 
     batch_rows: int = Field(
         50_000, ge=1, le=500_000, description="rows of one insert into ClickHouse, at most"

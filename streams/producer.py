@@ -1,0 +1,68 @@
+"""Faust's producer, that also writes many records of one partition at once, and only for so long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from aiokafka.producer.message_accumulator import BatchBuilder
+from faust.transport.drivers import aiokafka as driver
+
+from streams.change import Headers
+
+Entry = tuple[bytes, bytes | None, Headers]
+
+
+class Written(NamedTuple):
+    """Where a batch of records stands in the log: offsets `start` to before `end`, others may be between."""
+
+    start: int
+    end: int
+
+
+class BatchProducer(driver.Producer):
+    """Writes are acknowledged by all in-sync replicas (`producer_acks`)."""
+
+    async def write(self, topic: str, partition: int, entries: Iterable[Entry], within: float) -> Written:
+        """Append the records in order; return once all are acknowledged.
+
+        Args:
+            within: seconds in which they may be sent again after an error. One that was sent just before may
+                still arrive later; then it stands in the log although this raised.
+
+        Raises:
+            KafkaError: not all were acknowledged; some may have been.
+        """
+        producer = self._ensure_producer()
+        producer._message_accumulator._batch_ttl = within
+        batches = _filled(producer, entries)
+        sent = []
+        for batch in batches:
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
+        done = await _all(sent)
+        return Written(done[0].offset, done[-1].offset + batches[-1].record_count())
+
+    async def append(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Append records to whatever partition their key means; return once all are acknowledged.
+
+        Raises:
+            KafkaError: not all were acknowledged; some may have been.
+        """
+        producer = self._ensure_producer()
+        await _all([await producer.send(topic, value, key) for key, value in records])
+
+
+async def _all(sent: list[asyncio.Future[Any]]) -> list[Any]:
+    """Wait for all of them to end, also when one fails: nothing may be under way when its lease is over."""
+    await asyncio.wait(sent)
+    return [future.result() for future in sent]
+
+
+def _filled(producer: Any, entries: Iterable[Entry]) -> list[BatchBuilder]:
+    batches = [producer.create_batch()]
+    for key, value, headers in entries:
+        if batches[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+            batches.append(producer.create_batch())  # it takes at least one record, however large
+            batches[-1].append(timestamp=None, key=key, value=value, headers=headers)
+    return batches

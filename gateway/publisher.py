@@ -146,10 +146,12 @@ class Publisher:
                 async with asyncio.timeout(LOOK_LIMIT_SECONDS):
                     await self._look()
             except (KafkaError, KafkaAway, OSError, TimeoutError) as error:
-                # A batch acknowledged meanwhile is the better witness.
-                if self._acknowledged_at < began and not self._away:
-                    self._away = str(error) or "Kafka does not answer"
-                    log.error("Kafka is away", error=self._away)
+                problem = str(error) or "Kafka does not answer"
+                if self._acknowledged_at >= began:
+                    log.warning("Kafka keeps, but does not answer otherwise", error=problem)
+                elif problem != self._away:
+                    log.error("Kafka is away", error=problem)
+                    self._away = problem
             else:
                 if self._away:
                     log.info("Kafka is there", brokers=self._options["bootstrap_servers"])

@@ -1,0 +1,225 @@
+"""The gateway and Kafka: 200 for what Kafka has, 503 at once while it is away, until it is found again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from gateway.postback import POSTBACK_TOPICS, RECEIPT, RESPONSE, SENT, key_of
+from local.kafka import Broker, embedded_kafka
+from runtime.process import DONE, REFUSED
+from tests.apache_kafka import ApacheKafka
+from tests.fresh import wipe
+from tests.gateways import (
+    POLL_SECONDS,
+    connection,
+    form,
+    free_address,
+    kept,
+    open_gateway,
+    post,
+    request,
+    until,
+)
+from tests.packets import SENT as SENT_BODY
+from tests.packets import head
+from tests.processes import running
+
+ACK_SECONDS = 1.0
+#: For a noisy machine, on top of what is promised.
+SLACK_SECONDS = 3.0
+SECONDS = 60.0
+
+
+def sent(message_id: str, **fields: str) -> bytes:
+    return "&".join(
+        ["SMSSent=1", f"MessageID={message_id}", *(f"{name}={value}" for name, value in fields.items())]
+    ).encode()
+
+
+@asynccontextmanager
+async def frozen(broker: Broker) -> AsyncIterator[None]:
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.process.pid, signal.SIGCONT)
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_what_got_200_is_in_kafka_once_and_where_its_key_belongs(fresh_kafka: str) -> None:
+    ids = [str(uuid4()) for _ in range(300)]
+    with open_gateway(fresh_kafka) as gateway:
+        bodies = [
+            body
+            for message in ids
+            for body in (
+                sent(message),
+                f"SMSResponse=1&MatchedMessageID={message}&Message=Hi".encode(),
+                f"DeliveryReceipt=1&MessageID={message}&Code=000".encode(),
+            )
+        ]
+        answers = await asyncio.gather(*(post(gateway.address, body) for body in bodies))
+        assert {answer.status for answer in answers} == {200}
+
+    found: dict[str, list[tuple[int, bytes]]] = {topic: [] for topic in POSTBACK_TOPICS}
+    consumer = AIOKafkaConsumer(bootstrap_servers=fresh_kafka, auto_offset_reset="earliest")
+    async with consumer, asyncio.timeout(SECONDS):
+        consumer.assign([TopicPartition(topic, number) for topic in POSTBACK_TOPICS for number in range(8)])
+        await consumer.seek_to_beginning()
+        while sum(map(len, found.values())) < len(bodies):
+            record = await consumer.getone()
+            found[record.topic].append((record.partition, record.key))
+        assert not await consumer.getmany(timeout_ms=300)
+    partitions = set(found[SENT])
+    assert partitions == set(found[RESPONSE]) == set(found[RECEIPT])
+    assert sorted(key for _, key in found[SENT]) == sorted(key_of("default", message) for message in ids)
+
+    async with AIOKafkaProducer(bootstrap_servers=fresh_kafka) as others:
+        sample = [await others.send_and_wait(SENT, b"{}", key) for _, key in found[SENT][:20]]
+    assert [record.partition for record in sample] == [partition for partition, _ in found[SENT][:20]]
+
+
+async def test_the_port_opens_only_once_a_postback_can_be_kept() -> None:
+    kafka, listen, ops = free_address(), free_address(), free_address()
+    settings = {"POSTBACKS_KAFKA": kafka, "POSTBACKS_LISTEN": listen, "POSTBACKS_OPS": ops}
+    with running("gateway", environment=settings) as process:
+        missing = b""
+        async with asyncio.timeout(SECONDS):
+            while f"Kafka at {kafka} does not answer".encode() not in missing:
+                with suppress(ConnectionRefusedError):
+                    missing = (await request(ops, READY)).body
+                await asyncio.sleep(POLL_SECONDS)
+        with pytest.raises(ConnectionRefusedError):
+            await post(listen, SENT_BODY)
+        async with embedded_kafka(int(kafka.rpartition(":")[2])):
+            assert await asyncio.to_thread(process.line) == listen
+            assert (await post(listen, SENT_BODY)).status == 200
+            assert (await request(ops, READY)).status == 200
+            assert process.stop() == DONE
+
+
+async def test_a_frozen_kafka_is_given_up_in_time_and_found_again() -> None:
+    async with embedded_kafka() as broker:
+        with open_gateway(broker.address, ack_timeout=str(ACK_SECONDS)) as gateway:
+            message = str(uuid4())
+            async with frozen(broker):
+                began = time.monotonic()
+                answer = await post(gateway.address, sent(message))
+                assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+                assert time.monotonic() - began < ACK_SECONDS + SLACK_SECONDS
+
+                began = time.monotonic()
+                assert (await post(gateway.address, sent(message))).status == 503
+                assert time.monotonic() - began < ACK_SECONDS, "it is known by now"
+
+                await until(503, gateway.address, HEALTH)
+                assert (await post(gateway.address, b"no=postback")).status == 503, "it could not be kept"
+            await until(200, gateway.address, form(sent(message)))
+            assert (await request(gateway.address, HEALTH)).status == 200
+            await kept(broker.address, message_id=message)
+
+
+async def test_a_killed_kafka_comes_back_with_all_that_was_acknowledged(apache_kafka: ApacheKafka) -> None:
+    (node,) = apache_kafka.nodes
+    await wipe(node.address)
+    before, after = str(uuid4()), str(uuid4())
+    with open_gateway(node.address, ack_timeout=str(ACK_SECONDS)) as gateway:
+        assert (await post(gateway.address, sent(before))).status == 200
+        node.kill()
+        try:
+            assert (await post(gateway.address, sent(after))).status == 503
+        finally:
+            node.start()
+            await asyncio.to_thread(node.wait_ready)
+        await until(200, gateway.address, form(sent(after)))
+        await kept(node.address, message_id=before)
+        await kept(node.address, message_id=after)
+        assert gateway.process.stop() == DONE
+
+
+async def test_sigterm_answers_what_is_in_hand() -> None:
+    async with embedded_kafka() as broker:
+        with open_gateway(broker.address, ack_timeout="30") as gateway:
+            async with connection(gateway.address) as wire, connection(gateway.address) as idle:
+                async with frozen(broker):
+                    await wire.send(head(body := sent(str(uuid4()), ReferenceID="in hand")))
+                    await wire.head()
+                    await wire.send(body)
+                    await gateway.reaches("request_bytes_total", len(body))
+                    gateway.process.popen.terminate()
+                    assert await idle.closed()
+                assert (await wire.answer()).status == 200
+            assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
+        await kept(broker.address, reference_id="in hand")
+
+
+async def test_sigterm_ends_it_also_when_kafka_never_answers() -> None:
+    async with embedded_kafka() as broker:
+        with open_gateway(broker.address, ack_timeout=str(ACK_SECONDS)) as gateway:
+            async with frozen(broker), connection(gateway.address) as wire:
+                body = sent(str(uuid4()))
+                await wire.send(head(body) + body)
+                await wire.head()
+                await gateway.reaches("request_bytes_total", len(body))
+                gateway.process.popen.terminate()
+                assert (await wire.answer()).status == 503
+                assert await asyncio.to_thread(gateway.process.popen.wait, 20) == DONE
+
+
+async def test_topics_that_would_break_correlation_stop_it(
+    fresh_kafka: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=fresh_kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(RECEIPT, 3, 1)])
+    await admin.close()
+    settings = {
+        "POSTBACKS_KAFKA": fresh_kafka,
+        "POSTBACKS_LISTEN": "127.0.0.1:0",
+        "POSTBACKS_OPS": "127.0.0.1:0",
+    }
+    with running("gateway", environment=settings) as process:
+        assert await asyncio.to_thread(process.popen.wait, SECONDS) == REFUSED
+    assert "Topic postbacks.receipt has 3 partitions, not 8" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("LISTEN", "0.0.0.0:8080", "must be a loopback address"),
+        ("TOKENS", "/nowhere.toml", "No such file"),
+    ],
+)
+def test_wrong_settings_stop_it_with_a_sentence(
+    setting: str, value: str, says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with running("gateway", environment={f"POSTBACKS_{setting}": value}) as process:
+        assert process.popen.wait(SECONDS) == REFUSED
+    said = capfd.readouterr().err
+    assert said.startswith(f"POSTBACKS_{setting}={value}: ")
+    assert says in said
+
+
+async def test_records_of_concurrent_requests_share_batches() -> None:
+    async with embedded_kafka() as broker:
+        with open_gateway(broker.address, partitions="1", ack_timeout="30") as gateway:
+            bodies = [sent(str(uuid4())) for _ in range(200)]
+            async with frozen(broker):
+                posts = [asyncio.create_task(post(gateway.address, body)) for body in bodies]
+                await gateway.reaches("request_bytes_total", sum(map(len, bodies)))
+            assert {answer.status for answer in await asyncio.gather(*posts)} == {200}
+            assert await gateway.metric("batch_records_sum") == 200
+            assert await gateway.metric("batch_records_count") <= 3, "all others waited behind the first"

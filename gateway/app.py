@@ -165,7 +165,7 @@ def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web
 
 
 def _later(why: NotKept) -> web.Response:
-    log.warning("Not kept", why=str(why))
+    log.debug("Not kept", why=str(why))
     return _plain(503, "Not now, try again", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
 
 

@@ -95,9 +95,16 @@ class Lane:
         try:
             async with asyncio.timeout_at(deadline):
                 acknowledged = await self._producer().send_batch(batch, topic, partition=partition)
-                await acknowledged
+                acknowledged.add_done_callback(_heard)
+                await asyncio.shield(acknowledged)
         except Exception as error:  # the client's edge: assertions and type errors of its own included
             PRODUCE_ERRORS.labels(type(error).__name__).inc()
             log.warning("Batch not acknowledged", topic=topic, partition=partition, error=repr(error))
             return f"{topic}/{partition}: {str(error) or type(error).__name__}"
         return None
+
+
+def _heard(late: asyncio.Future[object]) -> None:
+    """Take note of what became of a batch that was given up, so that asyncio does not complain."""
+    if not late.cancelled():
+        late.exception()

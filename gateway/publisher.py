@@ -146,7 +146,7 @@ class Publisher:
                 async with asyncio.timeout(LOOK_LIMIT_SECONDS):
                     await self._look()
             except (KafkaError, KafkaAway, OSError, TimeoutError) as error:
-                problem = str(error) or "Kafka does not answer"
+                problem = str(error) or f"Kafka does not answer within {LOOK_LIMIT_SECONDS:g} s"
                 if self._acknowledged_at >= began:
                     log.warning("Kafka keeps, but does not answer otherwise", error=problem)
                 elif problem != self._away:

@@ -132,7 +132,9 @@ async def test_a_frozen_kafka_is_given_up_in_time_and_found_again() -> None:
             await kept(broker.address, message_id=message)
 
 
-async def test_a_killed_kafka_comes_back_with_all_that_was_acknowledged(apache_kafka: ApacheKafka) -> None:
+async def test_a_killed_kafka_comes_back_with_all_that_was_acknowledged(
+    apache_kafka: ApacheKafka, capfd: pytest.CaptureFixture[str]
+) -> None:
     (node,) = apache_kafka.nodes
     await wipe(node.address)
     before, after = str(uuid4()), str(uuid4())
@@ -148,6 +150,7 @@ async def test_a_killed_kafka_comes_back_with_all_that_was_acknowledged(apache_k
         await kept(node.address, message_id=before)
         await kept(node.address, message_id=after)
         assert gateway.process.stop() == DONE
+    assert "Traceback" not in capfd.readouterr().err
 
 
 async def test_sigterm_answers_what_is_in_hand() -> None:

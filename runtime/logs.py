@@ -6,6 +6,8 @@ import logging.config
 
 import structlog
 
+from runtime.flood import Flood
+
 #: Libraries whose chatter below this level helps nobody.
 QUIET = {
     "aiokafka": "WARNING",
@@ -26,7 +28,7 @@ def configure_logs(level: str, form: str) -> None:
     render: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=False)]
+        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[
@@ -49,7 +51,10 @@ def configure_logs(level: str, form: str) -> None:
                     "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
                 }
             },
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "filters": {"flood": {"()": Flood, "names": tuple(QUIET)}},
+            "handlers": {
+                "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["flood"]}
+            },
             "root": {"handlers": ["stderr"], "level": level.upper()},
             "loggers": {name: {"level": "DEBUG" if level == "debug" else at} for name, at in QUIET.items()},
         }

@@ -63,6 +63,11 @@ class Frontier(Generic[P]):
         else:
             self._holes.add(partition)
 
+    def refused(self, partition: P) -> None:
+        """A batch was handed back undone."""
+        if partition in self._offsets:
+            self._holes.add(partition)
+
     def missing(self, now: float) -> dict[P, int]:
         """Where to read again: behind a hole, and where the last delivery was lost. Told once."""
         lost = {partition for partition, last in self._last.items() if self._is_lost(partition, last, now)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ class Written(NamedTuple):
 
 class BatchProducer(driver.Producer):
     """Writes are acknowledged by all in-sync replicas (`producer_acks`)."""
+
+    logger = logging.getLogger("faust.transport")
 
     async def write(self, topic: str, partition: int, entries: Iterable[Entry], within: float) -> Written:
         """Append the records in order; return once all are acknowledged.

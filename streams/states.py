@@ -8,6 +8,7 @@ stays before them, so that whoever recovers next meets them.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -65,6 +66,8 @@ class Kept:
 
 class States(base.Store[bytes, bytes]):
     """Opens a store for each partition that is assigned to us, and closes it when it is taken away."""
+
+    logger = logging.getLogger("faust.store")
 
     def __init__(self, *args: Any, open_store: Callable[[int], StateStore], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -8,6 +8,7 @@ something else of it: `lock`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -40,6 +41,8 @@ class Superseded(Exception):
 
 class MessagesTable(faust.Table[bytes, bytes]):
     """States by key `account/message_id`, as encoded in `messages`."""
+
+    logger = logging.getLogger("faust.table")
 
     def __init__(self, app: AppT, partitions: int, open_store: Callable[[int], StateStore]) -> None:
         changelog = app.topic(

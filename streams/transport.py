@@ -11,6 +11,7 @@ Reaches into private parts of Faust and aiokafka, which are pinned to exact vers
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
@@ -38,7 +39,7 @@ class Batch:
     a batch can be without any.
     """
 
-    __slots__ = ("end", "number", "records", "start")
+    __slots__ = ("done", "end", "number", "records", "start")
 
     def __init__(self, records: list[Any], start: int, end: int) -> None:
         self.records = records
@@ -46,10 +47,14 @@ class Batch:
         self.end = end
         #: Set when it is handed over, see `Frontier.delivered`.
         self.number = 0
+        #: Set by who has merged it, before he acknowledges it; Faust also acknowledges what it skips.
+        self.done = False
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Runs aiokafka's consumer in a thread of its own."""
+
+    logger = logging.getLogger("faust.transport")
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -97,6 +102,8 @@ def _positions(consumer: AIOKafkaConsumer) -> dict[TP, int]:
 
 class BatchConsumer(driver.Consumer):
     """Delivers batches, keeps the frontier and the lease."""
+
+    logger = logging.getLogger("faust.transport")
 
     def __post_init__(self) -> None:
         self.frontier: Frontier[TP] = Frontier()
@@ -185,7 +192,10 @@ class BatchConsumer(driver.Consumer):
         counted = super().ack(message)
         if message.generation_id == self.app.consumer_generation_id:
             batch: Batch = message.value  # type: ignore[assignment]
-            self.frontier.acknowledged(message.tp, batch.start, batch.end, batch.number, monotonic())
+            if batch.done:
+                self.frontier.acknowledged(message.tp, batch.start, batch.end, batch.number, monotonic())
+            else:
+                self.frontier.refused(message.tp)
         return counted
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

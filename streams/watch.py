@@ -161,6 +161,8 @@ class Watch:
 
     async def _heal(self, partition: int) -> None:
         async with self._table.lock(partition):
+            if not await self._table.consumer.may_write():
+                raise Superseded
             kept = self._table.kept(partition)  # no write of ours is under way: what is more, others wrote
             tp = TP(MESSAGES, partition)
             kept.log_end = max(kept.log_end, (await self._table.consumer.highwaters(tp))[tp])

@@ -7,20 +7,22 @@ table from its log, and brings batches; it runs inside our own event loop.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
 import structlog
-from faust.types import TP, Message, StreamT
+from faust.types import TP, StreamT
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED, encode
 from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS
 from runtime.metrics import REJECTED as REJECTED_COUNT
 from runtime.ops import Health
+from runtime.process import FAILED
 from runtime.settings import Settings
 from streams.app import faust_app
 from streams.correlate import correlate, sort_out
@@ -108,29 +110,26 @@ class Worker:
             raise self.app.crash_reason
 
     async def _stop(self, starting: asyncio.Task[None]) -> None:
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self.app.stop()
-        except TimeoutError:
-            log.warning("Did not stop in time; Kafka will notice", seconds=STOP_SECONDS)
+        stopping = asyncio.create_task(self.app.stop())
+        await asyncio.wait([stopping], timeout=STOP_SECONDS)
+        if not stopping.done():  # Faust swallows being cancelled, and its thread would keep the process
+            log.error("Did not end in time: cut off", seconds=STOP_SECONDS)
+            os._exit(FAILED)
         starting.cancel()
 
     async def _consume(self, stream: StreamT[Any]) -> None:
         async for event in stream.noack().events():  # type: ignore[attr-defined]
-            began = monotonic()
+            batch: Batch = event.message.value
             try:
-                await self._merge(event.message)
-            except Superseded:
-                continue  # whoever has the partition next reads the batch again
+                with STREAMS_BATCH_SECONDS.time(), suppress(Superseded):  # who has it next reads it again
+                    await self._merge(event.message.tp, batch)
+                    batch.done = True
             except Exception as error:
                 await self.app.crash(error)
                 return
             event.ack()
-            STREAMS_BATCH_SECONDS.observe(monotonic() - began)
 
-    async def _merge(self, message: Message) -> None:
-        tp: TP = message.tp
-        batch: Batch = message.value  # type: ignore[assignment]
+    async def _merge(self, tp: TP, batch: Batch) -> None:
         async with self.table.lock(tp.partition):
             found = sort_out(self._cluster, tp.topic, tp.partition, batch.records)
             if found.rejected:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +25,7 @@ BATCH = 4_000
 def postbacks(
     messages: int, seed: int, account: str = "acme", start: datetime | None = None
 ) -> list[AnyPostback]:
-    """About 3.4 for each message: attempts, receipts, replies; one in twenty twice; shuffled within minutes."""
+    """About three a message: attempts, receipts, replies; one in twenty twice; shuffled within minutes."""
     rnd = random.Random(seed)
     began = start or datetime.now(UTC) - timedelta(minutes=5)
     timed: list[tuple[float, AnyPostback]] = []
@@ -47,7 +49,9 @@ def postbacks(
         if rnd.random() < 0.97:
             add(sent, second, **common)
         for code in rnd.sample(CODES, rnd.choice((0, 1, 2, 2, 3))):
-            text = f"id:{rnd.randrange(10**9)} sub:001 dlvrd:001 submit date:1209281334 stat:DELIVERED err:{code}"
+            text = (
+                f"id:{rnd.randrange(10**9)} sub:001 dlvrd:001 submit date:1209281334 stat:DELIVRD err:{code}"
+            )
             add(receipt, second + rnd.random() * 60, code=code, text=text, **common)
         if rnd.random() < 0.2:
             turned = common | {"from_number": common["to_number"], "to_number": common["from_number"]}
@@ -78,9 +82,6 @@ async def produce(
     kafka: str, all_postbacks: list[AnyPostback], partitions: int, rate: float = float("inf")
 ) -> None:
     """Put them into their topics, at most so many a second."""
-    import asyncio
-    import time
-
     began = time.monotonic()
     async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all", max_batch_size=900_000) as producer:
         for start in range(0, len(all_postbacks), BATCH):

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -120,12 +120,12 @@ def test_a_damaged_store_is_made_anew(tmp_path: Path) -> None:
 
 def test_two_workers_on_one_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rocksdb, "LOCK_SECONDS", 0.1)
-    hold: Callable[[], str] = lambda: (  # noqa: E731
+    hold = (
         "import sys; from pathlib import Path; from streams.rocksdb import RocksFolder\n"
         "store = RocksFolder(Path(sys.argv[1])).open(0); print('held', flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", hold(), str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", hold, str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout
         assert other.stdout.readline() == b"held\n"

@@ -54,8 +54,7 @@ def plan(places: Places) -> tuple[Service, ...]:
         services.append(Service("kafka", ("local", "kafka", "--port", _port(places.kafka))))
         shared |= {"KAFKA": places.kafka, "KAFKA_SECURITY": "PLAINTEXT", "REPLICATION": "1"}
     if places.clickhouse:
-        folder = str(places.data / "clickhouse")
-        arguments = ("local", "clickhouse", "--port", _port(places.clickhouse), "--data", folder)
+        arguments = ("local", "clickhouse", "--port", _port(places.clickhouse), "--data", str(places.data))
         services.append(Service("clickhouse", arguments))
         shared["CLICKHOUSE"] = embedded_clickhouse(places.clickhouse)
     for stage in STAGES:

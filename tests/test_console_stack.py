@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from console.stack import FIRST_PAUSE, LONGEST_PAUSE, RECOVERED, Places, Service, next_pause, plan, resting_on
@@ -44,7 +45,7 @@ def test_each_process_has_an_ops_port_and_a_folder_of_its_own() -> None:
     assert [service.ops for service in stages] == list(EMBEDDED.ops.values())
     folders = {service.settings["POSTBACKS_DATA"] for service in stages}
     assert folders == {"/data/gateway", "/data/streams", "/data/sinks"}
-    assert services["clickhouse"].arguments[-1] == "/data/clickhouse"
+    assert services["clickhouse"].arguments[-2:] == ("--data", "/data")  # its own is in there
 
 
 def test_only_the_gateway_is_told_where_to_listen() -> None:
@@ -56,7 +57,9 @@ def test_an_engine_that_runs_elsewhere_is_not_started_and_its_setting_is_left_al
     services = by_name(ELSEWHERE)
     assert list(services) == ["gateway", "streams", "sinks"]
     for service in services.values():
-        assert not {"POSTBACKS_KAFKA", "POSTBACKS_CLICKHOUSE", "POSTBACKS_REPLICATION"} & set(service.settings)
+        assert not {"POSTBACKS_KAFKA", "POSTBACKS_CLICKHOUSE", "POSTBACKS_REPLICATION"} & set(
+            service.settings
+        )
 
 
 def test_the_stages_rest_on_the_embedded_broker_whose_log_dies_with_it() -> None:
@@ -75,7 +78,7 @@ def test_the_pause_before_a_new_start_grows_up_to_a_limit() -> None:
     for _ in range(12):
         pauses.append(next_pause(pauses[-1], lived=1))
     assert pauses[1] == FIRST_PAUSE
-    assert all(later >= earlier for earlier, later in zip(pauses, pauses[1:], strict=False))
+    assert all(later >= earlier for earlier, later in pairwise(pauses))
     assert pauses[-1] == LONGEST_PAUSE
 
 

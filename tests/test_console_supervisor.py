@@ -1,4 +1,4 @@
-"""Processes that are kept running: what ends is started again, what must not run is given up, nothing is left."""
+"""Processes that are kept running: what ends is started again, what must not run is given up."""
 
 from __future__ import annotations
 
@@ -128,7 +128,8 @@ async def test_every_line_is_handed_on_under_its_name_the_last_one_too() -> None
 
 
 async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace() -> None:
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+    ignore = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    code = f"{ignore}; print(1, flush=True); time.sleep(600)"
     async with supervised(Service("deaf", run(code))) as (supervisor, lines):
         await supervisor.ready()
         await supervisor.stop("deaf", grace=0.2)

@@ -1,0 +1,73 @@
+"""The `postbacks` command: reads the settings, and hands them to the command that was asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from runtime.errors import KafkaAway, Refused
+from runtime.process import FAILED, REFUSED
+from runtime.settings import load_settings
+
+#: Where each command is. Only the one that is asked for is loaded: some load much.
+COMMANDS = {
+    "up": "console.up",
+    "message": "console.message",
+    "tail": "console.tail",
+    "sql": "console.sql",
+    "simulate": "console.simulate",
+    "settings": "console.settings",
+    "gateway": "console.stages",
+    "streams": "console.stages",
+    "sinks": "console.stages",
+    "topics": "console.topics",
+    "migrate": "console.migrate",
+    "local": "console.stages",
+}
+
+
+class Commands(click.Group):
+    """Finds a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = COMMANDS.get(cmd_name)
+        return getattr(import_module(module), cmd_name) if module else None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="postbacks")
+def postbacks() -> None:
+    """Receive the postbacks of an SMS provider, tie them together by message, and answer in SQL.
+
+    `postbacks up` runs everything on this machine and says what to do next. Settings are environment
+    variables, POSTBACKS_…; `postbacks settings` lists them. Each command has a page of its own: --help.
+
+    \b
+    Example:
+      postbacks up
+      postbacks message 9a35e913-ded0-7574-4642-5f60c550c706
+      postbacks sql "SELECT status, count() FROM messages GROUP BY status"
+
+    \b
+    Exit status of all commands:
+      0  done
+      1  failed, or not found
+      2  refused: a setting, an option, a topic or the schema is not as it must be
+    """
+
+
+def main() -> None:
+    try:
+        postbacks(obj=load_settings, prog_name="postbacks")
+    except Refused as why:
+        click.echo(why, err=True)
+        sys.exit(FAILED if isinstance(why, KafkaAway) else REFUSED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Where the processes of `postbacks up` are: what is taken is said, what is free is found."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from console.places import Occupied, Wanted, find_places, owned_folder
+from runtime.settings import load_settings
+
+ANYWHERE = Wanted(port=0, kafka_port=0, clickhouse_port=0, data=None)
+
+
+def test_every_process_gets_a_free_port_of_its_own() -> None:
+    places = find_places(load_settings({}), ANYWHERE)
+    addresses = [places.listen, places.kafka, places.clickhouse, *places.ops.values()]
+    assert len(set(addresses)) == 6
+    assert all(address and address.startswith("127.0.0.1:") for address in addresses)
+    assert not any(address and address.endswith(":0") for address in addresses)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "option", "instead"),
+    [
+        ("port", "--port", ""),
+        ("kafka_port", "--kafka-port", ", or set POSTBACKS_KAFKA to use a broker that runs already"),
+        ("clickhouse_port", "--clickhouse-port", ", or set POSTBACKS_CLICKHOUSE to use a server"),
+    ],
+)
+def test_a_port_in_use_is_named_with_the_option_that_moves_it(wanted: str, option: str, instead: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ports = {"port": 0, "kafka_port": 0, "clickhouse_port": 0, wanted: port}
+        with pytest.raises(Occupied) as refused:
+            find_places(load_settings({}), Wanted(**ports, data=None))
+    problem = f"Port {port} on 127.0.0.1 cannot be used: Address already in use"
+    assert str(refused.value).startswith(f"{problem}. Choose another with {option}{instead}")
+
+
+def test_an_engine_that_a_setting_names_gets_no_place_even_where_its_port_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        settings = load_settings(
+            {"POSTBACKS_KAFKA": address, "POSTBACKS_CLICKHOUSE": f"http://default:@{address}/postbacks"}
+        )
+        places = find_places(settings, ANYWHERE)
+    assert places.kafka is None
+    assert places.clickhouse is None
+
+
+def test_the_port_moves_the_gateway_and_leaves_its_host_to_the_settings() -> None:
+    places = find_places(load_settings({"POSTBACKS_LISTEN": "0.0.0.0:1"}), ANYWHERE)
+    host, _, port = places.listen.rpartition(":")
+    assert host == "0.0.0.0"
+    assert int(port) > 1
+
+
+def test_the_folder_is_the_one_that_was_asked_for_else_that_of_the_settings(tmp_path: Path) -> None:
+    settings = load_settings({"POSTBACKS_DATA": str(tmp_path / "set")})
+    assert find_places(settings, ANYWHERE).data == tmp_path / "set"
+    asked = Wanted(0, 0, 0, tmp_path / "asked")
+    assert find_places(settings, asked).data == tmp_path / "asked"
+
+
+def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        owned_folder(tmp_path / "data"),
+        pytest.raises(Occupied, match=r"Another `postbacks up` uses .*data\. Choose another with --data"),
+        owned_folder(tmp_path / "data"),
+    ):
+        pass
+    with owned_folder(tmp_path / "data"):
+        pass  # and the next one may
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="/proc refuses folders to everybody, and tells root alone so")
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with (
+        pytest.raises(Occupied, match=r"/proc/nowhere cannot be used: .*--data"),
+        owned_folder(Path("/proc/nowhere")),
+    ):
+        pass

@@ -1,0 +1,167 @@
+"""A running `postbacks up`, as tests need it: on free ports, its output read along, commands beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from console.clickhouse import ask
+from tests.processes import ROOT
+
+SECONDS = 120.0
+ANY_PORTS = ("--port", "0", "--kafka-port", "0", "--clickhouse-port", "0")
+SETTING = re.compile(r"(POSTBACKS_\w+)=(\S+)")
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """That of the tests, with these settings and no others."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACKS_")}
+    return {**inherited, **settings}
+
+
+def command(*arguments: str, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `postbacks arguments…` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "console", *arguments],
+        cwd=ROOT,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+class Output:
+    """The lines that a process writes, read along by a thread."""
+
+    def __init__(self, popen: subprocess.Popen[str]) -> None:
+        self.popen = popen
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._ended = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stdout
+        for line in self.popen.stdout:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def until(self, text: str, times: int = 1) -> str:
+        """The line with the text, once so many lines have it."""
+        with self._news:
+            found = self._news.wait_for(lambda: self._ended or self._count(text) >= times, SECONDS)
+            if not found or self._count(text) < times:
+                raise AssertionError(f"{text!r} was not said {times} times:\n" + "\n".join(self.lines))
+            return next(line for line in self.lines if text in line)
+
+    def _count(self, text: str) -> int:
+        return sum(text in line for line in self.lines)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal; its exit status."""
+        self.popen.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit status. One that does not end fails the test."""
+        try:
+            return self.popen.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("It did not end:\n" + "\n".join(self.lines)) from None
+        finally:
+            self._reader.join(10)
+
+
+class Stack(Output):
+    """A stack that is ready; `settings` are those with which other commands find it."""
+
+    def __init__(self, popen: subprocess.Popen[str], settings: Mapping[str, str]) -> None:
+        super().__init__(popen)
+        self.until("Ctrl-C stops everything in good order")
+        page = "\n".join(self.lines)
+        self.url = page.split("The PostBackURL is\n\n")[1].split()[0]
+        self.settings = {**settings, **dict(SETTING.findall(page))}
+
+    def post(self, body: str) -> int:
+        """What the gateway answers to a postback."""
+        with urlopen(Request(self.url, body.encode()), timeout=SECONDS) as answer:
+            return int(answer.status)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of `postbacks` against this stack."""
+        return command(*arguments, settings=self.settings)
+
+    def query(self, query: str) -> str:
+        """ClickHouse's answer as tab-separated text."""
+        url = self.settings["POSTBACKS_CLICKHOUSE"]
+        return b"".join(ask(url, query, "TSV")).decode().strip()
+
+    def wait_for(self, query: str, answer: str, seconds: float = SECONDS) -> float:
+        """Ask until this is the answer; after how many seconds it was."""
+        began = time.monotonic()
+        while (got := self.query(query)) != answer:
+            assert time.monotonic() - began < seconds, f"{query}: {got!r}, not {answer!r}"
+            time.sleep(0.02)  # nobody tells when an answer of SQL changes
+        return time.monotonic() - began
+
+    def children(self) -> dict[str, int]:
+        """The processes that it has started, and their ids, by the first words of their commands."""
+        found = {}
+        for children in Path(f"/proc/{self.popen.pid}/task").glob("*/children"):
+            for pid in map(int, children.read_text().split()):
+                arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                words = arguments[arguments.index("-m") + 1 :]
+                found[words[1] if words[0] == "local" else words[0]] = pid
+        return found
+
+
+@contextmanager
+def beside(*arguments: str, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """`postbacks arguments…` while the block runs, all that it writes in one pipe; killed at the end."""
+    popen = subprocess.Popen(
+        [sys.executable, "-m", "console", *arguments],
+        cwd=ROOT,
+        env=environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield popen
+    finally:
+        popen.kill()
+        popen.wait()
+
+
+@contextmanager
+def stack(data: Path, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """`postbacks up` while the block runs, ready."""
+    given = settings or {}
+    with beside("up", *ANY_PORTS, "--data", str(data), *options, settings=given) as popen:
+        yield Stack(popen, given)
+
+
+@contextmanager
+def tail(up: Stack, *options: str) -> Iterator[Output]:
+    """`postbacks tail` of a stack while the block runs, following."""
+    with beside("tail", *options, settings=up.settings) as popen:
+        output = Output(popen)
+        output.until("Following messages")
+        yield output

@@ -26,7 +26,7 @@ class Postback(Struct, kw_only=True, tag_field="type"):
 
     #: 128-bit hash, hex, of the account and all that the provider said: a repeat has the same one.
     event_id: str
-    #: The message it is about, lower case with dashes: MatchedMessageID of a matched response, else MessageID.
+    #: The message it is about, lower case with dashes: MatchedMessageID of a matched reply, else MessageID.
     message_id: str
     account: str
     reference_id: str

@@ -1,0 +1,120 @@
+"""The bytes of a postback, as the provider prints them: lower-case escapes, US dates, raw receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Kind = Literal["sent", "refused", "receipt", "reply", "inbound"]
+
+_PLAIN = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.!*()-")
+_ESCAPES = {byte: "+" if byte == 32 else f"%{byte:02x}" for byte in range(256) if byte not in _PLAIN}
+ZERO_GUID = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One postback: its body, and what it says about which message."""
+
+    body: bytes
+    kind: Kind
+    #: The message it is about; of an inbound one its own id.
+    message_id: str
+    #: Of a receipt.
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What all postbacks of an outgoing message repeat."""
+
+    message_id: str
+    reference_id: str
+    sender: str
+    recipient: str
+
+
+def sent(message: Message, at: datetime) -> Packet:
+    """The aggregator took it."""
+    return Packet(_attempt(message, "1", at), "sent", message.message_id)
+
+
+def refused(message: Message, at: datetime) -> Packet:
+    """The aggregator would not take it; the provider tries three times in all."""
+    return Packet(_attempt(message, "0", at), "refused", message.message_id)
+
+
+def receipt(message: Message, code: str, text: str, backup_message_id: str = "") -> Packet:
+    """From the carrier or the handset. Nothing in its body is escaped."""
+    fields = [
+        ("DeliveryReceipt", "1"),
+        ("MessageID", message.message_id),
+        ("ReferenceID", message.reference_id),
+        ("FromPhoneNumber", message.sender),
+        ("ToPhoneNumber", message.recipient),
+        ("DeliveryReceiptMessage", text),
+        ("Code", code),
+    ]
+    if backup_message_id:
+        fields.append(("BackupMessageID", backup_message_id))
+    body = "&".join(f"{name}={value}" for name, value in fields).encode()
+    return Packet(body, "receipt", message.message_id, code)
+
+
+def receipt_text(number: int, status: str, error: str, submitted: datetime, done: datetime) -> str:
+    """SMPP's, as the provider passes it on."""
+    return (
+        f"sm: msg: id:{number} sub:001 dlvrd:{'001' if error in ('000', '003') else '000'} "
+        f"submit date:{submitted:%y%m%d%H%M} done date:{done:%y%m%d%H%M} stat:{status} err:{error} text:"
+    )
+
+
+def reply(message: Message, reply_id: str, text: str, at: datetime) -> Packet:
+    """Its recipient answered: the numbers are turned round, MessageID is the answer's own."""
+    return Packet(_response(message, reply_id, message.message_id, text, at), "reply", message.message_id)
+
+
+def inbound(message: Message, matched: str | None, text: str, at: datetime) -> Packet:
+    """Somebody wrote by themselves; `matched` is how this one says so: an empty or zero id, or none."""
+    return Packet(_response(message, message.message_id, matched, text, at), "inbound", message.message_id)
+
+
+def us_date(at: datetime) -> str:
+    """`5/8/2010 2:42:36 AM`."""
+    return f"{at.month}/{at.day}/{at.year} {at.hour % 12 or 12}:{at:%M:%S %p}"
+
+
+def escape(text: str) -> str:
+    """As .NET's UrlEncode: UTF-8, lower-case, a plus for a blank."""
+    return text.encode().decode("latin-1").translate(_ESCAPES)
+
+
+def _attempt(message: Message, success: str, at: datetime) -> bytes:
+    return _form(
+        ("SMSSent", success),
+        ("MessageID", message.message_id),
+        ("ReferenceID", message.reference_id),
+        ("FromPhoneNumber", message.sender),
+        ("ToPhoneNumber", message.recipient),
+        ("SentTime", us_date(at)),
+    )
+
+
+def _response(message: Message, own_id: str, matched: str | None, text: str, at: datetime) -> bytes:
+    matches: Sequence[tuple[str, str]] = [] if matched is None else [("MatchedMessageID", matched)]
+    return _form(
+        ("SMSResponse", "1"),
+        ("MessageID", own_id),
+        *matches,
+        ("ReferenceID", message.reference_id),
+        ("FromPhoneNumber", message.recipient),
+        ("ToPhoneNumber", message.sender),
+        ("ResponseReceiveDate", us_date(at)),
+        ("Message", text),
+    )
+
+
+def _form(*fields: tuple[str, str]) -> bytes:
+    return "&".join(f"{name}={escape(value)}" for name, value in fields).encode()

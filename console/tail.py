@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import signal
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -53,14 +54,21 @@ def tail(load: Load, account: str, statuses: tuple[str, ...], number: str, as_js
 
     \b
     Exit status:
-      0  ended by Ctrl-C
+      0  ended by Ctrl-C or SIGTERM
       1  Kafka does not answer, or has no topic of messages
       2  a setting or an option is wrong
     """
     chosen = Filter(account, frozenset(statuses), read_number(number))
     options = client_options(load())
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_print(options, chosen, as_json))
+    asyncio.run(_until_signal(_print(options, chosen, as_json)))
+
+
+async def _until_signal(work: Coroutine[None, None, None]) -> None:
+    task = asyncio.create_task(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _print(options: Mapping[str, Any], chosen: Filter, as_json: bool) -> None:
@@ -92,7 +100,7 @@ async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
         click.echo(
             f"Following {MESSAGES} on {','.join(options['bootstrap_servers'])}; Ctrl-C ends it", err=True
         )
-        consumer.assign(ends)
+        consumer.assign(list(ends))
         for partition, end in ends.items():
             consumer.seek(partition, end)
         async for record in consumer:

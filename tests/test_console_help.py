@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
@@ -27,8 +29,7 @@ def test_each_page_has_an_example_and_the_exit_statuses(command: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_page_names_only_settings_that_there_are(command: str) -> None:
-    words = run(command, "--help").replace("…", "").replace(",", " ").replace("=", " ").split()
-    named = {word.rstrip(".)") for word in words if word.startswith("POSTBACKS_")}
+    named = set(re.findall(r"POSTBACKS_[A-Z_]*[A-Z]", run(command, "--help")))
     real = {f"POSTBACKS_{field.upper()}" for field in Settings.model_fields} | {"POSTBACKS_SETTINGS"}
     assert named <= real
 

@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from console.clickhouse import ask
+from console.clickhouse import QueryFailed, ask
 from tests.processes import ROOT
 
 SECONDS = 120.0
@@ -98,9 +99,15 @@ class Stack(Output):
         self.settings = {**settings, **dict(SETTING.findall(page))}
 
     def post(self, body: str) -> int:
-        """What the gateway answers to a postback."""
-        with urlopen(Request(self.url, body.encode()), timeout=SECONDS) as answer:
-            return int(answer.status)
+        """What the gateway answers to a postback; while nobody listens the provider tries again."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                with urlopen(Request(self.url, body.encode()), timeout=SECONDS) as answer:
+                    return int(answer.status)
+            except URLError:
+                assert time.monotonic() < deadline, "nobody listens"
+                time.sleep(0.05)  # nobody tells when a port opens
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of `postbacks` against this stack."""
@@ -114,10 +121,16 @@ class Stack(Output):
     def wait_for(self, query: str, answer: str, seconds: float = SECONDS) -> float:
         """Ask until this is the answer; after how many seconds it was."""
         began = time.monotonic()
-        while (got := self.query(query)) != answer:
+        while (got := self._try(query)) != answer:
             assert time.monotonic() - began < seconds, f"{query}: {got!r}, not {answer!r}"
             time.sleep(0.02)  # nobody tells when an answer of SQL changes
         return time.monotonic() - began
+
+    def _try(self, query: str) -> str:
+        try:
+            return self.query(query)
+        except QueryFailed as error:  # it has just been killed, say
+            return str(error)
 
     def children(self) -> dict[str, int]:
         """The processes that it has started, and their ids, by the first words of their commands."""

@@ -17,6 +17,8 @@ from aiohttp import web
 from gateway.accounts import Accounts, demand_loopback, read_tokens
 from gateway.app import Gateway
 from gateway.publisher import Publisher
+from gateway.spool import SpoolFailed
+from gateway.spooling import Limits, SpoolingSink
 from gateway.topics import gateway_topics
 from runtime.errors import BadSetting
 from runtime.kafka import client_options
@@ -45,15 +47,37 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     health = Health()
     health.missing["port"] = "not open yet"
     publisher = Publisher(client_options(settings), gateway_topics(settings), settings.ack_timeout, health)
-    gateway = Gateway(Accounts.of(tokens), publisher, settings.body_limit, time.time, lambda: uuid4().hex)
-    async with serve_ops(settings.ops or OPS, health), publisher:
-        if await _first_of(stop, publisher.opened(), publisher.refused()):
+    limits = Limits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
+    sink = SpoolingSink(publisher, settings.data / "spool", limits, time.time)
+    gateway = Gateway(Accounts.of(tokens), sink, settings.body_limit, time.time, lambda: uuid4().hex)
+    async with serve_ops(settings.ops or OPS, health), publisher, open_spool(sink, settings):
+        # A Kafka that is there should get the very first postback; one that is not is not waited for.
+        if await _first_of(
+            stop, publisher.opened(), publisher.refused(), asyncio.sleep(settings.ack_timeout)
+        ):
             return
         async with serve_http(gateway, settings.listen) as address:
             print(address, flush=True)
             log.info("Open for postbacks", address=address, accounts=sorted(tokens) or "without tokens")
             del health.missing["port"]
             await _first_of(stop, publisher.refused())
+
+
+@asynccontextmanager
+async def open_spool(sink: SpoolingSink, settings: Settings) -> AsyncIterator[None]:
+    """The sink's spool, open while the block runs.
+
+    Raises:
+        BadSetting: the folder cannot be written.
+    """
+    try:
+        await sink.open()
+    except SpoolFailed as error:
+        raise BadSetting(f"POSTBACKS_DATA={settings.data}: must be a folder to write to ({error})") from None
+    try:
+        yield
+    finally:
+        await sink.close()
 
 
 @asynccontextmanager

@@ -24,12 +24,15 @@ from aiokafka.partitioner import murmur2
 from gateway.lane import Lane
 from gateway.sink import Kept, NotKept
 from runtime.errors import KafkaAway
+from runtime.metrics import PRODUCERS_REBUILT
 from runtime.ops import Health
 from runtime.topics import TopicSpec, ensure_topics
 
 #: Seconds between looks at Kafka: while all is well, and while something is not.
 LOOK_SECONDS, LOOK_AGAIN_SECONDS = 5.0, 0.5
 LOOK_LIMIT_SECONDS = 30.0
+#: Batches that fail in a row, while brokers answer, until the client is taken for wedged and made anew.
+WEDGED = 5
 STOP_SECONDS = 5.0
 BATCH_BYTES = 512 * 1024
 
@@ -59,6 +62,7 @@ class Publisher:
         self._partitions = {spec.name: spec.partitions for spec in specs}
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._acknowledged_at = 0.0
+        self._failed_in_a_row = 0
         self._trouble = asyncio.Event()
         self._report()
         self._opened = asyncio.Event()
@@ -104,10 +108,7 @@ class Publisher:
         self._watching.cancel()
         await asyncio.wait([self._watching])
         if self._producer:
-            try:
-                await asyncio.wait_for(self._producer.stop(), STOP_SECONDS)
-            except TimeoutError:
-                log.warning("Kafka's client does not end; left behind")
+            await _end(self._producer)
 
     def _lane(self, topic: str, key: bytes) -> Lane:
         # As Kafka's own clients choose it, so that all topics, and replays by others, agree on a key.
@@ -124,8 +125,10 @@ class Publisher:
 
     def _note(self, lane: Lane) -> None:
         if lane.down:
+            self._failed_in_a_row += 1
             self._trouble.set()
         else:
+            self._failed_in_a_row = 0
             self._acknowledged_at = asyncio.get_running_loop().time()
 
     def _report(self) -> str | None:
@@ -168,6 +171,12 @@ class Publisher:
         if not self._producer:
             await ensure_topics(self._options, self._specs)
             self._producer = await self._start_producer()
+        if self._wedged(self._producer):
+            log.error("Kafka's client is stuck: made anew", failed_in_a_row=self._failed_in_a_row)
+            PRODUCERS_REBUILT.inc()
+            stuck, self._producer = self._producer, await self._start_producer()
+            self._failed_in_a_row = 0
+            await _end(stuck)
         client = self._producer.client
         cluster: ClusterMetadata = await client.fetch_all_metadata()
         if any(not cluster.partitions_for_topic(name) for name in self._partitions):
@@ -179,6 +188,10 @@ class Publisher:
             leader = client.cluster.leader_for_partition(lane.partition)
             if leader not in (None, -1) and await client.ready(leader):
                 lane.down = None
+
+    def _wedged(self, producer: AIOKafkaProducer) -> bool:
+        """Its sender died, or brokers answer and it brings nothing through to them."""
+        return bool(producer._sender._sender_task.done()) or self._failed_in_a_row >= WEDGED
 
     async def _start_producer(self) -> AIOKafkaProducer:
         # Not idempotent: such a producer never gives a batch up, and so never lets go of who waits for it.
@@ -194,3 +207,10 @@ class Publisher:
             await producer.stop()
             raise
         return producer
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    try:
+        await asyncio.wait_for(producer.stop(), STOP_SECONDS)
+    except Exception as error:  # the client's edge: one that is stuck may fail in any way
+        log.warning("Kafka's client does not end; left behind", error=repr(error))

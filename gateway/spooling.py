@@ -12,10 +12,9 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import structlog
@@ -47,11 +46,7 @@ class Limits:
 
 
 class SpoolingSink:
-    """A sink before another one. Use as a context: it owns its spool, publishes and adopts while it lasts.
-
-    Raises:
-        SpoolFailed: on entering, when the folder cannot be written.
-    """
+    """A sink before another one. From `open` to `close` it owns a spool, publishes and adopts."""
 
     def __init__(self, kafka: Sink, folder: Path, limits: Limits, clock: Callable[[], float]) -> None:
         self._kafka = kafka
@@ -62,21 +57,27 @@ class SpoolingSink:
         self._waiting: list[tuple[Spooled, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._adopted: list[SpoolFile] = []
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> SpoolingSink:
+    async def open(self) -> None:
+        """Make a spool, adopt those without an owner, begin to publish.
+
+        Raises:
+            SpoolFailed: the folder cannot be written.
+        """
         self._own = await self._blocking(spool.create, self._folder)
-        self._stack.push_async_callback(self._close)
         await self._adopt()
-        for work in (self._drain, self._keep_adopting):
-            task = asyncio.create_task(work())
-            self._stack.push_async_callback(_end, task)
-        return self
+        self._working = [asyncio.create_task(work()) for work in (self._drain, self._keep_adopting)]
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+    async def close(self) -> None:
+        """What is spooled stays on disk, for the next one that opens the folder."""
+        for task in self._working:
+            task.cancel()
+        await asyncio.wait(self._working)
+        if self._writer:
+            await self._writer
+        for file in self._files:
+            await self._blocking(file.close)
+        self._thread.shutdown()
 
     @property
     def away(self) -> str | None:
@@ -235,18 +236,5 @@ class SpoolingSink:
         SPOOL_BYTES.set(self._size)
         SPOOL_AGE.set(0 if self._oldest_at is None else self._clock() - self._oldest_at)
 
-    async def _close(self) -> None:
-        if self._writer:
-            await self._writer
-        for file in self._files:
-            await self._blocking(file.close)
-        self._thread.shutdown()
-
     async def _blocking(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -27,6 +27,9 @@ BATCH_RECORDS = Histogram(
 PRODUCE_ERRORS = Counter(
     "postbacks_gateway_produce_errors_total", "Batches that Kafka did not acknowledge.", ["error"]
 )
+PRODUCERS_REBUILT = Counter(
+    "postbacks_gateway_producers_rebuilt_total", "Times that Kafka's client was stuck and made anew."
+)
 SPOOLED = Counter("postbacks_gateway_spooled_total", "Records that went to the disk, as Kafka was away.")
 SPOOL_RECORDS = Gauge("postbacks_gateway_spool_records", "Records on disk that Kafka does not have yet.")
 SPOOL_BYTES = Gauge("postbacks_gateway_spool_bytes", "Bytes of those records.")
@@ -57,6 +60,25 @@ STATES_HEALED = Counter(
 )
 OVERDUE_MARKED = Counter("postbacks_streams_overdue_total", "Messages marked overdue.")
 TOMBSTONES = Counter("postbacks_streams_tombstones_total", "Messages that were let go of.")
+SINK_ROWS = Counter("postbacks_sinks_rows_total", "Rows stored, repeated deliveries too.", ["table"])
+SINK_REFUSED = Counter(
+    "postbacks_sinks_refused_total", "Rows that ClickHouse refused; they are in `rejected`.", ["table"]
+)
+SINK_RETRIES = Counter(
+    "postbacks_sinks_retries_total", "Tries in vain, by whom was waited for: clickhouse or kafka.", ["part"]
+)
+SINK_INSERT_SECONDS = Histogram(
+    "postbacks_sinks_insert_seconds",
+    "From a batch's first try to ClickHouse's answer.",
+    ["table"],
+    buckets=SECONDS,
+)
+SINK_FRESHNESS = Gauge(
+    "postbacks_sinks_freshness_seconds", "Now minus Kafka's time of the newest record stored.", ["table"]
+)
+SINK_LAG = Gauge(
+    "postbacks_sinks_lag_records", "Records of a partition that are not stored yet.", ["topic", "partition"]
+)
 REJECTED = Counter(
     "postbacks_rejected_total", "What was no postback, by the stage that said so.", ["stage", "reason"]
 )

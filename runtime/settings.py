@@ -81,6 +81,12 @@ class Settings(BaseModel):
     ack_timeout: float = Field(
         2.0, gt=0, le=60, description="seconds Kafka may take to acknowledge a postback"
     )
+    spool_bytes: int = Field(
+        2**30, ge=2**20, description="bytes that wait on disk while Kafka is away, at most"
+    )
+    spool_age: float = Field(
+        7 * 86400.0, gt=0, description="seconds that something may wait there before nothing more is taken"
+    )
 
     store: Literal["rocksdb", "memory"] = Field("rocksdb", description="where streams keeps its states")
     overdue_after: float = Field(

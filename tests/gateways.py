@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -41,12 +42,16 @@ class RunningGateway(NamedTuple):
 
 @contextmanager
 def open_gateway(kafka: str, **settings: str) -> Iterator[RunningGateway]:
-    """A gateway whose port is open; settings by their names without the prefix, in lower case."""
+    """A gateway whose port is open; settings by their names without the prefix, in lower case.
+
+    Without `data` among them it has a folder of its own, which goes with it.
+    """
     ops = free_address()
-    given = {"kafka": kafka, "listen": "127.0.0.1:0", "ops": ops, "log_level": "error"} | settings
-    environment = {f"POSTBACKS_{name.upper()}": value for name, value in given.items()}
-    with running("gateway", environment=environment) as process:
-        yield RunningGateway(process.line(), ops, process)
+    with TemporaryDirectory() as data:
+        defaults = {"kafka": kafka, "listen": "127.0.0.1:0", "ops": ops, "log_level": "error", "data": data}
+        environment = {f"POSTBACKS_{name.upper()}": value for name, value in (defaults | settings).items()}
+        with running("gateway", environment=environment) as process:
+            yield RunningGateway(process.line(), ops, process)
 
 
 def free_address() -> str:

@@ -1,0 +1,127 @@
+"""What got 202 comes to Kafka in the end, whatever is killed in between; what cannot be kept is not taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from msgspec import json
+
+from gateway.postback import SENT
+from gateway.publisher import Publisher
+from gateway.sink import Kept, NotKept
+from gateway.topics import gateway_topics
+from local.kafka import embedded_kafka
+from runtime.kafka import client_options
+from runtime.ops import Health
+from runtime.settings import load_settings
+from tests.gateways import RunningGateway, form, free_address, open_gateway, post, request, until
+from tests.test_gateway import HEALTH, READY, sent
+
+
+async def accepted(gateway: RunningGateway, count: int) -> list[str]:
+    """So many postbacks that got 202: the ids of their messages."""
+    ids = [str(uuid4()) for _ in range(count)]
+    answers = await asyncio.gather(*(post(gateway.address, sent(message)) for message in ids))
+    assert {answer.status for answer in answers} == {202}
+    return ids
+
+
+@asynccontextmanager
+async def kafka_on(address: str) -> AsyncIterator[str]:
+    async with embedded_kafka(int(address.rpartition(":")[2])) as broker:
+        yield broker.address
+
+
+async def sent_messages(kafka: str, least: int, partitions: int = 8) -> list[str]:
+    """The ids of messages in Kafka, in each partition's order, once there are so many; topics are there."""
+    found: list[str] = []
+    async with (
+        AIOKafkaConsumer(bootstrap_servers=kafka, fetch_max_wait_ms=50) as consumer,
+        asyncio.timeout(60),
+    ):
+        consumer.assign([TopicPartition(SENT, number) for number in range(partitions)])
+        await consumer.seek_to_beginning()
+        while len(set(found)) < least:
+            for records in (await consumer.getmany(timeout_ms=100)).values():
+                found += [json.decode(record.value)["message_id"] for record in records]
+    return found
+
+
+async def test_what_a_killed_gateway_spooled_is_published_by_the_next_one(tmp_path: Path) -> None:
+    kafka = free_address()
+    with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5") as gateway:
+        messages = await accepted(gateway, 50)
+        gateway.process.kill()
+    async with kafka_on(kafka):
+        with open_gateway(kafka, data=str(tmp_path)) as gateway:
+            await until(200, gateway.ops, READY)
+            assert set(await sent_messages(kafka, 50)) == set(messages)
+            await gateway.reaches("spool_records", 0)
+            assert gateway.process.stop() == 0
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+async def test_the_spool_of_a_gateway_that_is_gone_is_adopted_by_a_neighbour(tmp_path: Path) -> None:
+    kafka = free_address()
+    with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5") as staying:
+        with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5") as leaving:
+            messages = await accepted(leaving, 20)
+            assert leaving.process.stop() == 0
+        async with kafka_on(kafka):
+            await until(200, staying.ops, READY)
+            assert set(await sent_messages(kafka, 20)) == set(messages)
+            assert staying.process.running
+
+
+async def test_a_full_spool_takes_nothing_more_and_says_when_to_come_again(tmp_path: Path) -> None:
+    kafka = free_address()
+    body = sent(str(uuid4()), ReferenceID="x" * 60_000)
+    with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5", spool_bytes=str(2**20)) as gateway:
+        await until(503, gateway.address, form(body))
+        answer = await request(gateway.address, form(body))
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        assert (await request(gateway.address, HEALTH)).status == 503
+        async with kafka_on(kafka):
+            await until(200, gateway.address, form(body))
+            await until(200, gateway.address, HEALTH)
+
+
+async def test_a_damaged_spool_is_set_aside_and_the_gateway_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "garbage.spool").write_bytes(b"no database at all" * 100)
+    async with embedded_kafka() as broker:
+        with open_gateway(broker.address, data=str(tmp_path)) as gateway:
+            assert await gateway.metric("spools_damaged_total") == 1
+            assert (await post(gateway.address, sent(str(uuid4())))).status == 200
+    assert (tmp_path / "spool" / "garbage.damaged").exists()
+
+
+async def test_what_is_spooled_is_published_oldest_first(tmp_path: Path) -> None:
+    kafka = free_address()
+    with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5", partitions="1") as gateway:
+        messages = [message for _ in range(10) for message in await accepted(gateway, 1)]
+        async with kafka_on(kafka):
+            await until(200, gateway.ops, READY)
+            assert await sent_messages(kafka, 10, partitions=1) == messages
+
+
+async def test_a_client_of_kafka_whose_sender_died_is_made_anew() -> None:
+    async with embedded_kafka() as broker:
+        settings = load_settings({"POSTBACKS_KAFKA": broker.address})
+        async with Publisher(client_options(settings), gateway_topics(settings), 1.0, Health()) as publisher:
+            await publisher.opened()
+            assert await publisher.keep(SENT, b"default/1", b"{}") is Kept.BY_KAFKA
+            assert publisher._producer
+            publisher._producer._sender.sender_task.cancel()
+            async with asyncio.timeout(60):
+                while True:
+                    try:
+                        await publisher.keep(SENT, b"default/1", b"{}")
+                        break
+                    except NotKept:
+                        await asyncio.sleep(0.1)

@@ -17,6 +17,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 VERSION = "4.4.0"
@@ -189,8 +190,10 @@ class ApacheKafka:
 
     def start(self) -> None:
         """Format and start every node, and wait until all take connections."""
+        classpath()
+        with ThreadPoolExecutor(len(self.nodes)) as threads:
+            list(threads.map(self._format, self.nodes))
         for node in self.nodes:
-            node.format(self._properties_of(node), self.cluster, self.format_options)
             node.start()
         for node in self.nodes:
             node.wait_ready()
@@ -199,6 +202,9 @@ class ApacheKafka:
         """Kill every node; a cluster is for one run and keeps nothing."""
         for node in self.nodes:
             node.kill()
+
+    def _format(self, node: Node) -> None:
+        node.format(self._properties_of(node), self.cluster, self.format_options)
 
     def _properties_of(self, node: Node) -> dict[str, str]:
         size = len(self.nodes)

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test lint format lock clean
+.PHONY: help run test chaos lint format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -13,6 +13,9 @@ run: .venv/run ## start the whole stack here and print where to point a PostBack
 
 test: .venv/dev lint ## check types and style, run every test (ARGS="-k wire")
 	@$(BIN)/pytest $(ARGS)
+
+chaos: .venv/dev ## kill everything while postbacks come in, then prove that none is lost (ARGS="--seed 7 --brokers 3")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: .venv/dev ## ruff and mypy alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,0 +1,162 @@
+"""The processes of a chaos run, and what can be done to them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.apache_kafka import Node
+from tests.chaos.schedule import Fault
+
+ROOT = Path(__file__).parent.parent.parent
+#: Seconds until a process that ended is started again, as systemd, compose and Kubernetes do.
+RESTART, LOOK = 0.5, 0.1
+#: What a process gets to end in good order, here as there.
+GRACE = 30.0
+
+
+class Service:
+    """A process of the pipeline that is kept running while it is `wanted`."""
+
+    def __init__(self, name: str, arguments: list[str], settings: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self.restarts = 0
+        self._arguments = arguments
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("POSTBACKS_")},
+            **settings,
+        }
+        self._log = folder / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.wanted = True
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            log.write(f"======== {time.strftime('%H:%M:%S')} start\n".encode())
+            log.flush()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *self._arguments],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def keep(self) -> None:
+        """Start it, and start it again whenever it ends while it is wanted."""
+        while True:
+            if self.wanted and (self._process is None or self._process.poll() is not None):
+                if self._process is not None:
+                    self.restarts += 1
+                    await asyncio.sleep(RESTART)
+                if self.wanted:
+                    self.start()
+            await asyncio.sleep(LOOK)
+
+    async def ended(self) -> int:
+        """Wait for its own end; its exit status."""
+        assert self._process
+        return await asyncio.to_thread(self._process.wait)
+
+    async def end(self, number: signal.Signals) -> float:
+        """Send the signal and wait for the end, killing it after its grace; seconds that it took."""
+        self.wanted = False
+        began = time.monotonic()
+        process = self._process
+        if process and process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(number)
+            try:
+                await asyncio.to_thread(process.wait, GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return time.monotonic() - began
+
+    async def hit(self, fault: Fault) -> str:
+        """Let the fault befall it, to its end; what there is to say about it."""
+        if fault.kind == "freeze":
+            process = self._process
+            if process and process.poll() is None:
+                process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(fault.lasts)
+            if process and process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+            return ""
+        took = await self.end(signal.SIGKILL if fault.kind == "kill" else signal.SIGTERM)
+        await asyncio.sleep(fault.lasts)
+        self.wanted = True
+        return f"ended in {took:.1f} s" + (", killed at last" if took > GRACE else "")
+
+
+class Broker:
+    """A node of Apache Kafka, to be hit like a service."""
+
+    def __init__(self, name: str, node: Node) -> None:
+        self.name = name
+        self._node = node
+
+    async def hit(self, fault: Fault) -> str:
+        if fault.kind == "freeze":
+            self._node.pause()
+            await asyncio.sleep(fault.lasts)
+            self._node.resume()
+            return ""
+        await asyncio.to_thread(self._node.kill if fault.kind == "kill" else self._node.stop)
+        await asyncio.sleep(fault.lasts)
+        self._node.start()
+        await asyncio.to_thread(self._node.wait_ready)
+        return ""
+
+
+class Disk:
+    """The small disk that the spools are on. It fills up while Kafka is away, when it is needed."""
+
+    def __init__(self, folder: Path, brokers: list[Broker]) -> None:
+        self.name = "disk"
+        self._ballast = folder / "ballast"
+        self._brokers = brokers
+
+    async def hit(self, fault: Fault) -> str:
+        filling = asyncio.create_task(asyncio.to_thread(self._fill))
+        await asyncio.gather(
+            *(broker.hit(Fault(fault.at, broker.name, "kill", fault.lasts)) for broker in self._brokers)
+        )
+        await filling
+        self._ballast.unlink(missing_ok=True)
+        return ""
+
+    def _fill(self) -> None:
+        free = shutil.disk_usage(self._ballast.parent).free
+        with self._ballast.open("wb") as ballast:
+            try:
+                for _ in range(free // 65_536 + 2):
+                    ballast.write(b"\0" * 65_536)
+                    ballast.flush()
+            except OSError:
+                return
+
+
+Target = Service | Broker | Disk
+Say = Callable[[str], None]
+
+
+async def inflict(faults: list[Fault], targets: Mapping[str, Target], say: Say) -> None:
+    """Do all of it, each at its time, side by side."""
+    began = time.monotonic()
+
+    async def one(fault: Fault) -> None:
+        await asyncio.sleep(max(0, fault.at - (time.monotonic() - began)))
+        say(f"{fault.kind} {fault.target} for {fault.lasts:g} s")
+        if said := await targets[fault.target].hit(fault):
+            say(f"  {fault.target} {said}")
+
+    await asyncio.gather(*(one(fault) for fault in faults))

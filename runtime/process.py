@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -30,13 +31,33 @@ def run_process(work: Work) -> None:
         settings = load_settings()
         configure_logs(settings.log_level, settings.log_format)
         asyncio.run(_until_stopped(work, settings))
-    except Refused as why:
-        print(why, file=sys.stderr)
-        sys.exit(REFUSED)
-    except Exception:
-        structlog.get_logger(__name__).exception("Ended by an error")
-        sys.exit(FAILED)
+    except Exception as why:
+        sys.exit(_say(why))
     sys.exit(DONE)
+
+
+def end_anyway(seconds: float, why: Exception | None) -> None:
+    """End the process after so long, if it still runs then, with the status of `why` (null: it was stopped).
+
+    For work whose libraries may hang when they are told to end.
+    """
+
+    def end() -> None:
+        status = _say(why or TimeoutError(f"Told to end, and did not within {seconds:g} s"))
+        sys.stderr.flush()
+        os._exit(status)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _say(why: Exception) -> int:
+    if isinstance(why, Refused):
+        print(why, file=sys.stderr)
+        return REFUSED
+    structlog.get_logger(__name__).error("Ended by an error", exc_info=why)
+    return FAILED
 
 
 async def _until_stopped(work: Work, settings: Settings) -> None:

@@ -106,19 +106,19 @@ class RocksStore:
         self._db.write(batch, self._unlogged)
 
     def scan(self, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
-        # Each portion seeks anew: an iterator that lives long would keep old files from being deleted.
-        after = FIRST_KEY
-        while True:
-            cursor = self._db.iter()
-            cursor.seek(after)
-            portion: list[tuple[bytes, bytes]] = []
-            while cursor.valid() and len(portion) < size:
-                portion.append((cursor.key(), cursor.value()))
-                cursor.next()
-            if not portion:
-                return
-            after = portion[-1][0] + b"\x00"
+        start = FIRST_KEY
+        while portion := self._portion(start, size):
             yield portion
+            start = portion[-1][0] + b"\x00"
+
+    def _portion(self, start: bytes, size: int) -> list[tuple[bytes, bytes]]:
+        cursor = self._db.iter()  # lives no longer than this: it would keep the files open after `close`
+        cursor.seek(start)
+        portion: list[tuple[bytes, bytes]] = []
+        while cursor.valid() and len(portion) < size:
+            portion.append((cursor.key(), cursor.value()))
+            cursor.next()
+        return portion
 
     def count(self) -> int:
         return self._db.property_int_value("rocksdb.estimate-num-keys") or 0

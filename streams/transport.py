@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
+from mode import Service
 
 from streams.frontier import Frontier
 from streams.lease import Lease
@@ -55,6 +56,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Runs aiokafka's consumer in a thread of its own."""
 
     logger = logging.getLogger("faust.transport")
+
+    async def stop(self) -> None:
+        if self._started.is_set():
+            await Service.stop(self)
+            if self._thread:  # mode joins it in our loop, for whose answers the thread may wait
+                await asyncio.to_thread(self._thread.stop)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -207,10 +214,12 @@ class BatchConsumer(driver.Consumer):
         return self.frontier.offsets.get(tp)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        ours = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        if not ours:  # the group would not be asked
+            return False
         asked_at = monotonic()
-        asked = bool(self.assignment() & offsets.keys())  # of nothing the group is not asked
-        done = await super()._commit(offsets)
-        if done and asked:
+        done = await super()._commit(ours)
+        if done:
             self.lease.renew(asked_at)
         return done
 

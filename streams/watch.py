@@ -66,7 +66,6 @@ class Watch:
         self._clock = clock
         self._stall_after = stall_after
         self._standstill = Standstill()
-        self._assigned = False
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -106,9 +105,8 @@ class Watch:
 
     def _work_left(self, ends: Ends | None) -> str:
         """In words, empty when there is none."""
-        if not self._assigned and not self._app.assignor.assigned_actives():
-            return "no partitions assigned yet"
-        self._assigned = True
+        if not self._app.consumer_generation_id:
+            return "not in the group yet"
         left = sum(max(0, left) for left in _manager(self._app).recovery.active_remaining().values())
         RECOVERY_LEFT.set(left if self._app.in_recovery else 0)
         if self._app.in_recovery:
@@ -121,7 +119,8 @@ class Watch:
         return f"{behind} postbacks to merge" if behind else ""
 
     def _report(self, ends: Ends | None, work: str) -> None:
-        if self._assigned and not self._app.rebalancing and not self._app.in_recovery:
+        at_work = self._app.consumer_generation_id and not self._app.rebalancing
+        if at_work and not self._app.in_recovery:
             self._health.missing.pop("partitions", None)
         else:
             self._health.missing["partitions"] = work

@@ -7,7 +7,6 @@ table from its log, and brings batches; it runs inside our own event loop.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,7 @@ from gateway.postback import POSTBACK_TOPICS, REJECTED, encode
 from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS
 from runtime.metrics import REJECTED as REJECTED_COUNT
 from runtime.ops import Health
-from runtime.process import FAILED
+from runtime.process import end_anyway
 from runtime.settings import Settings
 from streams.app import faust_app
 from streams.correlate import correlate, sort_out
@@ -36,7 +35,7 @@ from streams.watch import Watch
 
 log = structlog.get_logger(__name__)
 
-STOP_SECONDS = 20.0
+STOP_SECONDS, CRASH_SECONDS = 20.0, 1.0
 
 
 def utc_now() -> datetime:
@@ -97,25 +96,24 @@ class Worker:
         stopped = asyncio.create_task(stop.wait())
         crashed = asyncio.create_task(self.app.wait_until_stopped())
         waiting = {*parts, stopped, crashed}
+        failure: Exception | None = None
         try:
             while not (stopped.done() or crashed.done()):
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
-        finally:
-            for task in (*parts[1:], stopped, crashed):
-                task.cancel()
-            await self._stop(parts[0])
-        if self.app.crash_reason:
-            raise self.app.crash_reason
-
-    async def _stop(self, starting: asyncio.Task[None]) -> None:
-        stopping = asyncio.create_task(self.app.stop())
-        await asyncio.wait([stopping], timeout=STOP_SECONDS)
-        if not stopping.done():  # Faust swallows being cancelled, and its thread would keep the process
-            log.error("Did not end in time: cut off", seconds=STOP_SECONDS)
-            os._exit(FAILED)
-        starting.cancel()
+        except Exception as error:
+            failure = error
+        if isinstance(self.app.crash_reason, Exception):
+            failure = self.app.crash_reason
+        if failure:  # when it has crashed, Faust can neither be stopped nor be cancelled
+            end_anyway(CRASH_SECONDS, failure)
+            raise failure
+        end_anyway(STOP_SECONDS, None)
+        for task in (*parts[1:], stopped, crashed):
+            task.cancel()
+        await self.app.stop()
+        parts[0].cancel()
 
     async def _consume(self, stream: StreamT[Any]) -> None:
         async for event in stream.noack().events():  # type: ignore[attr-defined]

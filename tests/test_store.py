@@ -88,6 +88,16 @@ def test_on_disk_they_are_there_again_after_a_restart(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_store_can_be_closed_and_opened_again_in_the_middle_of_a_scan(tmp_path: Path) -> None:
+    folder = RocksFolder(tmp_path)
+    store = folder.open(0)
+    store.write({A: b"1", B: b"2"}, 4)
+    portions = store.scan(1)
+    assert next(portions) == [(A, b"1")]
+    store.close()
+    folder.open(0).close()
+
+
 def test_a_kill_loses_the_newest_states_only_together_with_their_offset(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from streams.rocksdb import RocksFolder\n"

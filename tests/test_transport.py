@@ -1,0 +1,99 @@
+"""What streams reaches into of Faust and aiokafka is there, as it was: this names what a version breaks."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+from typing import Any
+
+import aiokafka
+import pytest
+from aiokafka.consumer import fetcher, subscription_state
+from aiokafka.producer import message_accumulator
+from faust.stores import base as stores
+from faust.tables import base as tables
+from faust.tables import manager, recovery
+from faust.transport import consumer
+from faust.transport.drivers import aiokafka as driver
+
+PINNED = {"aiokafka": "0.14.0", "faust-streaming": "0.15.3", "mode-streaming": "0.7.1"}
+
+CALLED_OR_REPLACED = [
+    (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["self", "transport"]),
+    (
+        driver.AIOKafkaConsumerThread,
+        "_fetch_records",
+        ["self", "consumer", "active_partitions", "timeout", "max_records"],
+    ),
+    (driver.Consumer, "_new_consumer_thread", ["self"]),
+    (driver.Consumer, "_to_message", ["self", "tp", "record"]),
+    (driver.Producer, "_ensure_producer", ["self"]),
+    (consumer.ThreadDelegateConsumer, "_getmany", ["self", "active_partitions", "timeout"]),
+    (consumer.ThreadDelegateConsumer, "_commit", ["self", "offsets"]),
+    (consumer.ThreadDelegateConsumer, "seek_wait", ["self", "partitions"]),
+    (consumer.ThreadDelegateConsumer, "earliest_offsets", ["self", "partitions"]),
+    (consumer.ThreadDelegateConsumer, "highwaters", ["self", "partitions"]),
+    (consumer.Consumer, "perform_seek", ["self"]),
+    (consumer.Consumer, "stop_flow", ["self"]),
+    (consumer.Consumer, "ack", ["self", "message"]),
+    (consumer.Consumer, "_add_gap", ["self", "tp", "offset_from", "offset_to"]),
+    (consumer.Consumer, "_new_offset", ["self", "tp"]),
+    (consumer.Consumer, "_is_changelog_tp", ["self", "tp"]),
+    (consumer.Consumer, "on_partitions_revoked", ["self", "revoked"]),
+    (tables.Collection, "_new_store_by_url", ["self", "url"]),
+    (tables.Collection, "on_rebalance", ["self", "assigned", "revoked", "newly_assigned", "generation_id"]),
+    (tables.Collection, "on_recovery_completed", ["self", "active_tps", "standby_tps"]),
+    (stores.Store, "on_rebalance", ["self", "assigned", "revoked", "newly_assigned", "generation_id"]),
+    (stores.SerializedStore, "apply_changelog_batch", ["self", "batch", "to_key", "to_value"]),
+    (recovery.Recovery, "active_remaining", ["self"]),
+    (fetcher.Fetcher, "_create_fetch_waiter", ["self"]),
+    (fetcher.Fetcher, "fetched_records", ["self", "partitions", "timeout", "max_records"]),
+    (subscription_state.SubscriptionState, "wait_for_assignment", ["self"]),
+    (aiokafka.AIOKafkaProducer, "send_batch", ["self", "batch", "topic", "partition"]),
+    (message_accumulator.BatchBuilder, "append", ["self", "timestamp", "key", "value", "headers"]),
+]
+
+#: Attributes, by a word of the source that sets or reads them.
+READ_OR_SET: list[tuple[Any, str]] = [
+    (aiokafka.AIOKafkaConsumer.__init__, "self._fetch_max_wait_ms ="),
+    (aiokafka.AIOKafkaConsumer.start, "self._fetch_max_wait_ms"),
+    (aiokafka.AIOKafkaConsumer, "self._subscription ="),
+    (aiokafka.AIOKafkaConsumer, "self._fetcher ="),
+    (subscription_state.TopicPartitionState, "def has_valid_position"),
+    (subscription_state.TopicPartitionState, "def position"),
+    (subscription_state.SubscriptionState, "def reassignment_in_progress"),
+    (aiokafka.AIOKafkaProducer.__init__, "self._message_accumulator ="),
+    (message_accumulator.MessageAccumulator, "self._batch_ttl"),
+    (message_accumulator.MessageBatch.expired, "self._ttl"),
+    (consumer.Consumer.perform_seek, "self._committed_offset.update"),
+    (consumer.Consumer.__init__, "self._acked_index ="),
+    (consumer.Consumer._commit_tps, "self._filter_committable_offsets"),
+    (consumer.Consumer._filter_committable_offsets, "self._new_offset(tp)"),
+    (manager.TableManager, "def recovery"),
+]
+
+
+@pytest.mark.parametrize("package", PINNED)
+def test_the_versions_are_those_that_the_transport_was_written_for(package: str) -> None:
+    assert version(package) == PINNED[package]
+
+
+@pytest.mark.parametrize(("owner", "name", "parameters"), CALLED_OR_REPLACED)
+def test_a_method_that_is_called_or_replaced_has_its_parameters(
+    owner: type, name: str, parameters: list[str]
+) -> None:
+    assert list(inspect.signature(getattr(owner, name)).parameters) == parameters
+
+
+@pytest.mark.parametrize(("owner", "words"), READ_OR_SET)
+def test_an_attribute_that_is_read_or_set_is_there(owner: Any, words: str) -> None:
+    assert words in inspect.getsource(owner)
+
+
+def test_what_was_fetched_is_taken_without_waiting() -> None:
+    # A batch's range is what positions move while it is taken over. So until something was taken, the only
+    # thing waited for may be an assignment, and that is over before; see `ConsumerThread._drain`.
+    source = inspect.getsource(fetcher.Fetcher.fetched_records)
+    before_taking = source[: source.index("if drained or not timeout")]
+    assert before_taking.count("await") == 1
+    assert "await self._subscriptions.wait_for_assignment()" in before_taking

@@ -1,0 +1,94 @@
+"""`python -m sinks`: carries Kafka's records to ClickHouse until it is stopped. Prints its ops address.
+
+Here settings become parts, and parts a process; nothing else is decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiokafka import AIOKafkaConsumer
+
+from runtime.errors import KafkaAway
+from runtime.kafka import client_options
+from runtime.ops import Health, serve_ops
+from runtime.process import run_process
+from runtime.settings import Settings
+from sinks.batch import Limits
+from sinks.clickhouse import Away, Inserter
+from sinks.cluster import Cluster
+from sinks.migrate import migrate
+from sinks.patience import Patience
+from sinks.store import Store
+from sinks.tables import TABLE_OF
+from sinks.watch import watch
+from sinks.worker import Worker, first_of
+
+OPS = "127.0.0.1:8183"
+GROUP = "sinks"
+#: Bytes of one batch's values; a batch of full rows of the usual size is a bit less.
+BATCH_BYTES = 32 * 2**20
+#: Bytes that one fetch brings, at most, and of them from one partition.
+FETCH_BYTES, PARTITION_BYTES = 16 * 2**20, 2**20
+#: Seconds that one insert may take before it is tried again; it must be less than `stall_after`.
+INSERT_SECONDS = 30.0
+LONGEST_PAUSE = 5.0
+DAY_MS = 86_400_000
+
+
+async def sink(settings: Settings, stop: asyncio.Event) -> None:
+    """Store what Kafka has until `stop` is set.
+
+    Raises:
+        Refused: the schema is newer than this code, the cluster is another one than at the start, or nothing
+            moves though it could.
+    """
+    health = Health()
+    async with serve_ops(settings.ops or OPS, health) as address:
+        print(address, flush=True)
+        await _carry(settings, stop, health)
+
+
+async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> None:
+    patience = Patience(health, (Away, KafkaAway), min(LONGEST_PAUSE, settings.stall_after / 4))
+    cluster = Cluster(client_options(settings))
+    inserter = Inserter(settings.clickhouse, min(INSERT_SECONDS, settings.stall_after / 2))
+
+    async def open_both() -> None:
+        await patience.until_done("clickhouse", lambda: asyncio.to_thread(migrate, settings.clickhouse))
+        await patience.until_done("kafka", lambda: cluster.open(TABLE_OF))
+
+    try:
+        await first_of(stop.wait(), open_both())
+        if stop.is_set():
+            return
+        worker = Worker(
+            _consumer(settings),
+            Store(inserter, cluster, patience),
+            Limits(settings.batch_rows, BATCH_BYTES, settings.batch_seconds),
+            settings.session_timeout / 2,
+            health,
+        )
+        await first_of(worker.run(stop), watch(worker, settings.stall_after))
+    finally:
+        await cluster.close()
+        await inserter.close()
+
+
+def _consumer(settings: Settings) -> AIOKafkaConsumer:
+    session_ms = int(settings.session_timeout * 1000)
+    return AIOKafkaConsumer(
+        **client_options(settings),
+        group_id=GROUP,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=session_ms // 3,
+        max_poll_interval_ms=DAY_MS,  # while ClickHouse is away nothing is read, and the member stays
+        fetch_max_bytes=FETCH_BYTES,
+        max_partition_fetch_bytes=PARTITION_BYTES,
+    )
+
+
+if __name__ == "__main__":
+    run_process(sink)

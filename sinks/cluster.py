@@ -1,0 +1,78 @@
+"""Which Kafka cluster this is, asked again before every insert: rows must not be stored under another's name.
+
+The embedded broker is a new cluster at each start, with offsets from zero on. Records that were read before a
+successful `confirm` are of this cluster, as a cluster that is gone does not come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
+
+from runtime.errors import KafkaAway, Refused
+
+REQUEST_SECONDS = 10
+
+
+class ClusterChanged(Refused):
+    """The brokers are others than at the start; whatever this process holds is of a cluster that is gone."""
+
+
+class Cluster:
+    """A connection of its own to the brokers. `open` it first, `close` it at the end."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.id = ""
+        self._options = options
+        self._client: AIOKafkaClient | None = None
+
+    async def open(self, topics: Iterable[str]) -> None:
+        """Learn which cluster it is; it must have these topics.
+
+        Raises:
+            KafkaAway: no broker answers, or the topics are not there yet.
+        """
+        response = await self._ask([*topics])
+        missing = sorted(topic for error, topic, *_ in response.topics if error)
+        if missing:
+            raise KafkaAway(f"Kafka at {self._servers} has no topic {', '.join(missing)} yet")
+        self.id = str(response.cluster_id)
+
+    async def confirm(self) -> None:
+        """
+        Raises:
+            KafkaAway: no broker answers.
+            ClusterChanged: they are of another cluster.
+        """
+        now = str((await self._ask([])).cluster_id)
+        if now != self.id:
+            raise ClusterChanged(
+                f"Kafka at {self._servers} was cluster {self.id} and is {now} now: start anew for that one"
+            )
+
+    async def close(self) -> None:
+        if self._client:
+            await self._client.close()
+            self._client = None
+
+    async def _ask(self, topics: list[str]) -> Any:
+        try:
+            if not self._client:
+                client = AIOKafkaClient(**self._options, request_timeout_ms=REQUEST_SECONDS * 1000)
+                self._client = client
+                await client.bootstrap()
+            node = self._client.get_random_node()
+            return await self._client.send(node, MetadataRequest(topics, allow_auto_topic_creation=False))
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise KafkaAway(
+                f"Kafka at {self._servers} does not answer: {error or type(error).__name__}"
+            ) from error
+
+    @property
+    def _servers(self) -> str:
+        return ",".join(self._options["bootstrap_servers"])

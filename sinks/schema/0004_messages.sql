@@ -1,0 +1,87 @@
+-- The join itself, over the states of [from_hour, until_hour). A fact is its event_id, told the earliest time, and of
+-- tellings at the same time the least; lists are in the order of (received_at, event_id) and hold a hundred at most.
+CREATE VIEW IF NOT EXISTS messages_of_hours AS
+SELECT
+    version,
+    message_id,
+    account,
+    direction,
+    multiIf(
+        delivered_at IS NOT NULL, 'delivered',
+        failed_at IS NOT NULL, 'failed',
+        carrier_at IS NOT NULL, 'in_transit',
+        sent_at IS NOT NULL, 'sent',
+        length(refusals) >= 3, 'cancelled',
+        length(refusals) > 0, 'retrying',
+        direction = 'inbound', 'received',
+        'unknown') AS status,
+    reference_ranked.value AS reference_id,
+    from_ranked.value AS from_number,
+    to_ranked.value AS to_number,
+    first_seen_at,
+    last_seen_at,
+    sent_at,
+    carrier_at,
+    delivered_at,
+    failed_at,
+    replied_at,
+    if(receipt_at <= awaited_until, NULL, awaited_until) AS overdue_at,
+    arraySlice(arrayFilter((_, telling) -> telling = 1, ordered_attempts, arrayEnumerateUniq(ordered_attempts.event_id)), 1, 100) AS attempts,
+    arraySlice(arrayFilter((_, telling) -> telling = 1, ordered_receipts, arrayEnumerateUniq(ordered_receipts.event_id)), 1, 100) AS receipts,
+    arraySlice(arrayFilter((_, telling) -> telling = 1, ordered_replies, arrayEnumerateUniq(ordered_replies.event_id)), 1, 100) AS replies,
+    arraySort(id -> toString(id), arrayDistinct(arrayMap(id -> assumeNotNull(id), arrayFilter(id -> id IS NOT NULL, receipts.backup_message_id)))) AS backup_message_ids,
+    (direction = 'outbound' AND attempted_at IS NULL)::Bool AS orphan,
+    if(reference_id = '', 0, reference_ranked.rank) AS reference_rank,
+    if(from_number = '', 0, from_ranked.rank) AS from_rank,
+    if(to_number = '', 0, to_ranked.rank) AS to_rank
+FROM
+(
+    SELECT
+        account,
+        message_id,
+        max(version) AS version,
+        min(direction) AS direction,
+        min(reference_ranked) AS reference_ranked,
+        min(from_ranked) AS from_ranked,
+        min(to_ranked) AS to_ranked,
+        min(first_seen_at) AS first_seen_at,
+        max(last_seen_at) AS last_seen_at,
+        min(sent_at) AS sent_at,
+        min(carrier_at) AS carrier_at,
+        min(delivered_at) AS delivered_at,
+        min(failed_at) AS failed_at,
+        min(replied_at) AS replied_at,
+        min(overdue_at) AS awaited_until,
+        min(attempted_at) AS attempted_at,
+        min(receipt_at) AS receipt_at,
+        groupUniqArrayArray(refusals) AS refusals,
+        arraySort(fact -> (fact.received_at, fact.event_id, fact.sent, ifNull(toString(fact.occurred_at), '')),
+            groupUniqArrayArray(attempts)) AS ordered_attempts,
+        arraySort(fact -> (fact.received_at, fact.event_id, fact.code, fact.text, ifNull(toString(fact.backup_message_id), '')),
+            groupUniqArrayArray(receipts)) AS ordered_receipts,
+        arraySort(fact -> (fact.received_at, fact.event_id, fact.text, ifNull(toString(fact.reply_id), ''), ifNull(toString(fact.occurred_at), '')),
+            groupUniqArrayArray(replies)) AS ordered_replies
+    FROM message_states
+    WHERE bucket >= {from_hour:DateTime('UTC')} AND bucket < {until_hour:DateTime('UTC')}
+    GROUP BY account, message_id
+)
+COMMENT 'Messages as the states of some hours alone tell them; what `messages` and `messages_between` stand on';
+
+CREATE VIEW IF NOT EXISTS messages AS
+SELECT * FROM $database.messages_of_hours(from_hour = toDateTime(0, 'UTC'), until_hour = toDateTime('2106-01-01 00:00:00', 'UTC'))
+COMMENT 'A row per account and message, with all that was ever known of it: exact always. Over a range of time messages_between is faster';
+
+CREATE VIEW IF NOT EXISTS messages_between AS
+SELECT *
+FROM $database.messages_of_hours(
+    from_hour = toStartOfHour({since:DateTime('UTC')}) - INTERVAL 6 HOUR,
+    until_hour = {until:DateTime('UTC')} + INTERVAL 6 HOUR)
+WHERE first_seen_at >= {since:DateTime('UTC')} AND first_seen_at < {until:DateTime('UTC')}
+COMMENT 'messages_between(since = …, until = …): messages first seen in [since, until), in UTC. Joins the states that begin up to six hours outside that range and sees no others: a fact that comes after streams let its message go (14 days after its last event) counts as a message of its own, in that later range';
+
+CREATE VIEW IF NOT EXISTS messages_by_reference AS
+SELECT *
+FROM messages
+WHERE reference_id = {reference:String}
+    AND message_id IN (SELECT message_id FROM message_states WHERE reference_ranked.value = {reference:String})
+COMMENT 'messages_by_reference(reference = …): the messages of a ReferenceID, found through the index; exact always';

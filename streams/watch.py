@@ -105,7 +105,7 @@ class Watch:
 
     def _work_left(self, ends: Ends | None) -> str:
         """In words, empty when there is none."""
-        if not self._app.consumer_generation_id:
+        if not self._app.rebalancing_count:  # generations are no sign: a broker may count them from 0
             return "not in the group yet"
         left = sum(max(0, left) for left in _manager(self._app).recovery.active_remaining().values())
         RECOVERY_LEFT.set(left if self._app.in_recovery else 0)
@@ -119,7 +119,7 @@ class Watch:
         return f"{behind} postbacks to merge" if behind else ""
 
     def _report(self, ends: Ends | None, work: str) -> None:
-        at_work = self._app.consumer_generation_id and not self._app.rebalancing
+        at_work = self._app.rebalancing_count and not self._app.rebalancing
         if at_work and not self._app.in_recovery:
             self._health.missing.pop("partitions", None)
         else:

@@ -24,6 +24,7 @@ COMMANDS = {
     "sinks": "console.stages",
     "topics": "console.topics",
     "migrate": "console.migrate",
+    "token": "console.token",
     "local": "console.stages",
 }
 

@@ -123,7 +123,7 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
             say("silent; judging")
             verdict = await judge(cluster.address, clickhouse, posted.acknowledged, posted.attempted)
             reconciled = await _reconcile(cluster.address, clickhouse, folder)
-            for key, difference in list(verdict.wrong.items())[:20]:
+            for key, difference in list(verdict.wrong.items())[:5]:
                 say(f"wrong: {key}: {difference}")
             for line in sorted(verdict.lost)[:20] + sorted(verdict.doubled)[:20]:
                 say(f"lost or doubled: {line}")

@@ -1,0 +1,40 @@
+"""A short chaos run: what `make chaos` does for longer, with a seed that is new each day."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.apache_kafka import missing_tools
+from tests.chaos.run import Wanted, run_chaos
+from tests.chaos.schedule import group_of, plan_faults
+from tests.engines import APACHE, CHDB, Engines
+
+TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3", "disk"]
+
+
+@pytest.mark.timeout(600)
+async def test_nothing_is_lost_doubled_or_wrong_whatever_is_killed(tmp_path: Path, engines: Engines) -> None:
+    if reason := missing_tools():
+        engines.skip(APACHE, reason)
+    engines.used |= {APACHE, CHDB}
+    seed = datetime.now(UTC).toordinal()
+    outcome = await run_chaos(Wanted(seed, postbacks=24_000, rate=400, faults=12, brokers=1), tmp_path)
+    assert len(outcome.faults) >= 8
+    assert len(outcome.posted.acknowledged) == outcome.postbacks > 20_000
+    assert not outcome.verdict.lost
+    assert not outcome.verdict.doubled
+    assert not outcome.verdict.wrong
+    assert outcome.reconciled == 0
+
+
+def test_a_schedule_is_its_seed_and_spares_a_majority_of_the_brokers() -> None:
+    faults = plan_faults(7, 300, 60, TARGETS, session_timeout=6)
+    assert faults == plan_faults(7, 300, 60, TARGETS, session_timeout=6)
+    assert {fault.target for fault in faults} == set(TARGETS)
+    for earlier in faults:
+        for later in faults:
+            if earlier < later and group_of(earlier.target) == group_of(later.target):
+                assert earlier.until <= later.at

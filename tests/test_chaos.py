@@ -31,8 +31,8 @@ async def test_nothing_is_lost_doubled_or_wrong_whatever_is_killed(tmp_path: Pat
 
 
 def test_a_schedule_is_its_seed_and_spares_a_majority_of_the_brokers() -> None:
-    faults = plan_faults(7, 300, 60, TARGETS, session_timeout=6)
-    assert faults == plan_faults(7, 300, 60, TARGETS, session_timeout=6)
+    faults = plan_faults(7, 3000, 400, TARGETS, session_timeout=6)
+    assert faults == plan_faults(7, 3000, 400, TARGETS, session_timeout=6)
     assert {fault.target for fault in faults} == set(TARGETS)
     for earlier in faults:
         for later in faults:

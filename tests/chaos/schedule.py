@@ -70,5 +70,5 @@ def kind_of(target: str) -> str:
 
 
 def group_of(target: str) -> str:
-    """Who must not be hit together: the brokers (a full disk takes them away, too); others only themselves."""
+    """Who must not be hit together: the brokers, whom a full disk takes away, too; others only themselves."""
     return "kafka" if kind_of(target) in ("kafka", "disk") else target

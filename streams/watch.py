@@ -31,7 +31,7 @@ from streams.table import MessagesTable, Superseded
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 5.0
 
 Ends = Mapping[TP, int]
 
@@ -81,7 +81,7 @@ class Watch:
                 self._horizon.observe(now, ends, self._done)
             work = self._work_left(ends)
             self._report(ends, work)
-            await self._check_standstill(work)
+            self._check_standstill(work)
             if ends is not None:
                 await self._tend(ends)
 
@@ -99,9 +99,17 @@ class Watch:
                 ends = await self._table.consumer.highwaters(*ours)
         except (KafkaError, TimeoutError) as error:
             self._health.missing["kafka"] = f"no answer: {error or 'too slow'}"
+            await self._excuse()
             return None
         self._health.missing.pop("kafka", None)
         return {TP(*tp): end for tp, end in ends.items()}
+
+    async def _excuse(self) -> None:
+        """While Kafka answers nobody, standing still is not our fault."""
+        try:
+            await cluster_id(self._options)
+        except KafkaAway:
+            self._standstill = Standstill()
 
     def _work_left(self, ends: Ends | None) -> str:
         """In words, empty when there is none."""
@@ -129,7 +137,7 @@ class Watch:
             STREAMS_LAG.labels(tp.topic, tp.partition).set(lag)
         STATES_KEPT.set(sum(self._table.kept(partition).store.count() for partition in self._table.ready))
 
-    async def _check_standstill(self, work: str) -> None:
+    def _check_standstill(self, work: str) -> None:
         mark = (
             sum(self._done.values()),
             sum(kept.end for kept in self._table.states.all()),
@@ -137,11 +145,6 @@ class Watch:
         )
         seconds = self._standstill.observe(monotonic(), mark, work_left=bool(work))
         if seconds < self._stall_after:
-            return
-        try:
-            await cluster_id(self._options)
-        except KafkaAway:
-            self._standstill = Standstill()
             return
         raise Stalled(
             f"{work}, and nothing done for {seconds:.0f} s ({self._table.trouble or 'no error known'})"

@@ -38,5 +38,5 @@ def migrate(load: Load) -> None:
     try:
         applied = apply(settings.clickhouse)
     except Away as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(f"ClickHouse does not answer, or cannot do it now: {error}") from None
     click.echo("\n".join(applied) or "Nothing to apply")

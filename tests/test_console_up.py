@@ -137,6 +137,26 @@ def test_sql_says_in_clickhouses_own_words_what_is_wrong(up: Stack) -> None:
     assert "UNKNOWN_IDENTIFIER" in done.stderr
 
 
+def test_simulate_posts_and_says_what_must_come_of_it(up: Stack) -> None:
+    done = up.run("simulate", "--url", up.url, "--count", "200", "--rate", "1000", "--seed", "42", "--json")
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    assert (report["posts"], report["unsure"]) == (200, 0)
+    assert sum(report["statuses"].values()) == report["messages"] > 0
+
+
+def test_topics_and_schema_that_are_as_they_must_be_are_left_alone(up: Stack) -> None:
+    topics = up.run("topics")
+    assert (topics.returncode, topics.stdout.splitlines()[-1]) == (0, "messages: 8 partitions")
+    assert (up.run("migrate").stdout, up.run("migrate").returncode) == ("Nothing to apply\n", 0)
+
+
+def test_topics_that_would_break_correlation_are_refused(up: Stack) -> None:
+    done = command("topics", settings={**up.settings, "POSTBACKS_PARTITIONS": "3"})
+    assert done.returncode == 2
+    assert "has 8 partitions, not 3 (POSTBACKS_PARTITIONS)" in done.stderr
+
+
 def test_tail_shows_what_changes_and_from_what_to_what(up: Stack) -> None:
     with tail(up, "--number", "17575440001", "--status", "delivered", "--status", "sent") as output:
         up.post(sent(1))
@@ -308,12 +328,12 @@ async def test_a_kafka_that_is_set_is_used_and_what_it_holds_outlives_the_stack(
 ) -> None:
     await wipe(apache_kafka.address)
     settings = {"POSTBACKS_KAFKA": apache_kafka.address}
-    for number in (1, 2):  # the second one finds what the first one left
-        with stack(tmp_path, settings=settings) as running_stack:
-            assert "kafka" not in running_stack.children()
-            assert running_stack.post(sent(number)) == 200
-            assert running_stack.end() == 0
     with stack(tmp_path, settings=settings) as running_stack:
+        assert "kafka" not in running_stack.children()
+        assert running_stack.post(sent(1)) == 200
+        assert running_stack.end() == 0
+    with stack(tmp_path, settings=settings) as running_stack:
+        assert running_stack.query("SELECT count() FROM messages") == "1"
+        assert running_stack.post(sent(2)) == 200
+        running_stack.wait_for("SELECT count() FROM messages", "2")
         assert running_stack.query("SELECT count(), uniqExact(cluster) FROM postbacks") == "2\t1"
-        assert running_stack.query("SELECT count() FROM messages") == "2"
-        running_stack.end()

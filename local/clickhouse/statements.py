@@ -10,15 +10,17 @@ import re
 from dataclasses import dataclass
 
 _GAP = rb"(?:\s|--[^\n]*\n|/\*.*?\*/)"
-_NAME = rb"(?:`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"|\w+)"
+_QUOTED = rb"`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\""
+_NAME = rb"(?:" + _QUOTED + rb"|\w+)"
 _VALUE = rb"(?:'(?:[^'\\]|\\.)*'|[-+.\w]+)"
 _SETTING = _NAME + rb"\s*=\s*" + _VALUE
+#: Possessive, and no alternative twice: what is no such INSERT, however long, is known as that at once.
 _INSERT = re.compile(
-    rb"(?P<into>" + _GAP + rb"*INSERT" + _GAP + rb"+INTO" + _GAP + rb"+(?:TABLE" + _GAP + rb"+)?"
+    rb"(?P<into>" + _GAP + rb"*+INSERT" + _GAP + rb"++INTO" + _GAP + rb"++(?:TABLE" + _GAP + rb"++)?"
     + _NAME + rb"(?:\s*\.\s*" + _NAME + rb")?"
-    + _GAP + rb"*(?:\((?:[^()`\"]|" + _NAME + rb"|\([^()]*\))*\))?)"
-    + _GAP + rb"*(?P<settings>SETTINGS" + _GAP + rb"+" + _SETTING + rb"(?:\s*,\s*" + _SETTING + rb")*)?"
-    + _GAP + rb"*\bFORMAT" + _GAP + rb"+(?P<format>\w+)[ \t\f]*;?[ \t]*\r?\n?",
+    + _GAP + rb"*+(?:\((?:[^()`\"]|" + _QUOTED + rb"|\([^()]*\))*\))?)"
+    + _GAP + rb"*+(?P<settings>SETTINGS" + _GAP + rb"++" + _SETTING + rb"(?:\s*,\s*" + _SETTING + rb")*)?"
+    + _GAP + rb"*+\bFORMAT" + _GAP + rb"++(?P<format>\w+)[ \t\f]*;?[ \t]*\r?\n?",
     re.IGNORECASE | re.DOTALL,
 )  # fmt: skip
 _NOT_CODE = re.compile(

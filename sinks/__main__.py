@@ -44,6 +44,7 @@ async def sink(settings: Settings, stop: asyncio.Event) -> None:
             moves though it could.
     """
     health = Health()
+    health.missing["partitions"] = "none assigned yet"
     async with serve_ops(settings.ops or OPS, health) as address:
         print(address, flush=True)
         await _carry(settings, stop, health)

@@ -73,7 +73,6 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             Refused: the schema or the cluster is another one than it was.
             aiokafka.errors.KafkaError: Kafka will not have this member.
         """
-        self._health.missing["partitions"] = "none assigned yet"
         self._failed = asyncio.get_running_loop().create_future()
         self.consumer.subscribe(list(TABLE_OF), listener=self)
         await self.consumer.start()

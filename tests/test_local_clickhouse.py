@@ -204,6 +204,11 @@ def test_a_broken_constraint_is_an_error_and_not_a_success(database: str, table:
     assert value(database, "SELECT count() FROM t") == "0"
 
 
+def test_an_error_that_quotes_bytes_which_are_no_text_is_told_all_the_same(database: str) -> None:
+    answer = ask(database, "SELECT toUUID(unhex('FFFE61'))")
+    assert (answer.code, "uuid \\xff\\xfea" in answer.body) == (376, True)
+
+
 def test_a_failing_view_is_an_error_although_the_rows_stay(database: str, table: str) -> None:
     assert (
         ask(database, "CREATE MATERIALIZED VIEW v ENGINE Memory AS SELECT throwIf(a = 13) AS x FROM t").status

@@ -105,7 +105,7 @@ class Engine:
                     yield from self._stream(connection, asked)
                 else:
                     yield self._query(connection, asked)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise translate(error) from None
 
     def cancel_all(self) -> None:

@@ -35,9 +35,13 @@ class ClickHouseError(Exception):
         return _STATUS.get(self.code, 500)
 
 
-def translate(error: RuntimeError) -> ClickHouseError:
-    """What the engine raised, as ours; the engine tells code and name only in its text."""
-    text = _OF_THE_FILE.sub("", str(error).strip())
+def translate(error: RuntimeError | UnicodeDecodeError) -> ClickHouseError:
+    """What the engine raised, as ours; the engine tells code and name only in its text.
+
+    When its text quotes bytes that are no UTF-8, the engine's binding fails to raise it, and has it as bytes.
+    """
+    said = str(error) if isinstance(error, RuntimeError) else error.object.decode(errors="backslashreplace")
+    text = _OF_THE_FILE.sub("", said.strip())
     code = _CODE.search(text)
     name = _NAME.search(text)
     begin, end = code.end() if code else 0, name.start() if name else len(text)

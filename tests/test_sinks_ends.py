@@ -1,0 +1,104 @@
+"""When a sink ends by itself, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+from msgspec.structs import replace
+from pydantic import SecretStr
+
+from gateway.postback import SENT, encode
+from local.kafka import embedded_kafka
+from runtime.process import REFUSED
+from runtime.stall import Stalled
+from sinks.migrate import migrate
+from sinks.watch import watch
+from streams.message import MESSAGES, VERSION, encode_message, state_of
+from tests.postbacks import sent
+from tests.sinks import (
+    EXACT,
+    all_stored,
+    execute,
+    make_topics,
+    open_sink,
+    own_broker,
+    rows,
+    send,
+    until,
+    worker_of,
+)
+
+
+async def test_a_state_of_a_newer_format_ends_the_sink_before_a_field_is_lost(
+    database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with own_broker() as broker:
+        await send(broker.address, MESSAGES, encode_message(replace(state_of(sent()), version=VERSION + 1)))
+        with open_sink(broker.address, database) as sink:
+            assert await asyncio.to_thread(sink.process.popen.wait, 60) == REFUSED
+        assert "newer than this code: upgrade it" in capfd.readouterr().err
+
+
+async def test_a_schema_of_a_newer_version_is_refused(
+    database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with own_broker() as broker:
+        migrate(SecretStr(database))
+        execute(database, "INSERT INTO schema_versions (version, name) VALUES (9999, '9999_later')")
+        with open_sink(broker.address, database) as sink:
+            assert await asyncio.to_thread(sink.process.popen.wait, 60) == REFUSED
+        assert "has version 9999, this code knows up to" in capfd.readouterr().err
+
+
+async def test_a_broker_that_comes_back_as_another_cluster_ends_the_sink(
+    database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with embedded_kafka() as broker:
+        await make_topics(broker.address)
+        port = int(broker.address.rpartition(":")[2])
+        sinks = ExitStack()
+        sink = sinks.enter_context(open_sink(broker.address, database))
+        await send(broker.address, SENT, encode(sent("of the first")))
+        await all_stored(broker.address)
+    with sinks:
+        async with embedded_kafka(port) as another:
+            await make_topics(another.address)
+            await send(another.address, SENT, encode(sent("x")), encode(sent("of the second")))
+            assert await asyncio.to_thread(sink.process.popen.wait, 120) == REFUSED
+            assert f"and is {another.cluster} now" in capfd.readouterr().err
+            with open_sink(another.address, database):
+                await all_stored(another.address)
+    stored = rows(database, "SELECT event_id, cluster FROM postbacks FINAL")
+    assert {row["event_id"]: row["cluster"] for row in stored} == {
+        "of the first": broker.cluster,
+        "x": another.cluster,
+        "of the second": another.cluster,
+    }
+
+
+async def test_a_worker_that_does_nothing_though_there_is_work_is_ended(database: str) -> None:
+    async with own_broker() as broker, worker_of(broker.address, database) as (worker, running):
+        await until(lambda: bool(worker.consumer.assignment()), "it has partitions")
+        worker.consumer.pause(*worker.consumer.assignment())
+        watching = asyncio.create_task(watch(worker, stall_after=1))
+        await send(broker.address, SENT, encode(sent()), encode(sent()))
+        with pytest.raises(Stalled, match=r"records? wait in postbacks\.sent/0"):
+            await asyncio.wait_for(watching, 60)
+        assert not running.done()
+
+
+async def test_a_table_that_is_gone_ends_the_sink_and_its_next_start_makes_it_anew(
+    database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with own_broker() as broker:
+        with open_sink(broker.address, database) as sink:
+            await until(lambda: sink.ready() == "ready\n", "it works")
+            execute(database, "DROP DATABASE " + database.rpartition("/")[2])
+            await send(broker.address, SENT, encode(sent()))
+            assert await asyncio.to_thread(sink.process.popen.wait, 60) == REFUSED
+        assert "tables are not those of this code" in capfd.readouterr().err
+        with open_sink(broker.address, database):
+            await all_stored(broker.address)
+        assert rows(database, EXACT) == [{"events": 1, "records": 1, "rows": 1}]

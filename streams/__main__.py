@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         cluster = await _kafka(settings, options, health, stop)
         if cluster is None:
             return
+        _collect_garbage_rarely()
         log.info("At work", cluster=cluster, store=settings.store, data=str(settings.data))
         await Worker(settings, options, cluster, health).run(stop)
 
@@ -58,6 +60,12 @@ async def _kafka(
             health.missing.pop("kafka", None)
             return cluster
     return None
+
+
+def _collect_garbage_rarely() -> None:
+    """A batch is thousands of objects without a cycle, that Python would walk through again and again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 if __name__ == "__main__":

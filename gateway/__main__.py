@@ -60,7 +60,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             print(address, flush=True)
             log.info("Open for postbacks", address=address, accounts=sorted(tokens) or "without tokens")
             del health.missing["port"]
-            await _first_of(stop, publisher.refused())
+            await _first_of(stop, publisher.refused(), sink.failed())
 
 
 @asynccontextmanager

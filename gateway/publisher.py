@@ -24,7 +24,7 @@ from aiokafka.partitioner import murmur2
 from gateway.lane import Lane
 from gateway.sink import Kept, NotKept
 from runtime.errors import KafkaAway
-from runtime.metrics import PRODUCERS_REBUILT
+from runtime.metrics import PRODUCERS_REBUILT, UNDERREPLICATED
 from runtime.ops import Health
 from runtime.topics import TopicSpec, ensure_topics
 
@@ -181,6 +181,7 @@ class Publisher:
         cluster: ClusterMetadata = await client.fetch_all_metadata()
         if any(not cluster.partitions_for_topic(name) for name in self._partitions):
             await ensure_topics(self._options, self._specs)  # a broker that lost its memory
+        UNDERREPLICATED.set(self._underreplicated(cluster))
         down = [lane for lane in self._lanes.values() if lane.down]
         if down and not await client.force_metadata_update():
             raise KafkaAway("Kafka does not say who leads the partitions")
@@ -188,6 +189,14 @@ class Publisher:
             leader = client.cluster.leader_for_partition(lane.partition)
             if leader not in (None, -1) and await client.ready(leader):
                 lane.down = None
+
+    def _underreplicated(self, cluster: ClusterMetadata) -> int:
+        partitions = cluster._partitions
+        return sum(
+            len(partition.isr) < len(partition.replicas)
+            for name in self._partitions
+            for partition in partitions.get(name, {}).values()
+        )
 
     def _wedged(self, producer: AIOKafkaProducer) -> bool:
         """Its sender died, or brokers answer and it brings nothing through to them."""

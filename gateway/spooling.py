@@ -22,7 +22,7 @@ import structlog
 from gateway import spool
 from gateway.sink import Kept, NotKept, Sink
 from gateway.spool import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
-from runtime.metrics import SPOOL_AGE, SPOOL_BYTES, SPOOL_RECORDS, SPOOLED, SPOOLS_DAMAGED
+from runtime.metrics import SPOOL_AGE, SPOOL_BYTES, SPOOL_LIMIT_BYTES, SPOOL_RECORDS, SPOOLED, SPOOLS_DAMAGED
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -65,6 +65,7 @@ class SpoolingSink:
             SpoolFailed: the folder cannot be written.
         """
         self._own = await self._blocking(spool.create, self._folder)
+        SPOOL_LIMIT_BYTES.set(self._limits.size)
         await self._adopt()
         self._working = [asyncio.create_task(work()) for work in (self._drain, self._keep_adopting)]
 
@@ -78,6 +79,12 @@ class SpoolingSink:
         for file in self._files:
             await self._blocking(file.close)
         self._thread.shutdown()
+
+    async def failed(self) -> None:
+        """Return never, but raise when the spool is no longer published, which only a restart mends."""
+        ended, _ = await asyncio.wait(self._working, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
 
     @property
     def away(self) -> str | None:

@@ -1,7 +1,11 @@
 """Every metric of the project, in one place: its kind, unit and meaning.
 
 Labels are bounded: accounts, phone numbers, tokens or anything else that a stranger can make grow is never
-one. Names follow Prometheus: `postbacks_<package>_<what>_<unit>`.
+one. Names follow Prometheus: `postbacks_<package>_<what>_<unit>`. Each process
+shows those of the other packages, too, at 0.
+
+Several gateway processes report as one (`runtime/ops.py`): their counters add up, and each gauge of theirs
+says how it does.
 """
 
 from __future__ import annotations
@@ -31,11 +35,29 @@ PRODUCERS_REBUILT = Counter(
     "postbacks_gateway_producers_rebuilt_total", "Times that Kafka's client was stuck and made anew."
 )
 SPOOLED = Counter("postbacks_gateway_spooled_total", "Records that went to the disk, as Kafka was away.")
-SPOOL_RECORDS = Gauge("postbacks_gateway_spool_records", "Records on disk that Kafka does not have yet.")
-SPOOL_BYTES = Gauge("postbacks_gateway_spool_bytes", "Bytes of those records.")
-SPOOL_AGE = Gauge("postbacks_gateway_spool_age_seconds", "How long the oldest of them has waited.")
+SPOOL_RECORDS = Gauge(
+    "postbacks_gateway_spool_records",
+    "Records on disk that Kafka does not have yet.",
+    multiprocess_mode="livesum",
+)
+SPOOL_BYTES = Gauge("postbacks_gateway_spool_bytes", "Bytes of those records.", multiprocess_mode="livesum")
+SPOOL_LIMIT_BYTES = Gauge(
+    "postbacks_gateway_spool_limit_bytes",
+    "Bytes at which the spool is full and a postback is answered 503.",
+    multiprocess_mode="livesum",
+)
+SPOOL_AGE = Gauge(
+    "postbacks_gateway_spool_age_seconds",
+    "How long the oldest of them has waited.",
+    multiprocess_mode="livemax",
+)
 SPOOLS_DAMAGED = Counter(
     "postbacks_gateway_spools_damaged_total", "Spool files that were damaged and set aside."
+)
+UNDERREPLICATED = Gauge(
+    "postbacks_gateway_underreplicated_partitions",
+    "Partitions of the gateway's topics with fewer replicas in sync than they have.",
+    multiprocess_mode="livemax",
 )
 STREAMS_LAG = Gauge(
     "postbacks_streams_lag_records", "Records of a partition that are not merged yet.", ["topic", "partition"]
@@ -74,7 +96,7 @@ SINK_INSERT_SECONDS = Histogram(
     buckets=SECONDS,
 )
 SINK_FRESHNESS = Gauge(
-    "postbacks_sinks_freshness_seconds", "Now minus Kafka's time of the newest record stored.", ["table"]
+    "postbacks_sinks_freshness_seconds", "Now minus received_at of the newest row stored.", ["table"]
 )
 SINK_LAG = Gauge(
     "postbacks_sinks_lag_records", "Records of a partition that are not stored yet.", ["topic", "partition"]
@@ -82,4 +104,8 @@ SINK_LAG = Gauge(
 REJECTED = Counter(
     "postbacks_rejected_total", "What was no postback, by the stage that said so.", ["stage", "reason"]
 )
-READY = Gauge("postbacks_ready", "1 when the process does its work, 0 while /readyz names something missing.")
+READY = Gauge(
+    "postbacks_ready",
+    "1 when the process does its work, 0 while /readyz names something missing.",
+    multiprocess_mode="livemin",
+)

@@ -15,7 +15,7 @@ from sinks.record import Record
 from sinks.refused import Suspects, narrow
 from sinks.rejection import rejection
 from sinks.splice import splice
-from sinks.tables import REJECTIONS, Table
+from sinks.tables import REJECTIONS, TABLES, Table
 
 #: The constraint of `message_states` (its SQL says which versions are known).
 NEWER_STATE = "Constraint `known_version`"
@@ -30,6 +30,8 @@ class Store:
         self._inserter = inserter
         self._cluster = cluster
         self._patience = patience
+        for table in TABLES:  # from 0 on, so that the very first one counts as an increase
+            SINK_REFUSED.labels(table.name)
 
     @property
     def tries(self) -> int:

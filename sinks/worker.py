@@ -21,6 +21,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from runtime.metrics import SINK_FRESHNESS
 from runtime.ops import Health
 from sinks.batch import Batch, Limits
+from sinks.freshness import received_at
 from sinks.offsets import Offsets, Ticket
 from sinks.record import Record
 from sinks.store import Store
@@ -57,7 +58,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._inserts: set[asyncio.Task[None]] = set()
         self._answered = asyncio.Event()
         self._failed: asyncio.Future[None]
-        self._newest: dict[Table, int] = {}
+        self._newest: dict[Table, float] = {}
         for table in TABLES:
             SINK_FRESHNESS.labels(table.name).set_function(self._freshness_of(table))
 
@@ -177,7 +178,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _insert(self, table: Table, records: list[Record], ticket: Ticket, offsets: Offsets) -> None:
         await self._store.store(table, records)
         offsets.answer(ticket)
-        self._newest[table] = max(self._newest.get(table, 0), records[-1].timestamp)
+        self._newest[table] = max(self._newest.get(table, 0.0), received_at(records[-1]))
         self._answered.set()
 
     def _ended(self, insert: asyncio.Task[None]) -> None:
@@ -186,7 +187,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             self._failed.set_exception(error)
 
     def _freshness_of(self, table: Table) -> Callable[[], float]:
-        return lambda: time.time() - self._newest[table] / 1000 if table in self._newest else 0.0
+        return lambda: time.time() - self._newest[table] if table in self._newest else 0.0
 
 
 async def first_of(*works: Awaitable[object]) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import json
 
 from gateway.postback import SENT
 from gateway.publisher import Publisher
 from gateway.sink import Kept, NotKept
+from gateway.spooling import Limits, SpoolingSink
 from gateway.topics import gateway_topics
 from local.kafka import embedded_kafka
 from runtime.kafka import client_options
@@ -125,3 +128,26 @@ async def test_a_client_of_kafka_whose_sender_died_is_made_anew() -> None:
                         break
                     except NotKept:
                         await asyncio.sleep(0.1)
+
+
+class Failing:
+    """A way to Kafka that always fails, and how."""
+
+    away: str | None = None
+    error: Exception = NotKept("not now")
+
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+        raise self.error
+
+
+async def test_a_spool_that_is_no_longer_published_ends_the_gateway(tmp_path: Path) -> None:
+    kafka = Failing()
+    sink = SpoolingSink(kafka, tmp_path, Limits(size=2**20, age=60, sync=30), time.time)
+    await sink.open()
+    try:
+        assert await sink.keep(SENT, b"default/1", b"{}") is Kept.ON_DISK
+        kafka.error = ZeroDivisionError()  # nobody has thought of it
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(sink.failed(), 60)
+    finally:
+        await sink.close()

@@ -14,6 +14,7 @@ from gateway.postback import AnyPostback, Rejected, decode, key_of
 from streams.change import Change, changed
 from streams.message import Message, decode_message, merge
 from streams.rejection import Place, Reason, rejection
+from streams.times import is_time
 
 
 class Record(Protocol):
@@ -41,23 +42,26 @@ def sort_out(cluster: str, topic: str, partition: int, records: Iterable[Record]
     postbacks: dict[bytes, list[AnyPostback]] = {}
     rejected: list[Rejected] = []
     for record in records:
-        reason: Reason
-        if record.value is None:
-            reason = "empty_record"
+        read = _read(topic, record)
+        if isinstance(read, str):
+            place = Place(cluster, topic, partition, record.offset)
+            rejected.append(rejection(place, read, record.key, record.value, record.timestamp))
         else:
-            try:
-                postback = decode(topic, record.value)
-            except DecodeError:
-                reason = "undecodable_record"
-            else:
-                key = key_of(postback.account, postback.message_id)
-                if key == record.key:
-                    postbacks.setdefault(key, []).append(postback)
-                    continue
-                reason = "foreign_key"  # it would meet others of its message on another partition, or never
-        place = Place(cluster, topic, partition, record.offset)
-        rejected.append(rejection(place, reason, record.key, record.value, record.timestamp))
+            assert record.key is not None  # it is the postback's
+            postbacks.setdefault(record.key, []).append(read)
     return Sorted(postbacks, rejected)
+
+
+def _read(topic: str, record: Record) -> AnyPostback | Reason:
+    if record.value is None:
+        return "empty_record"
+    try:
+        postback = decode(topic, record.value)
+    except DecodeError:
+        return "undecodable_record"
+    if record.key != key_of(postback.account, postback.message_id):
+        return "foreign_key"  # it would meet others of its message by chance only
+    return postback if is_time(postback.received_at) else "undecodable_record"
 
 
 def correlate(

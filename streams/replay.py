@@ -14,6 +14,7 @@ import structlog
 from msgspec import DecodeError
 
 from streams.message import decode_message, encode_message, join
+from streams.times import is_time
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,8 @@ def _after(key: bytes, known: bytes | None, values: Sequence[bytes | None]) -> b
 def _joined(key: bytes, known: bytes | None, value: bytes) -> bytes | None:
     try:
         told = decode_message(value)
+        if not (is_time(told.last_seen_at) and is_time(told.sent_at or told.last_seen_at)):
+            raise DecodeError("its times are none")
     except DecodeError as error:
         log.error("No message in the log: passed over", key=key.decode(errors="replace"), why=str(error))
         return known

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
@@ -137,7 +137,3 @@ class States(base.Store[bytes, bytes]):
 
     def restore_backup(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError("the topic is the backup")
-
-    def values_of(self, partition: int, keys: list[bytes]) -> Mapping[bytes, bytes | None]:
-        """The states of these keys."""
-        return dict(zip(keys, self.of(partition).store.load(keys), strict=True))

@@ -29,8 +29,6 @@ from streams.transport import BatchConsumer
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 0.5
-#: States that are said again are written in portions.
-HEAL_KEYS = 5_000
 
 T = TypeVar("T")
 
@@ -87,6 +85,10 @@ class MessagesTable(faust.Table[bytes, bytes]):
 
     async def on_start(self) -> None:
         await self.add_runtime_dependency(self.states)  # the topic is made and checked before Faust starts
+
+    async def on_stop(self) -> None:
+        self.ready = set()  # who is at work on a batch gets no states any more, before they are closed
+        await self.settle()
 
     @property
     def states(self) -> States:
@@ -172,17 +174,14 @@ class MessagesTable(faust.Table[bytes, bytes]):
                 raise Superseded
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def heal(self, partition: int) -> None:
-        """Say again what the log's last records tell less well than we know. Called with the lock held.
+    async def say_again(self, partition: int, keys: Sequence[bytes]) -> None:
+        """Write what is known of the keys, as it is. Called with the partition's lock held.
 
         Raises:
             Superseded: the partition was taken away meanwhile.
         """
-        while stale := self.kept(partition).stale:
-            keys = list(stale)[:HEAL_KEYS]
-            log.warning("Stale states in the log are said again", partition=partition, keys=len(keys))
-            values = zip(keys, self.load(partition, keys), strict=True)
-            await self.write(partition, {key: _said_again(value) for key, value in values})
+        values = zip(keys, self.load(partition, keys), strict=True)
+        await self.write(partition, {key: _said_again(value) for key, value in values})
 
     async def settle(self) -> None:
         """Wait for the writes that have begun."""

@@ -1,4 +1,4 @@
-"""Watches the worker: what is left to do, whether it moves, and whether the log says what we said.
+"""Watches the worker: what is left to do, and whether it moves.
 
 A worker that has work and does none ends itself, with the reason, so that whoever supervises it starts
 another; unless Kafka does not answer at all, which no restart mends.
@@ -13,22 +13,17 @@ from time import monotonic
 from typing import Any
 
 import faust
-import structlog
 from aiokafka.errors import KafkaError
 from faust.tables.manager import TableManager
 from faust.types import TP
 
 from runtime.errors import KafkaAway
 from runtime.kafka import cluster_id
-from runtime.metrics import RECOVERY_LEFT, STATES_HEALED, STATES_KEPT, STREAMS_LAG
+from runtime.metrics import RECOVERY_LEFT, STATES_KEPT, STREAMS_LAG
 from runtime.ops import Health
-from streams.catchup import read_part
 from streams.message import MESSAGES
 from streams.progress import Horizon, Standstill, lags
-from streams.replay import catch_up
-from streams.table import MessagesTable, Superseded
-
-log = structlog.get_logger(__name__)
+from streams.table import MessagesTable
 
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
@@ -82,8 +77,6 @@ class Watch:
             work = self._work_left(ends)
             self._report(ends, work)
             self._check_standstill(work)
-            if ends is not None:
-                await self._tend(ends)
 
     @property
     def _done(self) -> Mapping[TP, int]:
@@ -91,7 +84,7 @@ class Watch:
 
     async def _ends(self) -> Ends | None:
         """Where the logs end; null when Kafka does not tell."""
-        ours = [*self._done, *(TP(MESSAGES, partition) for partition in self._table.ready)]
+        ours = list(self._done)
         if not ours:
             return {}
         try:
@@ -149,31 +142,3 @@ class Watch:
         raise Stalled(
             f"{work}, and nothing done for {seconds:.0f} s ({self._table.trouble or 'no error known'})"
         )
-
-    async def _tend(self, ends: Ends) -> None:
-        """Read what others wrote between our records, and say again what they told less well."""
-        for partition in list(self._table.ready):
-            end = ends.get(TP(MESSAGES, partition), 0)
-            try:
-                kept = self._table.kept(partition)
-                if kept.stale or kept.behind or end > kept.end:
-                    await self._heal(partition)
-            except (Superseded, KafkaError) as error:
-                log.info("Not healed yet", partition=partition, why=str(error))
-
-    async def _heal(self, partition: int) -> None:
-        async with self._table.lock(partition):
-            if not await self._table.consumer.may_write():
-                raise Superseded
-            kept = self._table.kept(partition)  # no write of ours is under way: what is more, others wrote
-            tp = TP(MESSAGES, partition)
-            kept.log_end = max(kept.log_end, (await self._table.consumer.highwaters(tp))[tp])
-            while kept.behind:
-                part = await read_part(self._options, partition, kept.end)
-                if kept is not self._table.kept(partition):
-                    raise Superseded
-                log.warning("Others wrote into our partition", partition=partition, records=len(part.records))
-                keys = list(dict(part.records))
-                kept.take(catch_up(part.records, self._table.states.values_of(partition, keys)), part.end)
-            STATES_HEALED.inc(len(kept.stale))
-            await self._table.heal(partition)

@@ -7,6 +7,7 @@ table from its log, and brings batches; it runs inside our own event loop.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from runtime.process import end_anyway
 from runtime.settings import Settings
 from streams.app import faust_app
 from streams.correlate import correlate, sort_out
+from streams.healer import Healer
 from streams.progress import Horizon
 from streams.rocksdb import RocksFolder
 from streams.store import MemoryStore, StateStore
@@ -61,10 +63,9 @@ class Worker:
             clock: the time, for deadlines.
         """
         self._cluster = cluster
-        folder = settings.data / quote(cluster, safe="")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _folder(settings.data / "states", cluster)
         self.app = faust_app(settings, options, folder)
-        self.table = MessagesTable(self.app, settings.partitions, _opener(settings, folder / "states"))
+        self.table = MessagesTable(self.app, settings.partitions, _opener(settings, folder))
         self.app.tables.add(self.table)
         self._horizon: Horizon[TP] = Horizon()
         self._sweeper = Sweeper(
@@ -74,6 +75,7 @@ class Worker:
             timedelta(seconds=settings.forget_after),
         )
         self._watch = Watch(self.app, self.table, options, health, self._horizon, clock, settings.stall_after)
+        self._healer = Healer(self.table, options)
         self.table.on_ready = self._sweeper.begin
         inputs = self.app.topic(
             *POSTBACK_TOPICS, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes
@@ -92,6 +94,7 @@ class Worker:
             asyncio.create_task(self.app.start()),
             asyncio.create_task(self._watch.run()),
             asyncio.create_task(self._sweeper.run()),
+            asyncio.create_task(self._healer.run()),
         ]
         stopped = asyncio.create_task(stop.wait())
         crashed = asyncio.create_task(self.app.wait_until_stopped())
@@ -142,6 +145,17 @@ class Worker:
     async def _settle(self, *_: Any, **__: Any) -> None:
         await self.table.settle()
         self._horizon.forget()
+
+
+def _folder(states: Path, cluster: str) -> Path:
+    """The folder for this cluster's states. Those of another cluster are of no use, and are removed."""
+    folder = states / quote(cluster, safe="")
+    folder.mkdir(parents=True, exist_ok=True)
+    for other in states.iterdir():
+        if other != folder and other.is_dir():
+            log.warning("States of another cluster are removed: they are in its topics", folder=str(other))
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
 
 
 def _opener(settings: Settings, folder: Path) -> Callable[[int], StateStore]:

@@ -97,6 +97,14 @@ def test_no_value_whatever_ends_the_worker(value: bytes) -> None:
     assert (rejected.body.encode() or b64decode(rejected.body_base64)) == value
 
 
+def test_a_postback_whose_time_is_none_is_rejected() -> None:
+    when = sent()
+    when.received_at = "soon"
+    assert [one.reason for one in sort_out(CLUSTER, SENT, 0, [record_of(when)]).rejected] == [
+        "undecodable_record"
+    ]
+
+
 def test_a_record_without_a_value_is_rejected() -> None:
     (rejected,) = sort_out(CLUSTER, SENT, 0, [Record(None)]).rejected
     assert rejected.reason == "empty_record"

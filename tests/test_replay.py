@@ -54,6 +54,12 @@ def test_what_is_no_message_is_passed_over_and_the_state_said_again() -> None:
     assert replay([(KEY, b"?")], {}) == Replayed({KEY: None}, {KEY})
 
 
+def test_a_state_whose_times_are_none_is_no_message() -> None:
+    timeless = state_of(sent())
+    timeless.last_seen_at = "soon"
+    assert replay([(KEY, RICH), (KEY, encode_message(timeless))], {}) == Replayed({KEY: RICH}, {KEY})
+
+
 @pytest.mark.parametrize("records", [[(KEY, POOR)], []])
 def test_a_newer_version_is_refused(records: list[tuple[bytes, bytes | None]]) -> None:
     newer = state_of(receipt())

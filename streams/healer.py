@@ -1,0 +1,80 @@
+"""Reads what others wrote between our records of `messages`, and says again what they told less well.
+
+A worker that was frozen, or a request that was under way for long, may add a stale state to a partition
+after it became ours. Joined with what we know it takes nothing away (`streams/replay.py`); but who reads the
+topic, or fills a store from it, should find the fuller state last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from runtime.metrics import STATES_HEALED
+from streams.catchup import read_part
+from streams.message import MESSAGES
+from streams.replay import catch_up
+from streams.table import MessagesTable, Superseded
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 1.0
+#: States that are said again in one write.
+PORTION = 5_000
+
+
+class Healer:
+    """Looks after the partitions that are ready, for as long as they are."""
+
+    def __init__(self, table: MessagesTable, options: Mapping[str, Any]) -> None:
+        self._table = table
+        self._options = options
+
+    async def run(self) -> None:
+        """Heal until cancelled.
+
+        Raises:
+            NewerVersion: others wrote states of a newer format than this code knows.
+        """
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for partition in list(self._table.ready):
+                try:
+                    if await self._is_ill(partition):
+                        await self._heal(partition)
+                except (Superseded, KafkaError) as error:
+                    log.info("Not healed yet", partition=partition, why=str(error) or type(error).__name__)
+
+    async def _is_ill(self, partition: int) -> bool:
+        kept = self._table.kept(partition)
+        return bool(kept.stale) or kept.behind or await self._log_end(partition) > kept.end
+
+    async def _log_end(self, partition: int) -> int:
+        tp = TP(MESSAGES, partition)
+        return int((await self._table.consumer.highwaters(tp))[tp])
+
+    async def _heal(self, partition: int) -> None:
+        async with self._table.lock(partition):  # no write of ours is under way: what is more, others wrote
+            if not await self._table.consumer.may_write():
+                raise Superseded
+            kept = self._table.kept(partition)
+            kept.log_end = max(kept.log_end, await self._log_end(partition))
+            while kept.behind:
+                part = await read_part(self._options, partition, kept.end)
+                if kept is not self._table.kept(partition):
+                    raise Superseded
+                log.warning(
+                    "Others wrote into a partition of ours", partition=partition, records=len(part.records)
+                )
+                keys = list(dict(part.records))
+                known = dict(zip(keys, kept.store.load(keys), strict=True))
+                kept.take(catch_up(part.records, known), part.end)
+            while stale := list(kept.stale)[:PORTION]:
+                log.warning("Stale states are said again", partition=partition, keys=len(stale))
+                await self._table.say_again(partition, stale)
+                STATES_HEALED.inc(len(stale))

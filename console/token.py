@@ -1,6 +1,6 @@
 """`postbacks token`: the PostBackURL of an account, which is given a token when it has none.
 
-What a token may look like, and how the file is read, is decided in `gateway/accounts.py`.
+What a token may look like, and how the file is read, is decided in `gateway/accounts_file.py`.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
 
 import click
 
 from console.command import Load
 from console.ready import LOOPBACK
-from gateway.accounts import DEFAULT_ACCOUNT, read_tokens
+from gateway.accounts import DEFAULT_ACCOUNT
+from gateway.accounts_file import read_accounts
 from gateway.app import PATH
 from runtime.errors import BadSetting
 from runtime.settings import PREFIX, Settings
@@ -57,21 +59,25 @@ def token(load: Load, account: str, url: str | None) -> None:
 
 
 def token_of(account: str, setting: str) -> str:
-    """The first token of the account in the file that the setting names, made when there is none.
+    """The first valid token of the account in the file that the setting names, made when there is none.
 
     Raises:
-        BadSetting: the setting names no file, it holds something else, or the account's name is not allowed.
+        BadSetting: the setting names no file, it holds something else, the account's name is not allowed, or
+            all its tokens have expired.
     """
     if not setting or "=" in setting:
         raise BadSetting(f"{PREFIX}TOKENS: must be the path of a file, such as /etc/postbacks/accounts.toml")
     made = secrets.token_urlsafe(TOKEN_BYTES)
-    read_tokens(f"{account}={made}")  # refuses a name that is none
+    read_accounts(f"{account}={made}")  # refuses a name that is none
     try:
         descriptor = os.open(setting, os.O_RDWR | os.O_CREAT | os.O_APPEND, MODE)
         with os.fdopen(descriptor, "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # two that begin at once make one token
-            if own := read_tokens(setting).get(account):
-                return own[0]
+            if own := read_accounts(setting).get(account):
+                valid = [token.text for token in own.tokens if token.valid(time.time())]
+                if not valid:
+                    raise BadSetting(f"{PREFIX}TOKENS={setting}: all tokens of [{account}] have expired")
+                return valid[0]
             file.write(f'\n[{account}]\ntokens = ["{made}"]\n')
             file.flush()
             os.fsync(file.fileno())

@@ -6,31 +6,34 @@ Here settings become parts, and parts a process; nothing else is decided.
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import structlog
-from aiohttp import web
 
-from gateway.accounts import Accounts, demand_loopback, read_tokens
+from gateway.accounts import Accounts
+from gateway.accounts_file import demand_loopback, file_of, read_accounts
 from gateway.app import Gateway
+from gateway.networks import read_networks
+from gateway.port import Patience, open_port
 from gateway.publisher import Publisher
+from gateway.reload import Reloaded, keep_current
 from gateway.spool import SpoolFailed
 from gateway.spooling import Limits, SpoolingSink
+from gateway.tls import Certificate
 from gateway.topics import gateway_topics
 from runtime.errors import BadSetting
 from runtime.kafka import client_options
 from runtime.ops import Health, serve_ops
-from runtime.process import run_process
+from runtime.process import end_anyway, run_process
 from runtime.settings import Settings
 
 OPS = "127.0.0.1:8181"
-#: Seconds to answer what is in hand after SIGTERM; whoever is slower is cut off.
-SHUTDOWN_SECONDS = 5.0
-#: Seconds to read on after an answer that did not wait for the body, so that it is not lost in a reset.
-LINGER_SECONDS = 2.0
+#: Seconds from SIGTERM to the end, whatever hangs.
+END_SECONDS = 19.0
 
 log = structlog.get_logger(__name__)
 
@@ -41,26 +44,38 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         Refused: settings or topics do not allow it.
     """
-    tokens = read_tokens(settings.tokens.get_secret_value())
-    if not tokens:
-        demand_loopback(settings.listen)
+    reread = hang_up()
     health = Health()
     health.missing["port"] = "not open yet"
     publisher = Publisher(client_options(settings), gateway_topics(settings), settings.ack_timeout, health)
     limits = Limits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
     sink = SpoolingSink(publisher, settings.data / "spool", limits, time.time)
-    gateway = Gateway(Accounts.of(tokens), sink, settings.body_limit, time.time, lambda: uuid4().hex)
+    gateway = Gateway(
+        Accounts(()),
+        read_networks(settings.proxies),
+        sink,
+        settings.body_limit,
+        time.time,
+        lambda: uuid4().hex,
+    )
+    reloaded, tls = [accounts_of(gateway, settings)], None
+    if settings.tls_certificate:
+        certificate = Certificate(settings.tls_certificate, settings.tls_key)
+        reloaded.append(Reloaded(certificate.files, certificate.load))
+        tls = certificate.context
+    patience = Patience(settings.connections, settings.request_timeout, settings.idle_timeout)
     async with serve_ops(settings.ops or OPS, health), publisher, open_spool(sink, settings):
         # A Kafka that is there should get the very first postback; one that is not is not waited for.
         if await _first_of(
             stop, publisher.opened(), publisher.refused(), asyncio.sleep(settings.ack_timeout)
         ):
             return
-        async with serve_http(gateway, settings.listen) as address:
+        async with open_port(gateway, settings.listen, patience, tls) as address:
             print(address, flush=True)
-            log.info("Open for postbacks", address=address, accounts=sorted(tokens) or "without tokens")
+            log.info("Open for postbacks", address=address, accounts=gateway.accounts.names, tls=bool(tls))
             del health.missing["port"]
-            await _first_of(stop, publisher.refused(), sink.failed())
+            await _first_of(stop, publisher.refused(), sink.failed(), keep_current(reloaded, reread))
+            end_anyway(END_SECONDS, None)
 
 
 @asynccontextmanager
@@ -80,27 +95,32 @@ async def open_spool(sink: SpoolingSink, settings: Settings) -> AsyncIterator[No
         await sink.close()
 
 
-@asynccontextmanager
-async def serve_http(gateway: Gateway, listen: str) -> AsyncIterator[str]:
-    """The public port, open while the block runs; yields the address in use (port 0 takes a free one).
-
-    At the end nobody new is let in, and who is in hand is answered.
+def accounts_of(gateway: Gateway, settings: Settings) -> Reloaded:
+    """The gateway's accounts, as POSTBACKS_TOKENS sets them.
 
     Raises:
-        BadSetting: the address cannot be used.
+        BadSetting: it is no such setting, or there are none and anybody might post.
     """
-    server = web.Server(gateway, access_log=None, lingering_time=LINGER_SECONDS, auto_decompress=False)
-    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
-    await runner.setup()
-    host, _, port = listen.rpartition(":")
-    try:
-        await web.TCPSite(runner, host.strip("[]"), int(port), backlog=1024).start()
-    except OSError as error:
-        raise BadSetting(f"POSTBACKS_LISTEN={listen}: cannot be used: {error.strerror}") from None
-    try:
-        yield f"{host}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    setting = settings.tokens.get_secret_value()
+    file = file_of(setting)
+
+    def load() -> None:
+        listed = read_accounts(setting)
+        if not listed and file:
+            raise BadSetting(f"POSTBACKS_TOKENS={file}: must name an account; `postbacks token` adds one")
+        if not listed:
+            demand_loopback(settings.listen)
+        gateway.accounts = Accounts(listed.values())
+        log.info("Accounts read", accounts=gateway.accounts.names)
+
+    return Reloaded([file] if file else [], load)
+
+
+def hang_up() -> asyncio.Event:
+    """Set whenever SIGHUP comes."""
+    event = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, event.set)
+    return event
 
 
 async def _first_of(stop: asyncio.Event, *others: Coroutine[None, None, None]) -> bool:

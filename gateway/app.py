@@ -1,13 +1,14 @@
 """The public port: takes the provider's requests, and answers each when what it brought is safe.
 
 It decides what each outcome is called in HTTP. What a request means is decided in `gateway.parse`, where it
-is kept in the `gateway.sink` it is given. Low-level on purpose: one function stands between aiohttp's parser
-and ours.
+is kept in the `gateway.sink` it is given; who is let in, in `gateway.accounts`, `forwarded` and `rates`.
+Low-level on purpose: one function stands between aiohttp's parser and ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 
 import structlog
@@ -15,8 +16,12 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from gateway.accounts import Accounts
 from gateway.arrival import KEPT_HEADERS, Arrival
+from gateway.connection import TooSlow
+from gateway.forwarded import client_of
+from gateway.networks import Network
 from gateway.parse import parse
 from gateway.postback import REJECTED, TOPIC_OF, encode, key_of
+from gateway.rates import Rates
 from gateway.rejection import NotAPostback, rejected
 from gateway.sink import Kept, NotKept, Sink
 from gateway.text import decode_text
@@ -43,13 +48,22 @@ class Gateway:
     def __init__(
         self,
         accounts: Accounts,
+        proxies: Sequence[Network],
         sink: Sink,
         body_limit: int,
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
-        """`clock` gives seconds since 1970, `new_id` what nobody else was ever given."""
-        self._accounts = accounts
+        """
+        Args:
+            accounts: may be replaced at any time.
+            proxies: whose X-Forwarded-For is believed.
+            clock: gives seconds since 1970.
+            new_id: gives what nobody else was ever given.
+        """
+        self.accounts = accounts
+        self._proxies = proxies
+        self._rates = Rates()
         self._sink = sink
         self._body_limit = body_limit
         self._clock = clock
@@ -68,25 +82,33 @@ class Gateway:
 
     async def _answer(self, request: web.BaseRequest, path: str) -> tuple[str, web.Response]:
         """What it was, for the metric, and the answer to it."""
+        client = client_of(
+            request.remote or "", request.headers.getall(hdrs.X_FORWARDED_FOR, ()), self._proxies
+        )
         # An unknown path is looked up like a token, so that neither answer nor time tells them apart.
-        account = self._accounts.named_by(_token(path))
+        account = self.accounts.admitted(_token(path), client, self._clock())
         if account is None:
             return "unknown", _final(request, 404, "Not found")
         if request.method != hdrs.METH_POST:
             return "unknown", _final(request, 405, "Postbacks come by POST", {hdrs.ALLOW: hdrs.METH_POST})
+        if seconds := self._rates.wait(account, perf_counter()):
+            wait = str(math.ceil(seconds))
+            return "unknown", _final(request, 429, "More than the account's rate", {hdrs.RETRY_AFTER: wait})
         try:
             body = await self._body(request)
+        except TooSlow:
+            return "unknown", _final(request, 408, "The request did not come to its end in time")
         except TooLarge:
             return "unknown", _final(request, 413, f"More than {self._body_limit} bytes")
         except (web.RequestPayloadError, ConnectionError):
             return "unknown", _final(request, 400, "The body broke off")
         return await self._take(
             Arrival(
-                account=account,
+                account=account.name,
                 query=_as_text(request.rel_url.raw_query_string),
                 headers=_kept_headers(request.raw_headers),
                 body=body,
-                client_ip=request.remote or "",
+                client_ip=client,
                 received_at=time_of(self._clock()),
                 method=request.method,
             )

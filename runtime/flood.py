@@ -11,28 +11,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 
+from runtime.bucket import TokenBucket
+
 BURST, SECONDS_EACH = 5, 10.0
 #: Lines that are told apart; a library that formats its lines itself would make ever more.
 MOST_LINES = 500
-
-
-class TokenBucket:
-    """Lets `burst` through at once, and one more every `seconds`. Times are of one clock, in seconds."""
-
-    def __init__(self, burst: int, seconds: float, now: float) -> None:
-        self._burst = burst
-        self._seconds = seconds
-        self._tokens = float(burst)
-        self._at = now
-
-    def take(self, now: float) -> bool:
-        """Whether one more may pass now."""
-        self._tokens = min(self._burst, self._tokens + (now - self._at) / self._seconds)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 class Flood(logging.Filter):

@@ -23,6 +23,13 @@ REQUEST_SECONDS = Histogram(
     "postbacks_gateway_request_seconds", "From a request's head to its answer.", buckets=SECONDS
 )
 REQUEST_BYTES = Counter("postbacks_gateway_request_bytes_total", "Bytes of the bodies taken in.")
+CONNECTIONS = Gauge(
+    "postbacks_gateway_connections", "Connections to the public port.", multiprocess_mode="livesum"
+)
+RELOADS_FAILED = Counter(
+    "postbacks_gateway_reloads_failed_total",
+    "Changed files (accounts, certificate) that could not be used, so that what was read before stays.",
+)
 BATCH_RECORDS = Histogram(
     "postbacks_gateway_batch_records",
     "Records in one Kafka batch.",

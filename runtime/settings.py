@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,8 +39,15 @@ def _clickhouse(value: SecretStr) -> SecretStr:
     return value
 
 
+def _networks(value: str) -> str:
+    for part in value.split(","):
+        ip_network(part.strip())
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[str, AfterValidator(_addresses)]
+Networks = Annotated[str, AfterValidator(_networks)]
 
 
 class Settings(BaseModel):
@@ -73,6 +81,20 @@ class Settings(BaseModel):
         SecretStr(""), description="account=token,account=token; or the path of a TOML file"
     )
     listen: Address = Field("127.0.0.1:8080", description="where the gateway takes postbacks")
+    tls_certificate: Path | None = Field(
+        None, description="the gateway's certificate with its chain (PEM); without it there is no TLS"
+    )
+    tls_key: Path | None = Field(None, description="its key (PEM), when that is in a file of its own")
+    proxies: Networks = Field(
+        "", validate_default=False, description="networks of the proxies whose X-Forwarded-For is believed"
+    )
+    connections: int = Field(2_000, ge=1, le=100_000, description="connections to the gateway at a time")
+    request_timeout: float = Field(
+        10.0, gt=0, le=300, description="seconds a request may take to come in, first byte to last"
+    )
+    idle_timeout: float = Field(
+        120.0, gt=0, le=86_400, description="seconds a connection may rest between two requests"
+    )
     ops: Address | None = Field(
         None, description="where /livez, /readyz and /metrics are; port 0 takes a free one"
     )
@@ -109,6 +131,7 @@ class Settings(BaseModel):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
     log_format: Literal["text", "json"] = Field("text", description="for people or for machines")
+    log_personal: bool = Field(False, description="whether phone numbers are logged in full")
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

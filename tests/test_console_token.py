@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from console.__main__ import postbacks
 from console.token import token_of
-from gateway.accounts import Accounts, read_tokens
+from gateway.accounts import Accounts
+from gateway.accounts_file import read_accounts
 from runtime.errors import BadSetting
 from runtime.settings import load_settings
 
@@ -30,7 +32,10 @@ def token(setting: object, *arguments: str) -> Result:
 def test_the_url_that_is_printed_is_the_accounts(file: Path) -> None:
     url = token(file, "acme").output.strip()
     assert url.startswith("http://127.0.0.1:8090/postback/")
-    assert Accounts.of(read_tokens(str(file))).named_by(url.rpartition("/")[2]) == "acme"
+    accounts = Accounts(read_accounts(str(file)).values())
+    account = accounts.admitted(url.rpartition("/")[2], "203.0.113.7", time.time())
+    assert account is not None
+    assert account.name == "acme"
 
 
 def test_asked_again_it_makes_no_other(file: Path) -> None:
@@ -50,7 +55,14 @@ def test_what_is_in_the_file_stays(file: Path) -> None:
     assert token(file, "acme").output.endswith("/first-of-acme\n")
     token(file, "globex")
     assert file.read_text().startswith(before)
-    assert set(read_tokens(str(file))) == {"acme", "globex"}
+    assert set(read_accounts(str(file))) == {"acme", "globex"}
+
+
+def test_a_token_that_has_expired_is_not_given_away(file: Path) -> None:
+    file.write_text('[acme]\ntokens = [{token = "first-of-acme", expires = 2020-01-01T00:00:00Z}]')
+    assert "all tokens of [acme] have expired" in str(token(file, "acme").exception)
+    file.write_text(file.read_text().replace("Z}]", 'Z}, "second-of-acme"]'))
+    assert token(file, "acme").output.endswith("/second-of-acme\n")
 
 
 def test_nobody_else_may_read_the_file_it_makes(file: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from runtime.flood import BURST, MOST_LINES, SECONDS_EACH, Flood, TokenBucket
+from runtime.bucket import TokenBucket
+from runtime.flood import BURST, MOST_LINES, SECONDS_EACH, Flood
 
 
 class Clock:

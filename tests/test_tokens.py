@@ -7,42 +7,88 @@ from pathlib import Path
 
 import pytest
 
-from gateway.accounts import Accounts, demand_loopback, read_tokens
+from gateway.accounts import Account, Accounts, Listed, Token
+from gateway.accounts_file import demand_loopback, read_accounts
+from gateway.networks import read_network
 from runtime.errors import BadSetting
+
+NOW = 1_795_435_200.0
+CLIENT = "203.0.113.7"
+
+
+def listed(name: str, *tokens: str) -> Listed:
+    return Listed(Account(name), tuple(Token(token) for token in tokens))
+
+
+def name_of(accounts: Accounts, token: str, client: str = CLIENT, now: float = NOW) -> str | None:
+    account = accounts.admitted(token, client, now)
+    return account and account.name
 
 
 def test_a_token_names_its_account_and_nothing_else_does() -> None:
-    accounts = Accounts.of({"acme": ["first-token", "second-token"], "umbrella": ["third-token"]})
-    assert accounts.named_by("first-token") == accounts.named_by("second-token") == "acme"
-    assert accounts.named_by("third-token") == "umbrella"
+    accounts = Accounts([listed("acme", "first-token", "second-token"), listed("umbrella", "third-token")])
+    assert name_of(accounts, "first-token") == name_of(accounts, "second-token") == "acme"
+    assert name_of(accounts, "third-token") == "umbrella"
     for stranger in ("", "acme", "first-toke", "first-tokenx", "FIRST-TOKEN", "\udcff"):
-        assert accounts.named_by(stranger) is None
+        assert name_of(accounts, stranger) is None
 
 
 def test_without_tokens_there_is_one_account_for_who_brings_none() -> None:
-    accounts = Accounts.of({})
-    assert accounts.named_by("") == "default"
-    assert accounts.named_by("some-token") is None
+    accounts = Accounts([])
+    assert name_of(accounts, "") == "default"
+    assert name_of(accounts, "some-token") is None
 
 
 def test_tokens_are_not_kept() -> None:
-    assert b"first-token" not in pickle.dumps(Accounts.of({"acme": ["first-token"]}))
+    assert b"first-token" not in pickle.dumps(Accounts([listed("acme", "first-token")]))
+    assert "first-token" not in repr(listed("acme", "first-token"))
+
+
+def test_a_token_is_good_until_it_expires() -> None:
+    accounts = Accounts([Listed(Account("acme"), (Token("first-token", NOW), Token("second-token")))])
+    assert name_of(accounts, "first-token", now=NOW - 0.001) == "acme"
+    assert name_of(accounts, "first-token", now=NOW) is None
+    assert name_of(accounts, "second-token", now=NOW) == "acme"
+
+
+def test_an_account_with_networks_posts_from_there_alone() -> None:
+    networks = (read_network("203.0.113.0/24"), read_network("2001:db8::/32"))
+    accounts = Accounts([Listed(Account("acme", networks), (Token("first-token"),))])
+    for inside in ("203.0.113.7", "::ffff:203.0.113.7", "2001:db8::7"):
+        assert name_of(accounts, "first-token", inside) == "acme"
+    for outside in ("203.0.114.7", "::1", "2001:db9::7", "", "unknown", "::"):
+        assert name_of(accounts, "first-token", outside) is None
+    assert name_of(accounts, "some-token", "::") is None
 
 
 def test_tokens_can_be_set_in_a_line() -> None:
-    assert read_tokens("acme=first-token, umbrella=third-token,acme=second-token") == {
-        "acme": ["first-token", "second-token"],
-        "umbrella": ["third-token"],
+    assert read_accounts("acme=first-token, umbrella=third-token,acme=second-token") == {
+        "acme": listed("acme", "first-token", "second-token"),
+        "umbrella": listed("umbrella", "third-token"),
     }
-    assert read_tokens("") == {}
+    assert read_accounts("") == {}
 
 
-def test_tokens_can_be_set_in_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "tokens.toml"
+def test_accounts_can_be_set_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "accounts.toml"
     file.write_text(
-        '[acme]\ntokens = ["first-token", "second-token"]\n\n[umbrella]\ntokens = ["third-token"]\n'
+        """
+        [acme]
+        tokens = ["first-token", {token = "second-token", expires = 2026-11-23T12:00:00Z}]
+        networks = ["203.0.113.0/24", "2001:db8::7"]
+        rate = 2.5
+
+        [umbrella]
+        tokens = ["third-token"]
+        rate = 100
+        burst = 500
+        """
     )
-    assert read_tokens(str(file)) == {"acme": ["first-token", "second-token"], "umbrella": ["third-token"]}
+    networks = (read_network("203.0.113.0/24"), read_network("2001:db8::7/128"))
+    assert read_accounts(str(file)) == {
+        "acme": Listed(Account("acme", networks, 2.5, 3), (Token("first-token"), Token("second-token", NOW))),
+        "umbrella": Listed(Account("umbrella", (), 100, 500), (Token("third-token"),)),
+    }
 
 
 @pytest.mark.parametrize(
@@ -59,7 +105,7 @@ def test_tokens_can_be_set_in_a_file(tmp_path: Path) -> None:
 )
 def test_a_wrong_setting_is_named_but_no_token(setting: str, says: str) -> None:
     with pytest.raises(BadSetting) as error:
-        read_tokens(setting)
+        read_accounts(setting)
     assert says in str(error.value)
     assert "POSTBACKS_TOKENS" in str(error.value)
     assert "first-token" not in str(error.value)
@@ -69,18 +115,29 @@ def test_a_wrong_setting_is_named_but_no_token(setting: str, says: str) -> None:
     ("content", "says"),
     [
         ("acme", "is no TOML"),
-        ("acme = 1", '[acme] needs tokens = ["…"]'),
-        ("[acme]\ntokens = []", '[acme] needs tokens = ["…"]'),
-        ("[acme]\ntokens = ['first-token']\nrate = 5", "[acme] has rate; known is: tokens"),
+        ("acme = 1", "[acme]: Expected `object`"),
+        ("[acme]\nrate = 5", "[acme]: Object missing required field `tokens`"),
+        ("[acme]\ntokens = []", "[acme]: Expected `array` of length >= 1 - at `$.tokens`"),
+        ("[acme]\ntokens = [5]", "[acme]: Expected `str | object`, got `int` - at `$.tokens[0]`"),
+        ("[acme]\ntokens = ['first-token']\nrates = 5", "[acme]: Object contains unknown field `rates`"),
+        ("[acme]\ntokens = ['first-token']\nrate = 0", "[acme]: Expected `float` > 0.0 - at `$.rate`"),
+        ("[acme]\ntokens = ['first-token']\nburst = 5", "[acme]: has a burst, and so needs a rate"),
+        ("[acme]\ntokens = ['first-token']\nnetworks = []", "[acme]: Expected `array` of length >= 1"),
+        ("[acme]\ntokens = ['first-token']\nnetworks = ['10.0.0.1/8']", "10.0.0.1/8 has host bits set"),
+        (
+            "[acme]\ntokens = [{token = 'first-token', expires = 2027-01-01T00:00:00}]",
+            "[acme]: Expected `datetime` with a timezone component - at `$.tokens[0].expires`",
+        ),
     ],
 )
 def test_a_wrong_file_is_named_with_the_table(tmp_path: Path, content: str, says: str) -> None:
     file = tmp_path / "tokens.toml"
     file.write_text(content)
     with pytest.raises(BadSetting) as error:
-        read_tokens(str(file))
+        read_accounts(str(file))
     assert says in str(error.value)
     assert str(file) in str(error.value)
+    assert "first-token" not in str(error.value)
 
 
 @pytest.mark.parametrize(

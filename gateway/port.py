@@ -1,0 +1,166 @@
+"""The public port: how many may be connected, how long a client may take, and how it closes in good order.
+
+What a single connection knows is in `gateway.connection`; what requests are answered, in `gateway.app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from gateway.connection import Connection
+from runtime.errors import BadSetting
+from runtime.metrics import CONNECTIONS
+
+BACKLOG = 1024
+LOOK_SECONDS = 0.5
+#: Seconds to answer what is in hand after SIGTERM; whoever is slower is cut off.
+END_SECONDS = 12.0
+#: Seconds that handlers then have to come to an end.
+CANCEL_SECONDS = 1.0
+#: Seconds to read on after an answer that did not wait for the body, so that it is not lost in a reset.
+LINGER_SECONDS = 2.0
+#: Bytes of a request's first line, of a header's name and of its value; and how many headers there may be.
+LINE_BYTES, FIELD_BYTES, FIELDS = 8_190, 8_190, 64
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """What clients may take: connections at a time, and seconds for a request, and between two."""
+
+    connections: int
+    request_seconds: float
+    idle_seconds: float
+
+
+class Port(web.Server):
+    """All connections. When there are too many, the one that rests longest makes room."""
+
+    def __init__(self, handler: Handler, patience: Patience) -> None:
+        super().__init__(self._handle)
+        self._handler = handler
+        self._patience = patience
+        self._open: set[Connection] = set()
+        self._resting: dict[Connection, None] = {}  # in the order in which they began to
+        self._closing = False
+        self._empty = asyncio.Event()
+
+    def __call__(self) -> Connection:
+        return Connection(
+            self,
+            keepalive_timeout=self._patience.idle_seconds,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=LINE_BYTES,
+            max_field_size=FIELD_BYTES,
+            max_headers=FIELDS,
+            auto_decompress=False,
+            access_log=None,
+        )
+
+    # -- what connections say of themselves
+
+    def enter(self, connection: Connection) -> None:
+        """It is open."""
+        self._open.add(connection)
+        CONNECTIONS.set(len(self._open))
+        if len(self._open) > self._patience.connections:
+            if not self._resting:
+                connection.turn_away(503, "Too many connections", "Retry-After: 5\r\n")
+                return
+            next(iter(self._resting)).force_close()
+        self.rest(connection)
+
+    def work(self, connection: Connection) -> None:
+        """A request comes in on it."""
+        self._resting.pop(connection, None)
+
+    def rest(self, connection: Connection) -> None:
+        """It waits for the next request."""
+        if connection in self._open:
+            self._resting[connection] = None
+
+    def leave(self, connection: Connection) -> None:
+        """It is gone."""
+        self._open.discard(connection)
+        self._resting.pop(connection, None)
+        CONNECTIONS.set(len(self._open))
+        if not self._open:
+            self._empty.set()
+
+    # -- what is done to them
+
+    async def look(self) -> None:
+        """Cut off who is too slow, again and again."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = asyncio.get_running_loop().time()
+            for connection in list(self._open):
+                connection.look(now, self._patience.request_seconds)
+
+    async def end(self) -> None:
+        """Let nobody ask again, answer what is in hand, and close, all within some seconds."""
+        self._closing = True
+        await asyncio.sleep(0)  # who has asked already is heard
+        for connection in list(self._resting):
+            connection.force_close()
+        if self._open:
+            self._empty.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), END_SECONDS)
+        await self.shutdown(CANCEL_SECONDS)
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.begin(request)
+        try:
+            response = await self._handler(request)
+        finally:
+            connection.end()
+        if self._closing:
+            response.force_close()
+        return response
+
+
+@asynccontextmanager
+async def open_port(
+    handler: Handler, listen: str, patience: Patience, tls: ssl.SSLContext | None
+) -> AsyncIterator[str]:
+    """The port, open while the block runs; yields the address in use (port 0 takes a free one).
+
+    At the end nobody new is let in, and who is in hand is answered.
+
+    Raises:
+        BadSetting: the address cannot be used.
+    """
+    port = Port(handler, patience)
+    host, _, number = listen.rpartition(":")
+    try:
+        server = await asyncio.get_running_loop().create_server(
+            port,
+            host.strip("[]"),
+            int(number),
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=patience.request_seconds if tls else None,
+            ssl_shutdown_timeout=patience.request_seconds if tls else None,
+        )
+    except OSError as error:
+        raise BadSetting(f"POSTBACKS_LISTEN={listen}: cannot be used: {error.strerror}") from None
+    looking = asyncio.create_task(port.look())
+    try:
+        yield f"{host}:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await port.end()
+        looking.cancel()

@@ -1,0 +1,1 @@
+"""What people read. `python -m docs.generate` writes those pages that follow from the code."""

@@ -1,0 +1,229 @@
+"""The Grafana dashboard, as JSON for its provisioning: what flows, what waits, what fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from msgspec import json
+
+DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
+#: Of Grafana's grid of 24: three panels a row.
+WIDTH, HEIGHT, COLUMNS = 8, 8, 3
+RATE = "[$__rate_interval]"
+
+
+class Query(NamedTuple):
+    expression: str
+    legend: str
+
+
+class Panel(NamedTuple):
+    title: str
+    #: Grafana's name of it: reqps, s, bytes, short, …
+    unit: str
+    queries: tuple[Query, ...]
+
+
+def rate(metric: str, by: str) -> str:
+    return f"sum by ({by}) (rate({metric}{RATE}))"
+
+
+def quantiles(histogram: str, title: str) -> Panel:
+    """The median and the two slowest parts of a histogram of seconds."""
+    return Panel(
+        title,
+        "s",
+        tuple(
+            Query(f"histogram_quantile({part}, sum by (le) (rate({histogram}_bucket{RATE})))", legend)
+            for part, legend in ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"))
+        ),
+    )
+
+
+ROWS: dict[str, tuple[Panel, ...]] = {
+    "All of it": (
+        Panel("Ready", "short", (Query("postbacks_ready", "{{job}} {{instance}}"),)),
+        Panel(
+            "Through each stage",
+            "reqps",
+            (
+                Query(rate("postbacks_gateway_requests_total", "job"), "requests"),
+                Query(rate("postbacks_streams_merged_total", "job"), "postbacks merged"),
+                Query(rate("postbacks_sinks_rows_total", "job"), "rows stored"),
+            ),
+        ),
+        Panel(
+            "How old the newest row is",
+            "s",
+            (Query("min by (table) (postbacks_sinks_freshness_seconds)", "{{table}}"),),
+        ),
+    ),
+    "Gateway": (
+        Panel(
+            "Requests by answer",
+            "reqps",
+            (Query(rate("postbacks_gateway_requests_total", "answer"), "{{answer}}"),),
+        ),
+        Panel(
+            "Requests by type",
+            "reqps",
+            (Query(rate("postbacks_gateway_requests_total", "type"), "{{type}}"),),
+        ),
+        quantiles("postbacks_gateway_request_seconds", "From a request to its answer"),
+        Panel("Bytes in", "Bps", (Query(rate("postbacks_gateway_request_bytes_total", "job"), "bodies"),)),
+        Panel("Connections", "short", (Query("postbacks_gateway_connections", "{{instance}}"),)),
+        Panel(
+            "Records in a batch",
+            "short",
+            (
+                Query(
+                    f"sum(rate(postbacks_gateway_batch_records_sum{RATE})) "
+                    f"/ sum(rate(postbacks_gateway_batch_records_count{RATE}))",
+                    "mean",
+                ),
+            ),
+        ),
+        Panel(
+            "Changed files not taken",
+            "short",
+            (Query("increase(postbacks_gateway_reloads_failed_total[1h])", "{{instance}}"),),
+        ),
+        Panel(
+            "Kafka not acknowledging",
+            "short",
+            (
+                Query(rate("postbacks_gateway_produce_errors_total", "error"), "{{error}}"),
+                Query(rate("postbacks_gateway_producers_rebuilt_total", "job"), "clients made anew"),
+                Query("max(postbacks_gateway_underreplicated_partitions)", "partitions short of replicas"),
+            ),
+        ),
+        Panel(
+            "Spool",
+            "short",
+            (
+                Query("sum(postbacks_gateway_spool_records)", "records waiting"),
+                Query(rate("postbacks_gateway_spooled_total", "job"), "spooled a second"),
+                Query("sum(postbacks_gateway_spools_damaged_total)", "files damaged"),
+            ),
+        ),
+        Panel(
+            "Spool, how full",
+            "percentunit",
+            (Query("postbacks_gateway_spool_bytes / postbacks_gateway_spool_limit_bytes", "{{instance}}"),),
+        ),
+        Panel("Spool, its oldest", "s", (Query("postbacks_gateway_spool_age_seconds", "{{instance}}"),)),
+    ),
+    "Streams": (
+        Panel(
+            "Postbacks to merge",
+            "short",
+            (Query("sum by (topic) (postbacks_streams_lag_records)", "{{topic}}"),),
+        ),
+        quantiles("postbacks_streams_batch_seconds", "From a fetch to its acknowledged changes"),
+        Panel("States kept", "short", (Query("postbacks_streams_states_kept", "{{instance}}"),)),
+        Panel(
+            "Recovery",
+            "short",
+            (
+                Query("postbacks_streams_recovery_left_records", "left on {{instance}}"),
+                Query(rate("postbacks_streams_states_recovered_total", "instance"), "{{instance}} a second"),
+            ),
+        ),
+        Panel(
+            "Written to messages",
+            "reqps",
+            (
+                Query(rate("postbacks_streams_states_written_total", "job"), "records"),
+                Query(rate("postbacks_streams_tombstones_total", "job"), "tombstones among them"),
+                Query(rate("postbacks_streams_overdue_total", "job"), "marked overdue"),
+            ),
+        ),
+        Panel(
+            "Two workers at once",
+            "short",
+            (
+                Query(rate("postbacks_streams_lease_lost_total", "instance"), "lease lost, {{instance}}"),
+                Query(rate("postbacks_streams_states_healed_total", "instance"), "states said again"),
+            ),
+        ),
+    ),
+    "Sinks": (
+        Panel(
+            "Records to store", "short", (Query("sum by (topic) (postbacks_sinks_lag_records)", "{{topic}}"),)
+        ),
+        quantiles("postbacks_sinks_insert_seconds", "An insert, with its repetitions"),
+        Panel("Rows", "reqps", (Query(rate("postbacks_sinks_rows_total", "table"), "{{table}}"),)),
+        Panel(
+            "Tries in vain", "short", (Query(rate("postbacks_sinks_retries_total", "part"), "for {{part}}"),)
+        ),
+        Panel(
+            "Rows refused by ClickHouse",
+            "short",
+            (Query(rate("postbacks_sinks_refused_total", "table"), "{{table}}"),),
+        ),
+        Panel(
+            "What was no postback",
+            "short",
+            (Query(rate("postbacks_rejected_total", "stage, reason"), "{{stage}}: {{reason}}"),),
+        ),
+    ),
+}
+
+
+def page() -> str:
+    dashboard = {
+        "uid": "postbacks",
+        "title": "Postbacks",
+        "tags": ["postbacks"],
+        "timezone": "utc",
+        "schemaVersion": 41,
+        "refresh": "10s",
+        "time": {"from": "now-1h", "to": "now"},
+        "panels": list(_panels()),
+    }
+    return json.format(json.encode(dashboard), indent=1).decode() + "\n"
+
+
+def expressions() -> list[str]:
+    """All that the dashboard asks Prometheus."""
+    return [query.expression for row in ROWS.values() for panel in row for query in panel.queries]
+
+
+def _panels() -> Iterator[dict[str, Any]]:
+    number, y = 0, 0
+    for title, panels in ROWS.items():
+        number += 1
+        yield {
+            "id": number,
+            "type": "row",
+            "title": title,
+            "gridPos": {"x": 0, "y": y, "w": WIDTH * COLUMNS, "h": 1},
+            "panels": [],
+        }
+        y += 1
+        for index, panel in enumerate(panels):
+            number += 1
+            x, line = index % COLUMNS * WIDTH, index // COLUMNS * HEIGHT
+            yield _panel(panel, number, {"x": x, "y": y + line, "w": WIDTH, "h": HEIGHT})
+        y += -(-len(panels) // COLUMNS) * HEIGHT
+
+
+def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
+    return {
+        "id": number,
+        "type": "timeseries",
+        "title": panel.title,
+        "datasource": DATASOURCE,
+        "gridPos": place,
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "targets": [
+            {
+                "refId": chr(ord("A") + index),
+                "datasource": DATASOURCE,
+                "expr": query.expression,
+                "legendFormat": query.legend,
+            }
+            for index, query in enumerate(panel.queries)
+        ],
+    }

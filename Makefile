@@ -3,10 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test chaos lint format lock clean
+.PHONY: help run test chaos compose-test docs lint format lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 run: .venv/run ## start the whole stack here and print where to point a PostBackURL (ARGS="--simulate 100")
 	@$(BIN)/postbacks up $(ARGS)
@@ -16,6 +16,12 @@ test: .venv/dev lint ## check types and style, run every test (ARGS="-k wire")
 
 chaos: .venv/dev ## kill everything while postbacks come in, then prove that none is lost (ARGS="--seed 7 --brokers 3")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+compose-test: ## hold docker-compose.yml to its promise, with Docker (ARGS="--rate 100")
+	@$(PYTHON) deploy/verify.py $(ARGS)
+
+docs: .venv/dev ## write the pages that follow from the code: metrics, dashboard, schemas, AsyncAPI
+	@$(BIN)/python -m docs.generate
 
 lint: .venv/dev ## ruff and mypy alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,0 +1,49 @@
+"""The embedded ClickHouse on the port, in the folder and for the user that the official image would have.
+
+CLICKHOUSE_USER (default) with CLICKHOUSE_PASSWORD may do everything, CLICKHOUSE_DB is made if it is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import closing
+from pathlib import Path
+
+from aiohttp import web
+from clickhouse_connect import get_client
+
+from local.clickhouse.engine import Engine
+from local.clickhouse.http import make_runner
+from local.clickhouse.server import GOODBYE_SECONDS, GRACE_SECONDS
+from local.clickhouse.users import USERS, User
+from runtime.process import run_process
+from runtime.settings import Settings
+
+PORT = 8123
+DATA = Path("/var/lib/clickhouse")
+
+
+async def serve(_: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set."""
+    name = os.environ.get("CLICKHOUSE_USER") or "default"
+    USERS.clear()  # the official image, too, leaves no other
+    USERS[name] = User(name, os.environ.get("CLICKHOUSE_PASSWORD", ""), reads_only=False)
+    engine = Engine(DATA)
+    runner = make_runner(engine, GRACE_SECONDS + GOODBYE_SECONDS)
+    await runner.setup()
+    await web.TCPSite(runner, None, PORT).start()
+    if database := os.environ.get("CLICKHOUSE_DB"):
+        await asyncio.to_thread(make_database, database, USERS[name])
+    await stop.wait()
+    asyncio.get_running_loop().call_later(GRACE_SECONDS, engine.cancel_all)
+    await runner.cleanup()
+
+
+def make_database(name: str, user: User) -> None:
+    with closing(get_client(port=PORT, username=user.name, password=user.password)) as client:
+        client.command(f"CREATE DATABASE IF NOT EXISTS `{name}`")
+
+
+if __name__ == "__main__":
+    run_process(serve)

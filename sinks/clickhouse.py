@@ -170,6 +170,8 @@ def errors_as_ours() -> Iterator[None]:
     except ClickHouseError as error:
         code = int(getattr(error, "code", None) or 0)
         words = _WRAPPING.sub("", str(error)).strip()
+        if not code:
+            raise Away(f"ClickHouse does not answer: {words}") from error
         if code in _SCHEMA:
             raise SchemaMismatch(f"ClickHouse's tables are not those of this code: {words}") from error
         raise (RowsRefused if code in _ROW_AT_FAULT else Away)(words, code) from error

@@ -12,6 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import convert
 from pydantic import SecretStr
 
@@ -158,6 +159,18 @@ async def all_stored(kafka: str, group: str = GROUP) -> None:
         return await lag(kafka, group, TABLE_OF) == 0
 
     await until(no_lag, "everything committed")
+
+
+async def members(kafka: str, group: str = GROUP) -> set[str]:
+    """The ids of the group's members: who left and came again has another one."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        (described,) = await admin.describe_consumer_groups([group], await admin.find_coordinator(group))
+        ((_, _, _, _, _, found, *_),) = described.groups
+        return {member for member, *_ in found}
+    finally:
+        await admin.close()
 
 
 def rows(clickhouse: str, query: str) -> list[dict[str, Any]]:

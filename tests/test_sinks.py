@@ -7,7 +7,7 @@ import os
 import signal
 from contextlib import ExitStack
 
-from gateway.postback import RECEIPT, REJECTED, SENT, Rejected, encode
+from gateway.postback import RECEIPT, REJECTED, SENT, AnyPostback, Rejected, encode
 from streams.message import MESSAGES, encode_message, state_of
 from tests.load import postbacks, produce
 from tests.postbacks import MESSAGE, at, receipt, sent
@@ -88,8 +88,8 @@ async def test_the_same_records_in_other_batches_collapse_to_one_row_each(
 
 async def test_partitions_move_between_sinks_in_mid_load(fresh_kafka: str, database: str) -> None:
     await make_topics(fresh_kafka)
-    load = postbacks(5_000, seed=3)
-    producing = asyncio.create_task(produce(fresh_kafka, load, PARTITIONS, rate=2_000))
+    moved = asyncio.Event()
+    feeding = asyncio.create_task(feed(fresh_kafka, moved))
     with ExitStack() as sinks:
         first = sinks.enter_context(open_sink(fresh_kafka, database))
         await until(lambda: first.metric("rows_total") > 0, "the first one stores")
@@ -99,10 +99,21 @@ async def test_partitions_move_between_sinks_in_mid_load(fresh_kafka: str, datab
         third = sinks.enter_context(open_sink(fresh_kafka, database))
         await until(lambda: third.metric("rows_total") > 0, "the third one stores")
         second.process.kill()
-        await producing
+        moved.set()
+        load = await feeding
         await all_stored(fresh_kafka)
         assert third.process.stop() == 0
     assert rows(database, EXACT) == [exactly(load)]
+
+
+async def feed(kafka: str, enough: asyncio.Event) -> list[AnyPostback]:
+    """A thousand postbacks a second or so, until there are enough."""
+    load: list[AnyPostback] = []
+    while not enough.is_set():
+        some = postbacks(400, seed=len(load))
+        await produce(kafka, some, PARTITIONS, rate=4_000)
+        load += some
+    return load
 
 
 async def test_a_frozen_sink_does_no_harm_when_it_thaws(fresh_kafka: str, database: str) -> None:

@@ -24,6 +24,7 @@ from tests.sinks import (
     exactly,
     execute,
     make_topics,
+    members,
     open_clickhouse,
     open_sink,
     own_broker,
@@ -76,10 +77,12 @@ async def test_an_insert_that_hangs_is_tried_again_and_the_member_stays(
         url = f"{clickhouse.line()}/stored"
         with open_sink(fresh_kafka, url, stall_after=4) as sink:
             await until(lambda: sink.ready() == "ready\n", "it works")
+            member = await members(fresh_kafka)
             os.kill(clickhouse.popen.pid, signal.SIGSTOP)
             load = postbacks(200, seed=6)
             await produce(fresh_kafka, load, PARTITIONS)
-            await until(lambda: sink.metric("retries_total") >= 3, "it tries again")
+            await until(lambda: sink.metric("retries_total") >= 6, "it tries again")
+            assert await members(fresh_kafka) == member
             os.kill(clickhouse.popen.pid, signal.SIGCONT)
             await all_stored(fresh_kafka)
             assert sink.process.running

@@ -6,6 +6,7 @@ What a single connection knows is in `gateway.connection`; what requests are ans
 from __future__ import annotations
 
 import asyncio
+import resource
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +20,8 @@ from runtime.errors import BadSetting
 from runtime.metrics import CONNECTIONS
 
 BACKLOG = 1024
+#: Files that a gateway opens besides its connections, with much to spare.
+OTHER_FILES = 200
 LOOK_SECONDS = 0.5
 #: Seconds to answer what is in hand after SIGTERM; whoever is slower is cut off.
 END_SECONDS = 12.0
@@ -141,8 +144,9 @@ async def open_port(
     At the end nobody new is let in, and who is in hand is answered.
 
     Raises:
-        BadSetting: the address cannot be used.
+        BadSetting: the address cannot be used, or the system does not allow as many connections.
     """
+    _demand_files(patience.connections + OTHER_FILES)
     port = Port(handler, patience)
     host, _, number = listen.rpartition(":")
     try:
@@ -164,3 +168,14 @@ async def open_port(
         server.close()
         await port.end()
         looking.cancel()
+
+
+def _demand_files(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise BadSetting(
+            f"POSTBACKS_CONNECTIONS={wanted - OTHER_FILES}: must be {max(hard - OTHER_FILES, 1)} at most, "
+            f"as the system allows this process {hard} open files (ulimit -Hn)"
+        )
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,50 @@
+"""Who sent a request: the peer, or whom our own proxies name; never whom a stranger names."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.forwarded import client_of
+from gateway.networks import read_address, read_networks
+
+PROXIES = read_networks("10.0.0.0/8, 2001:db8:1::/48")
+
+
+def test_without_proxies_nobody_is_believed() -> None:
+    assert client_of("203.0.113.7", ["198.51.100.1"], ()) == "203.0.113.7"
+
+
+def test_a_stranger_is_not_believed() -> None:
+    assert client_of("203.0.113.7", ["198.51.100.1"], PROXIES) == "203.0.113.7"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        (["203.0.113.7"], "203.0.113.7"),
+        (["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
+        (["198.51.100.1", "203.0.113.7, 10.9.9.9"], "203.0.113.7"),
+        (["203.0.113.7:4711"], "203.0.113.7"),
+        (["2001:db8::7"], "2001:db8::7"),
+        (["[2001:db8::7]:4711, 2001:db8:1::1"], "2001:db8::7"),
+        (["::ffff:203.0.113.7"], "203.0.113.7"),
+        (["10.0.0.2, 10.0.0.3"], "10.0.0.2"),
+        ([], "10.0.0.1"),
+    ],
+)
+def test_the_rightmost_who_is_no_proxy_of_ours_is_the_client(forwarded: list[str], client: str) -> None:
+    assert client_of("10.0.0.1", forwarded, PROXIES) == client
+
+
+@pytest.mark.parametrize("hop", ["", "unknown", "_hidden", "203.0.113", "1.2.3.4.5", "[", "[]", "[::1"])
+def test_a_proxy_that_names_no_address_names_nobody(hop: str) -> None:
+    assert client_of("10.0.0.1", [f"198.51.100.1, {hop}"], PROXIES) == ""
+
+
+@given(st.text(), st.lists(st.text(alphabet="0123456789abcdef.:,[] \x00é", max_size=60)))
+def test_whatever_is_said_the_client_is_an_address_or_nobody(peer: str, forwarded: list[str]) -> None:
+    for one in (peer, "10.0.0.1"):
+        client = client_of(one, forwarded, PROXIES)
+        assert not client or read_address(client)

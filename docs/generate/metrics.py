@@ -22,9 +22,9 @@ Each process serves three pages on its ops port (`POSTBACKS_OPS`; it logs the ad
 
 - `/livez` answers 200 as long as the process turns. Restart a process that does not answer it, and no other:
   what only a restart mends, a process ends itself for.
-- `/readyz` answers 200 and `ready`, or 503 and a line for each thing that is missing, in words. A gateway that
-  is not ready because Kafka is away still takes postbacks, on its disk (202): send them elsewhere only if
-  another one is ready.
+- `/readyz` answers 200 and `ready`, or 503 and a line for each thing that is missing, in words. A gateway
+  that is not ready because Kafka is away still takes postbacks, on its disk (202): send them elsewhere only
+  if another one is ready.
 - `/metrics`, for Prometheus. `postbacks_ready` is what `/readyz` says, as a number.
 
 Labels are bounded: nothing that a stranger can make grow is one. Besides these there are those of the client

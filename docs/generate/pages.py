@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.generate import dashboard, metrics
+from docs.generate import asyncapi, dashboard, metrics, schemas
 from docs.generate.metrics import ROOT
 
 
@@ -12,5 +12,7 @@ def pages() -> dict[Path, str]:
     """The text of each, by its file."""
     return {
         ROOT / "docs" / "metrics.md": metrics.page(),
+        ROOT / "docs" / "asyncapi.yaml": asyncapi.page(),
+        **{ROOT / "docs" / "schemas" / f"{topic}.json": schemas.page(topic) for topic in schemas.STRUCT_OF},
         ROOT / "deploy" / "grafana" / "dashboards" / "postbacks.json": dashboard.page(),
     }

@@ -1,0 +1,125 @@
+"""docs/asyncapi.yaml: the topics as an AsyncAPI 3 document, for another team's tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from msgspec import json
+
+from docs.generate import examples
+from docs.generate.schemas import STRUCT_OF, components
+from gateway.postback import POSTBACK_TOPICS, RECEIPT, REJECTED, RESPONSE, SENT
+from gateway.topics import gateway_topics
+from runtime.settings import Settings, load_settings
+from streams.message import MESSAGES, STATUSES
+from streams.topics import messages_topic
+
+#: With this many copies the topics are made safe.
+PRODUCTION: Settings = load_settings({"POSTBACKS_REPLICATION": "3"})
+SUMMARY = {
+    SENT: "The provider handed a message to the carrier's side, or was refused",
+    RESPONSE: "Somebody answered a message, or wrote by themselves",
+    RECEIPT: "A delivery receipt",
+    REJECTED: "What was no postback, with the reason and all that came",
+    MESSAGES: "All that is known of one message; without a value: streams lets go of it",
+}
+WRITERS = (
+    *(("gateway", topic) for topic in (*POSTBACK_TOPICS, REJECTED)),
+    ("streams", MESSAGES),
+    ("streams", REJECTED),
+)
+KEY = {
+    "type": "string",
+    "description": "account/message_id: all events of a message meet in one partition of the same number",
+    "pattern": "^[^/]+/[0-9a-f-]{36}$",
+}
+KEY_OF_REJECTED = {"type": "string", "description": "rejection_id"}
+TRANSITION = {
+    "type": "object",
+    "properties": {
+        "status": {
+            "type": "string",
+            "description": "The status now; empty in a tombstone",
+            "enum": ["", *STATUSES],
+        },
+        "previous": {
+            "type": "string",
+            "description": "The status before; empty when nothing was known of it",
+            "enum": ["", *STATUSES],
+        },
+    },
+}
+
+
+def page() -> str:
+    text: str = yaml.safe_dump(document(), sort_keys=False, width=100, allow_unicode=True)
+    return f"# Written by `make docs`.\n{text}"
+
+
+def document() -> dict[str, Any]:
+    specs = [*gateway_topics(PRODUCTION), messages_topic(PRODUCTION)]
+    schemas = components("#/components/schemas/{name}", *STRUCT_OF.values())
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "postbacks",
+            "version": "1.0.0",
+            "description": "What an SMS provider tells about messages, as Kafka topics. "
+            "docs/consuming.md has programs, and says what order and which duplicates to expect.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            spec.name: {
+                "address": spec.name,
+                "summary": SUMMARY[spec.name],
+                "messages": {spec.name: {"$ref": f"#/components/messages/{spec.name}"}},
+                "bindings": {
+                    "kafka": {
+                        "topic": spec.name,
+                        "partitions": spec.partitions,
+                        "replicas": spec.replication,
+                        "topicConfiguration": _configuration(dict(spec.config)),
+                    }
+                },
+            }
+            for spec in specs
+        },
+        "operations": {
+            f"{writer}.{topic}": {
+                "action": "send",
+                "channel": {"$ref": f"#/channels/{topic}"},
+                "summary": f"{writer} writes it",
+            }
+            for writer, topic in WRITERS
+        },
+        "components": {
+            "messages": {topic: _message(topic) for topic in STRUCT_OF},
+            "schemas": schemas,
+        },
+    }
+
+
+def _message(topic: str) -> dict[str, Any]:
+    _, value = examples.records()[topic]
+    message = {
+        "name": topic,
+        "summary": SUMMARY[topic],
+        "contentType": "application/json",
+        "payload": {"$ref": f"#/components/schemas/{STRUCT_OF[topic].__name__}"},
+        "bindings": {"kafka": {"key": KEY_OF_REJECTED if topic == REJECTED else KEY}},
+        "examples": [{"payload": json.decode(value)}],
+    }
+    if topic == MESSAGES:
+        message["headers"] = TRANSITION
+    return message
+
+
+def _configuration(config: dict[str, str]) -> dict[str, Any]:
+    """As the Kafka binding of AsyncAPI spells it: lists and numbers."""
+    numbers = {name: int(value) for name, value in config.items() if value.isdigit()}
+    known = {"retention.ms", "max.message.bytes"}
+    return {
+        "cleanup.policy": config["cleanup.policy"].split(","),
+        **{name: value for name, value in numbers.items() if name in known},
+    }

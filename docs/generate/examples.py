@@ -1,0 +1,57 @@
+"""Records of each topic, made by the pipeline's own code from what the provider's documents print."""
+
+from __future__ import annotations
+
+from gateway.arrival import Arrival
+from gateway.parse import parse
+from gateway.postback import RECEIPT, REJECTED, RESPONSE, SENT, AnyPostback, encode, key_of
+from gateway.rejection import rejected
+from streams.message import MESSAGES, encode_message, merge
+
+PACKETS = {
+    SENT: "SMSSent=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&ReferenceID=12345"
+    "&FromPhoneNumber=17575449510&ToPhoneNumber=17575449511&SentTime=5%2f8%2f2010+2%3a42%3a36+AM",
+    RESPONSE: "SMSResponse=1&MessageID=11111111-2222-1111-2222-000000000004"
+    "&MatchedMessageID=9a35e913-ded0-7574-4642-5f60c550c706&ReferenceID="
+    "&FromPhoneNumber=17575449511&ToPhoneNumber=17575449510"
+    "&ResponseReceiveDate=5%2f8%2f2010+2%3a42%3a36+AM&Message=Test",
+    RECEIPT: "DeliveryReceipt=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&ReferenceID="
+    "&FromPhoneNumber=17575449510&ToPhoneNumber=17575449511&DeliveryReceiptMessage=sm: msg: "
+    "id:18579674100201040 sub:001 dlvrd:001 submit date:1209281334 done date:1209281334 "
+    "stat:DELIVERED TO CARRIER err:003 text:&Code=003",
+}
+REJECTION_ID = "5f2b6c0e9d3a4a0f8a43c2c0f0b7d1e6"
+
+
+def postbacks() -> dict[str, AnyPostback]:
+    """A postback of each type, all about one message, by topic."""
+    return {
+        topic: parse(_arrival(body, f"2026-11-23T04:39:4{second}.123Z"))
+        for second, (topic, body) in enumerate(PACKETS.items(), 1)
+    }
+
+
+def records() -> dict[str, tuple[bytes, bytes]]:
+    """Key and value of a record of each topic."""
+    known = None
+    for postback in postbacks().values():
+        known = merge(known, postback)
+    assert known
+    key = key_of(known.account, known.message_id)
+    no_postback = rejected(_arrival("hello=world", "2026-11-23T04:39:44.123Z"), "no_type", REJECTION_ID)
+    return {
+        **{topic: (key, encode(postback)) for topic, postback in postbacks().items()},
+        REJECTED: (REJECTION_ID.encode(), encode(no_postback)),
+        MESSAGES: (key, encode_message(known)),
+    }
+
+
+def _arrival(body: str, received_at: str) -> Arrival:
+    return Arrival(
+        account="acme",
+        query="campaign=42",
+        headers=[("User-Agent", "CDYNE SMSv2")],
+        body=body.encode(),
+        client_ip="203.0.113.7",
+        received_at=received_at,
+    )

@@ -15,7 +15,7 @@ import click
 from console.command import Load
 from console.ready import LOOPBACK
 from gateway.accounts import DEFAULT_ACCOUNT
-from gateway.accounts_file import read_accounts
+from gateway.accounts_file import file_of, read_accounts
 from gateway.app import PATH
 from runtime.errors import BadSetting
 from runtime.settings import PREFIX, Settings
@@ -51,26 +51,27 @@ def token(load: Load, account: str, url: str | None) -> None:
     \b
     Exit status:
       0  printed
-      2  POSTBACKS_TOKENS names no file, or one that cannot be read or written, or the account's name is none
+      2  POSTBACKS_TOKENS names no file that can be read and written, the account's name is none, or all its
+         tokens have expired
     """
     settings = load()
-    first = token_of(account, settings.tokens.get_secret_value())
-    click.echo(f"{(url or _here(settings)).rstrip('/')}{PATH}/{first}")
+    own = token_of(account, settings.tokens.get_secret_value(), time.time())
+    click.echo(f"{(url or _here(settings)).rstrip('/')}{PATH}/{own}")
 
 
-def token_of(account: str, setting: str) -> str:
+def token_of(account: str, setting: str, now: float) -> str:
     """The first valid token of the account in the file that the setting names, made when there is none.
 
     Raises:
         BadSetting: the setting names no file, it holds something else, the account's name is not allowed, or
             all its tokens have expired.
     """
-    if not setting or "=" in setting:
+    if not (path := file_of(setting)):
         raise BadSetting(f"{PREFIX}TOKENS: must be the path of a file, such as /etc/postbacks/accounts.toml")
     made = secrets.token_urlsafe(TOKEN_BYTES)
     read_accounts(f"{account}={made}")  # refuses a name that is none
     try:
-        descriptor = os.open(setting, os.O_RDWR | os.O_CREAT | os.O_APPEND, MODE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, MODE)
         with os.fdopen(descriptor, "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # two that begin at once make one token
             if own := read_accounts(setting).get(account):
@@ -83,7 +84,7 @@ def token_of(account: str, setting: str) -> str:
             os.fsync(file.fileno())
             return made
     except OSError as error:
-        raise BadSetting(f"{PREFIX}TOKENS={setting}: must be a file to add to ({error.strerror})") from None
+        raise BadSetting(f"{PREFIX}TOKENS={path}: must be a file to add to ({error.strerror})") from None
 
 
 def _here(settings: Settings) -> str:

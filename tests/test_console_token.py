@@ -45,7 +45,7 @@ def test_asked_again_it_makes_no_other(file: Path) -> None:
 
 def test_asked_for_by_many_at_once_it_makes_one(file: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
-        made = set(threads.map(lambda _: token_of("acme", str(file)), range(8)))
+        made = set(threads.map(lambda _: token_of("acme", str(file), now=0), range(8)))
     assert len(made) == 1
 
 
@@ -63,6 +63,18 @@ def test_a_token_that_has_expired_is_not_given_away(file: Path) -> None:
     assert "all tokens of [acme] have expired" in str(token(file, "acme").exception)
     file.write_text(file.read_text().replace("Z}]", 'Z}, "second-of-acme"]'))
     assert token(file, "acme").output.endswith("/second-of-acme\n")
+
+
+def test_a_token_that_has_expired_is_passed_over(file: Path) -> None:
+    file.write_text(
+        '[acme]\ntokens = [{token = "token-of-old", expires = 2020-01-01T00:00:00Z}, "token-of-now"]\n'
+    )
+    assert token(file, "acme").output.endswith("/token-of-now\n")
+
+
+def test_an_account_all_of_whose_tokens_have_expired_is_for_a_person_to_mend(file: Path) -> None:
+    file.write_text('[acme]\ntokens = [{token = "token-of-old", expires = 2020-01-01T00:00:00Z}]\n')
+    assert "all tokens of acme have expired" in str(token(file, "acme").exception)
 
 
 def test_nobody_else_may_read_the_file_it_makes(file: Path) -> None:

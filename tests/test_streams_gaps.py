@@ -187,6 +187,19 @@ async def test_a_worker_does_not_end_itself_while_kafka_does_not_answer(
     assert differences(last(await streams.messages()), streams.folded) == {}
 
 
+async def test_states_of_another_cluster_are_not_touched_and_then_removed(tmp_path: Path) -> None:
+    given = postbacks(50, seed=8)
+    for offset in (0, 3):  # the second cluster has less, which the states of the first must not hide
+        async with embedded_kafka() as broker:
+            streams = Streams(broker.address, tmp_path, partitions=2)
+            await streams.make_topics()
+            await streams.give(given[offset:])
+            with streams.worker():
+                await streams.merged()
+                assert differences(last(await streams.messages()), streams.folded) == {}
+            assert [folder.name for folder in (tmp_path / "a" / "states").iterdir()] == [broker.cluster]
+
+
 async def test_a_worker_that_is_there_before_kafka_and_the_topics_waits_for_them(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     streams = Streams(f"127.0.0.1:{port}", tmp_path)

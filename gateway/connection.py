@@ -27,13 +27,14 @@ class TooSlow(TimeoutError):
 class Connection(web.RequestHandler):
     """aiohttp's side of a connection, which also knows since when it waits for the client."""
 
-    __slots__ = ("_port", "_request", "_untaken_since", "_wire", "began")
+    __slots__ = ("_heard_out", "_port", "_request", "_untaken_since", "_wire", "began")
 
     def __init__(self, port: Port, **options: Any) -> None:
         super().__init__(port, loop=asyncio.get_running_loop(), **options)
         self._port = port
         self._request: web.BaseRequest | None = None
         self._untaken_since: float | None = None
+        self._heard_out = False
         #: The loop's time at which the first byte of the request that comes in was there; null between them.
         self.began: float | None = None
 
@@ -48,7 +49,7 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if data and self.began is None:
+        if data and self.began is None and not self._heard_out:
             self._begin()
         super().data_received(data)
 
@@ -58,9 +59,10 @@ class Connection(web.RequestHandler):
         if self.began is None:  # it came together with the one before
             self._begin()
 
-    def end(self) -> None:
-        """The handler has answered."""
+    def end(self, last: bool) -> None:
+        """The handler has answered; after the last answer nothing more is listened to."""
         self._request = self.began = None
+        self._heard_out = last
         self._port.rest(self)
 
     def look(self, now: float, patience: float) -> None:

@@ -126,13 +126,14 @@ class Port(web.Server):
         connection = request.protocol
         assert isinstance(connection, Connection)
         connection.begin(request)
+        response: web.Response | None = None
         try:
             response = await self._handler(request)
+            if self._closing:
+                response.force_close()
+            return response
         finally:
-            connection.end()
-        if self._closing:
-            response.force_close()
-        return response
+            connection.end(last=response is None or response.keep_alive is False)
 
 
 @asynccontextmanager

@@ -62,6 +62,9 @@ def token(load: Load, account: str, url: str | None) -> None:
 def token_of(account: str, setting: str, now: float) -> str:
     """The first valid token of the account in the file that the setting names, made when there is none.
 
+    Args:
+        now: seconds since 1970.
+
     Raises:
         BadSetting: the setting names no file, it holds something else, the account's name is not allowed, or
             all its tokens have expired.
@@ -75,9 +78,9 @@ def token_of(account: str, setting: str, now: float) -> str:
         with os.fdopen(descriptor, "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # two that begin at once make one token
             if own := read_accounts(setting).get(account):
-                valid = [token.text for token in own.tokens if token.valid(time.time())]
+                valid = [token.text for token in own.tokens if token.valid(now)]
                 if not valid:
-                    raise BadSetting(f"{PREFIX}TOKENS={setting}: all tokens of [{account}] have expired")
+                    raise BadSetting(f"{PREFIX}TOKENS={path}: all tokens of [{account}] have expired")
                 return valid[0]
             file.write(f'\n[{account}]\ntokens = ["{made}"]\n')
             file.flush()

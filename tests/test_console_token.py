@@ -74,7 +74,7 @@ def test_a_token_that_has_expired_is_passed_over(file: Path) -> None:
 
 def test_an_account_all_of_whose_tokens_have_expired_is_for_a_person_to_mend(file: Path) -> None:
     file.write_text('[acme]\ntokens = [{token = "token-of-old", expires = 2020-01-01T00:00:00Z}]\n')
-    assert "all tokens of acme have expired" in str(token(file, "acme").exception)
+    assert "all tokens of [acme] have expired" in str(token(file, "acme").exception)
 
 
 def test_nobody_else_may_read_the_file_it_makes(file: Path) -> None:

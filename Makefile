@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test chaos compose-test docs lint format lock clean
+.PHONY: help run test chaos bench compose-test docs lint format lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ compose-test: ## hold docker-compose.yml to its promise, with Docker (ARGS="--ra
 
 docs: .venv/dev ## write the pages that follow from the code: metrics, dashboard, schemas, AsyncAPI
 	@$(BIN)/python -m docs.generate
+
+bench: .venv/dev ## measure it beside what people would pick instead (ARGS="correlation --rounds 5")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: .venv/dev ## ruff and mypy alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

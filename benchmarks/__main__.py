@@ -1,0 +1,54 @@
+"""`python -m benchmarks [NAME …]`: measure; without a name all but the long ones. `report` writes them up.
+
+Each prints a table and writes run/benchmarks/NAME.json beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from benchmarks import correlation
+from benchmarks.report import write_report
+from benchmarks.result import Result
+from benchmarks.table import page
+from benchmarks.trials import Plan
+
+Benchmark = Callable[[Plan], Coroutine[Any, Any, Result]]
+
+#: In the order of the data's way.
+BENCHMARKS: dict[str, Benchmark] = {"correlation": correlation.measure}
+#: Only when asked for by name.
+LONG: dict[str, Benchmark] = {}
+
+
+def main() -> None:
+    every = BENCHMARKS | LONG
+    parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join([*every, 'report'])}")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each contender runs; default 3")
+    parser.add_argument(
+        "--size", type=int, help="how many events or rows; default: what the benchmark finds right"
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="CONTENDER", help="run this one; repeatable"
+    )
+    given = parser.parse_args()
+    names = given.names or [*BENCHMARKS]
+    if unknown := set(names) - every.keys() - {"report"}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join([*every, 'report'])}")
+    plan = Plan(given.rounds, given.size, frozenset(given.only))
+    for name in names:
+        if name == "report":
+            print(write_report())
+            continue
+        print(f"{name}:", flush=True)
+        result = asyncio.run(every[name](plan))
+        path = result.save()
+        print(f"\n{page(result)}\n\n(written to {path})\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Correlation: one worker drains topics that were filled before. How fast, and for how much CPU?
+
+All contenders read the same records from the same broker, merge by the same rules and commit every second.
+But for the plain loop, which keeps nothing, they commit only what their changelog has (acks=all).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.drain import Steady, follow, steady
+from benchmarks.engines import Engine, kafka
+from benchmarks.events import events
+from benchmarks.fill import end_offsets, fill, forget, make_postback_topics
+from benchmarks.machine import machine, now
+from benchmarks.result import Result, ratios, reaches
+from benchmarks.rivals.kafka_streams import kafka_streams, missing_tools
+from benchmarks.trials import Contender, Figures, Plan, alternate
+from benchmarks.usage import cpu_seconds, memory_bytes
+from gateway.postback import POSTBACK_TOPICS
+from streams.message import MESSAGES
+from tests.processes import running
+
+TITLE = "Correlation: postbacks become messages, one worker"
+EVENTS = 1_000_000
+PARTITIONS = 8
+#: Stock Faust would take minutes for all; this is enough to know its rate.
+FAUST_SECONDS = 12.0
+
+OURS, MEMORY = "ours, RocksDB", "ours, memory"
+LOOP = "plain aiokafka loop (keeps nothing)"
+FAUST, FAUST_MEMORY = "stock Faust, RocksDB table", "stock Faust, memory table"
+COLD, WARM = "Kafka Streams, cold JVM", "Kafka Streams, warm JVM"
+COLD_TWO, WARM_TWO = "Kafka Streams, two threads, cold", "Kafka Streams, two threads, warm"
+RATE, CPU, RAM = "events/s", "CPU s per million", "MiB"
+
+
+async def measure(plan: Plan) -> Result:
+    """Fill the topics once, then let each contender drain them in every round."""
+    size = plan.size or EVENTS
+    with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
+        about = machine()
+        await make_postback_topics(broker.address, PARTITIONS)
+        began = datetime.now(UTC) - timedelta(hours=1)
+        print(f"  filling {size:,} events into {broker.name}", flush=True)
+        await fill(broker.address, PARTITIONS, islice(events(1, began), size))
+        ends = await end_offsets(broker.address, POSTBACK_TOPICS)
+        drain = _Drain(broker, Path(folder), ends)
+        trials = await alternate(drain.contenders(), plan)
+    missing = missing_tools()
+    return Result(
+        name="correlation",
+        title=TITLE,
+        at=now(),
+        machine=about,
+        conditions=[
+            f"{size:,} postbacks of the simulated provider in {PARTITIONS} partitions of each topic",
+            broker.name,
+        ],
+        trials=trials,
+        reaches=reaches(
+            {
+                (f"{RATE} of stock Faust", 20): ratios(trials, RATE, OURS, FAUST),
+                (f"{RATE} of the plain loop", 0.6): ratios(trials, RATE, OURS, LOOP),
+                (f"{RATE} of warm Kafka Streams", 1): ratios(trials, RATE, OURS, WARM),
+                ("events per CPU second of warm Kafka Streams", 1.5): ratios(trials, CPU, WARM, OURS),
+            }
+        ),
+        remarks=[f"Kafka Streams did not run: {missing}"] if missing else [],
+    )
+
+
+class _Drain:
+    def __init__(self, broker: Engine, folder: Path, ends: Mapping[Any, int]) -> None:
+        self._kafka = broker.address
+        self._folder = folder
+        self._ends = ends
+
+    def contenders(self) -> Iterator[Contender]:
+        yield Contender(OURS, lambda: self._ours(OURS, "rocksdb"))
+        yield Contender(MEMORY, lambda: self._ours(MEMORY, "memory"))
+        yield Contender(LOOP, self._loop)
+        yield Contender(FAUST, lambda: self._faust(FAUST, "rocksdb://"))
+        yield Contender(FAUST_MEMORY, lambda: self._faust(FAUST_MEMORY, "memory://"))
+        if not missing_tools():
+            yield Contender("Kafka Streams", lambda: self._kafka_streams(1, COLD, WARM))
+            yield Contender("Kafka Streams, two threads", lambda: self._kafka_streams(2, COLD_TWO, WARM_TWO))
+
+    async def _ours(self, name: str, store: str) -> Mapping[str, Figures]:
+        with self._empty_folder() as folder:
+            environment = {
+                "POSTBACKS_KAFKA": self._kafka,
+                "POSTBACKS_PARTITIONS": str(PARTITIONS),
+                "POSTBACKS_STORE": store,
+                "POSTBACKS_DATA": str(folder),
+                "POSTBACKS_OPS": "127.0.0.1:0",
+                "POSTBACKS_LOG_LEVEL": "warning",
+            }
+            with running("streams", environment=environment) as process:
+                figures = await self._follow("streams", process.popen.pid)
+        await forget(self._kafka, ["streams"], [MESSAGES])
+        return {name: figures}
+
+    async def _loop(self) -> Mapping[str, Figures]:
+        with running("benchmarks.rivals.plain_loop", self._kafka, "loop") as process:
+            figures = await self._follow("loop", process.popen.pid)
+        await forget(self._kafka, ["loop"], [])
+        return {LOOP: figures}
+
+    async def _faust(self, name: str, store: str) -> Mapping[str, Figures]:
+        with self._empty_folder() as folder:
+            environment = {
+                "KAFKA": self._kafka,
+                "GROUP": "faust",
+                "PARTITIONS": str(PARTITIONS),
+                "STORE": store,
+                "FOLDER": str(folder),
+            }
+            arguments = ("benchmarks.rivals.faust_table", "worker", "-l", "warn", "--without-web")
+            with running(*arguments, environment=environment) as process:
+                figures = await self._follow("faust", process.popen.pid, FAUST_SECONDS)
+        await forget(self._kafka, ["faust"], ["faust-messages-changelog"])
+        return {name: figures}
+
+    async def _kafka_streams(self, threads: int, cold: str, warm: str) -> Mapping[str, Figures]:
+        measured: dict[str, Figures] = {}
+        names = {cold: f"kafka-streams-cold-{threads}", warm: f"kafka-streams-warm-{threads}"}
+        with self._empty_folder() as folder, kafka_streams(self._kafka, folder, threads) as process:
+            for contender, name in names.items():
+                process.begin(name)
+                measured[contender] = await self._follow(name, process.pid)
+        await forget(self._kafka, names.values(), [f"{name}-messages-changelog" for name in names.values()])
+        return measured
+
+    async def _follow(self, group: str, pid: int, limit: float = float("inf")) -> Figures:
+        samples = await follow(self._kafka, group, self._ends, lambda: cpu_seconds(pid), limit)
+        done: Steady = steady(samples)
+        return {
+            RATE: done.events / done.seconds,
+            CPU: done.cpu / done.events * 1e6,
+            RAM: memory_bytes(pid) / 2**20,
+        }
+
+    @contextmanager
+    def _empty_folder(self) -> Iterator[Path]:
+        folder = self._folder / "states"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)

@@ -1,0 +1,40 @@
+package benchmark;
+
+import com.fasterxml.jackson.annotation.JsonInclude;
+
+/** One event. The same one twice is one fact, at the earliest time. */
+@JsonInclude(JsonInclude.Include.NON_NULL)
+public final class Fact implements Comparable<Fact> {
+    private static final int CHARACTERS = 1000;
+
+    public String received_at;
+    public String event_id;
+    public Boolean sent;
+    public String occurred_at;
+    public String code;
+    public String text;
+    public String backup_message_id;
+    public String reply_id;
+
+    static Fact of(Postback postback) {
+        Fact fact = new Fact();
+        fact.received_at = postback.received_at;
+        fact.event_id = postback.event_id;
+        if (postback.type.equals("sent")) {
+            fact.sent = postback.sent;
+        }
+        fact.occurred_at = postback.occurred_at;
+        fact.code = postback.code;
+        fact.text = postback.text == null || postback.text.length() <= CHARACTERS
+                ? postback.text : postback.text.substring(0, CHARACTERS);
+        fact.backup_message_id = postback.backup_message_id;
+        fact.reply_id = postback.reply_id;
+        return fact;
+    }
+
+    @Override
+    public int compareTo(Fact other) {
+        int byTime = received_at.compareTo(other.received_at);
+        return byTime != 0 ? byTime : event_id.compareTo(other.event_id);
+    }
+}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging.config
+from collections.abc import Sequence
 
 import structlog
 
 from runtime.flood import Flood
+from runtime.personal import shorten_numbers
 
+#: Who is heard below INFO. What libraries say there holds records, and passwords.
+OURS = ("gateway", "streams", "sinks", "local", "console", "runtime", "__main__")
 #: Libraries whose chatter below this level helps nobody.
 QUIET = {
     "aiokafka": "WARNING",
@@ -18,17 +22,23 @@ QUIET = {
 }
 
 
-def configure_logs(level: str, form: str) -> None:
-    """Send every logger of this process to standard error, as `text` or `json`."""
+def configure_logs(
+    level: str, form: str, personal: Sequence[structlog.typing.Processor] = (shorten_numbers,)
+) -> None:
+    """Send every logger of this process to standard error, as `text` or `json`.
+
+    Args:
+        personal: what is done to that which is people's.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso"),
     ]
-    render: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    render: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
         if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     )
     structlog.configure(
         processors=[
@@ -48,14 +58,20 @@ def configure_logs(level: str, form: str) -> None:
                 "line": {
                     "()": structlog.stdlib.ProcessorFormatter,
                     "foreign_pre_chain": shared,
-                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+                    "processors": [
+                        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                        structlog.processors.format_exc_info,
+                        *personal,
+                        render,
+                    ],
                 }
             },
             "filters": {"flood": {"()": Flood, "names": tuple(QUIET)}},
             "handlers": {
                 "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["flood"]}
             },
-            "root": {"handlers": ["stderr"], "level": level.upper()},
-            "loggers": {name: {"level": "DEBUG" if level == "debug" else at} for name, at in QUIET.items()},
+            "root": {"handlers": ["stderr"], "level": "INFO" if level == "debug" else level.upper()},
+            "loggers": {name: {"level": level.upper()} for name in OURS}
+            | {name: {"level": "INFO" if level == "debug" else at} for name, at in QUIET.items()},
         }
     )

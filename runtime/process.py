@@ -13,6 +13,7 @@ import structlog
 
 from runtime.errors import Refused
 from runtime.logs import configure_logs
+from runtime.personal import shorten_numbers
 from runtime.settings import Settings, load_settings
 
 #: Exit statuses: all went well; work failed; the process must not run like this (settings, topics, schema).
@@ -29,7 +30,8 @@ def run_process(work: Work) -> None:
     """
     try:
         settings = load_settings()
-        configure_logs(settings.log_level, settings.log_format)
+        personal = () if settings.log_personal else (shorten_numbers,)
+        configure_logs(settings.log_level, settings.log_format, personal)
         asyncio.run(_until_stopped(work, settings))
     except Exception as why:
         sys.exit(_say(why))

@@ -141,5 +141,13 @@ def _check_config(spec: TopicSpec, config: Mapping[str, str | None]) -> None:
                 f"kafka-configs --alter --topic {spec.name} --add-config {POLICY}={wanted}"
             )
         log.warning(
-            "Topic is kept otherwise than by default", topic=spec.name, key=key, is_=found, default=wanted
+            "Topic is kept otherwise than by default",
+            topic=spec.name,
+            key=key,
+            is_=_as_number(found),
+            default=_as_number(wanted),
         )
+
+
+def _as_number(value: str) -> str | int:
+    return int(value) if value.isascii() and value.isdigit() else value

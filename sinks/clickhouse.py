@@ -24,6 +24,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import SecretStr
 
 from runtime.errors import Refused
+from sinks.quoting import without_rows
 from sinks.tables import Table
 
 DATABASE = "postbacks"
@@ -84,7 +85,7 @@ class ClickHouseFailed(Exception):
 
 
 class Away(ClickHouseFailed):
-    """It may work later, unchanged."""
+    """It may work later, unchanged. The text quotes no row: it is logged."""
 
 
 class RowsRefused(ClickHouseFailed):
@@ -171,9 +172,12 @@ def errors_as_ours() -> Iterator[None]:
         code = int(getattr(error, "code", None) or 0)
         words = _WRAPPING.sub("", str(error)).strip()
         if not code:
-            raise Away(f"ClickHouse does not answer: {words}") from error
+            raise Away(f"ClickHouse does not answer: {without_rows(words)}") from error
         if code in _SCHEMA:
-            raise SchemaMismatch(f"ClickHouse's tables are not those of this code: {words}") from error
-        raise (RowsRefused if code in _ROW_AT_FAULT else Away)(words, code) from error
+            what = without_rows(words)
+            raise SchemaMismatch(f"ClickHouse's tables are not those of this code: {what}") from error
+        if code in _ROW_AT_FAULT:
+            raise RowsRefused(words, code) from error
+        raise Away(without_rows(words), code) from error
     except (aiohttp.ClientError, urllib3.exceptions.HTTPError, OSError, TimeoutError) as error:
         raise Away(f"ClickHouse does not answer: {error or type(error).__name__}") from error

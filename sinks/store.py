@@ -11,6 +11,7 @@ from runtime.metrics import SINK_INSERT_SECONDS, SINK_REFUSED, SINK_ROWS
 from sinks.clickhouse import Inserter, RowsRefused, SchemaMismatch
 from sinks.cluster import Cluster
 from sinks.patience import Patience
+from sinks.quoting import without_rows
 from sinks.record import Record
 from sinks.refused import Suspects, narrow
 from sinks.rejection import rejection
@@ -64,8 +65,9 @@ class Store:
                 SINK_ROWS.labels(table.name).inc(len(suspects.records))
             except RowsRefused as error:
                 if NEWER_STATE in str(error):
+                    what = without_rows(str(error))
                     raise SchemaMismatch(
-                        f"A state of a message is newer than this code: upgrade it ({error})"
+                        f"A state of a message is newer than this code: upgrade it ({what})"
                     ) from error
                 if len(suspects.records) > 1:
                     trying += narrow(suspects, str(error))
@@ -79,7 +81,7 @@ class Store:
             await self._insert(REJECTIONS, b"".join(refused))
         except RowsRefused as error:
             raise SchemaMismatch(
-                f"The table `{REJECTIONS.name}` does not take what it is for: {error}"
+                f"The table `{REJECTIONS.name}` does not take what it is for: {without_rows(str(error))}"
             ) from error
         SINK_REFUSED.labels(table.name).inc(len(refused))
         log.warning("ClickHouse refused rows; they are in `rejected`", table=table.name, rows=len(refused))

@@ -84,7 +84,7 @@ async def test_another_retention_is_somebodys_choice_and_only_warned_about(
     with capture_logs() as lines:
         await ensure_topics(options, [TopicSpec(topic, 2, 1, KEPT_A_WEEK)], patience=30)
     (warning,) = [line for line in lines if line["log_level"] == "warning"]
-    assert (warning["topic"], warning["key"], warning["is_"]) == (topic, "retention.ms", "1000000")
+    assert (warning["topic"], warning["key"], warning["is_"]) == (topic, "retention.ms", 1_000_000)
 
 
 async def test_kafka_that_does_not_answer_is_waited_for_as_long_as_asked() -> None:

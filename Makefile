@@ -12,7 +12,7 @@ run: .venv/run ## start the whole stack here and print where to point a PostBack
 	@$(BIN)/postbacks up $(ARGS)
 
 test: .venv/dev lint ## check types and style, run every test (ARGS="-k wire")
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 chaos: .venv/dev ## kill everything while postbacks come in, then prove that none is lost (ARGS="--seed 7 --brokers 3")
 	@$(BIN)/python -m tests.chaos $(ARGS)

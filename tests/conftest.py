@@ -17,6 +17,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -36,6 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[ENGINES] = Engines()
     # Without this, SIGTERM ends the run and leaves the fixtures' processes behind.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", 143))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes of a run hands in what it knows."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["engines"] = session.config.stash[ENGINES].as_data()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[ENGINES].add(node.workeroutput.get("engines", ([], {})))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -17,6 +17,16 @@ class Engines:
         self.skipped[engine] = reason
         pytest.skip(f"{engine}: {reason}")
 
+    def as_data(self) -> tuple[list[str], dict[str, str]]:
+        """What `add` takes, for other processes."""
+        return sorted(self.used), self.skipped
+
+    def add(self, others: tuple[list[str], dict[str, str]]) -> None:
+        """Take over what another process of the same run used and skipped."""
+        used, skipped = others
+        self.used |= set(used)
+        self.skipped |= skipped
+
     def lines(self) -> list[str]:
         return [f"used: {engine}" for engine in sorted(self.used)] + [
             f"skipped: {engine} ({reason})" for engine, reason in sorted(self.skipped.items())
@@ -26,3 +36,5 @@ class Engines:
 TANSU = "Kafka: Tansu, embedded"
 APACHE = "Kafka: Apache, from its jars"
 CHDB = "ClickHouse: chDB, embedded"
+KAFKA_CONTAINER = "Kafka: Apache, in a container"
+CLICKHOUSE_CONTAINER = "ClickHouse: server, in a container"

@@ -1,0 +1,74 @@
+"""The pipeline on the servers that people run: Apache Kafka and ClickHouse in containers.
+
+The sinks' and the schema's tests are those of the embedded engines, run once more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from console.ready import SAMPLE, SAMPLE_ID
+from tests.containers import clickhouse_container, kafka_container, why_not
+from tests.engines import CLICKHOUSE_CONTAINER, KAFKA_CONTAINER, Engines
+from tests.fresh import wipe
+from tests.test_messages_view import (
+    client,  # noqa: F401
+    test_a_reference_finds_its_messages_by_what_all_states_say_together,  # noqa: F401
+    test_a_stale_state_after_a_fuller_one_takes_nothing_away,  # noqa: F401
+    test_every_column_of_every_table_says_what_it_is,  # noqa: F401
+    test_messages_between_joins_a_state_that_began_hours_before_the_range,  # noqa: F401
+    test_one_message_is_found_without_reading_the_others,  # noqa: F401
+    test_partial_states_in_any_number_of_inserts_join_as_in_python,  # noqa: F401
+    test_the_funnel_counts_messages_by_the_hour_they_were_first_seen,  # noqa: F401
+)
+from tests.test_sinks import (
+    test_a_sink_killed_in_mid_load_neither_loses_nor_doubles,  # noqa: F401
+    test_each_topic_goes_into_its_table,  # noqa: F401
+)
+from tests.test_sinks_refused import (
+    test_a_row_that_clickhouse_refuses_is_kept_with_its_words_and_the_others_go_on,  # noqa: F401
+)
+from tests.up import stack
+
+
+@pytest.fixture(scope="module")
+def kafka_address(engines: Engines) -> Iterator[str]:
+    if reason := why_not("kafka"):
+        engines.skip(KAFKA_CONTAINER, reason)
+    engines.used.add(KAFKA_CONTAINER)
+    with kafka_container() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def clickhouse(engines: Engines) -> Iterator[str]:
+    if reason := why_not("clickhouse"):
+        engines.skip(CLICKHOUSE_CONTAINER, reason)
+    engines.used.add(CLICKHOUSE_CONTAINER)
+    with clickhouse_container() as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def fresh_kafka(kafka_address: str, clickhouse: str) -> AsyncIterator[str]:
+    await wipe(kafka_address)
+    yield kafka_address
+
+
+def test_what_was_posted_is_in_sql_exactly(fresh_kafka: str, database: str, tmp_path: Path) -> None:
+    settings = {"POSTBACKS_KAFKA": fresh_kafka, "POSTBACKS_CLICKHOUSE": database}
+    with stack(tmp_path, settings=settings) as up:
+        assert up.post(SAMPLE) == 200
+        up.wait_for(f"SELECT status FROM messages WHERE message_id = '{SAMPLE_ID}'", "sent")
+        simulated = up.run("simulate", "--url", up.url, "--count", "2000", "--rate", "400", "--json")
+        report = json.loads(simulated.stdout)
+        assert report["unsure"] == 0
+        up.wait_for("SELECT uniqExact(event_id) FROM postbacks", str(report["events"] + 1))
+        statuses = report["statuses"] | {"sent": report["statuses"].get("sent", 0) + 1}
+        by_status = "SELECT status, count() FROM messages GROUP BY status ORDER BY status"
+        up.wait_for(by_status, "\n".join(f"{status}\t{n}" for status, n in sorted(statuses.items())))

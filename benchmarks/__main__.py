@@ -10,16 +10,17 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from benchmarks import correlation
+from benchmarks import correlation, sink
 from benchmarks.report import write_report
 from benchmarks.result import Result
 from benchmarks.table import page
 from benchmarks.trials import Plan
+from runtime.logs import configure_logs
 
 Benchmark = Callable[[Plan], Coroutine[Any, Any, Result]]
 
 #: In the order of the data's way.
-BENCHMARKS: dict[str, Benchmark] = {"correlation": correlation.measure}
+BENCHMARKS: dict[str, Benchmark] = {"correlation": correlation.measure, "sink": sink.measure}
 #: Only when asked for by name.
 LONG: dict[str, Benchmark] = {}
 
@@ -39,6 +40,7 @@ def main() -> None:
     names = given.names or [*BENCHMARKS]
     if unknown := set(names) - every.keys() - {"report"}:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join([*every, 'report'])}")
+    configure_logs("warning", "text")
     plan = Plan(given.rounds, given.size, frozenset(given.only))
     for name in names:
         if name == "report":

@@ -15,15 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.drain import Steady, follow, steady
+from benchmarks.drain import follow, steady
 from benchmarks.engines import Engine, kafka
 from benchmarks.events import events
-from benchmarks.fill import end_offsets, fill, forget, make_postback_topics
+from benchmarks.fill import end_offsets, fill, forget, make_topics
 from benchmarks.machine import machine, now
 from benchmarks.result import Result, ratios, reaches
 from benchmarks.rivals.kafka_streams import kafka_streams, missing_tools
 from benchmarks.trials import Contender, Figures, Plan, alternate
-from benchmarks.usage import cpu_seconds, memory_bytes
+from benchmarks.usage import memory_bytes
 from gateway.postback import POSTBACK_TOPICS
 from streams.message import MESSAGES
 from tests.processes import running
@@ -47,7 +47,7 @@ async def measure(plan: Plan) -> Result:
     size = plan.size or EVENTS
     with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
         about = machine()
-        await make_postback_topics(broker.address, PARTITIONS)
+        await make_topics(broker.address, PARTITIONS)
         began = datetime.now(UTC) - timedelta(hours=1)
         print(f"  filling {size:,} events into {broker.name}", flush=True)
         await fill(broker.address, PARTITIONS, islice(events(1, began), size))
@@ -140,11 +140,10 @@ class _Drain:
         return measured
 
     async def _follow(self, group: str, pid: int, limit: float = float("inf")) -> Figures:
-        samples = await follow(self._kafka, group, self._ends, lambda: cpu_seconds(pid), limit)
-        done: Steady = steady(samples)
+        done = steady(await follow(self._kafka, group, self._ends, [pid], limit))
         return {
             RATE: done.events / done.seconds,
-            CPU: done.cpu / done.events * 1e6,
+            CPU: done.cpu[0] / done.events * 1e6,
             RAM: memory_bytes(pid) / 2**20,
         }
 

@@ -7,13 +7,15 @@ process's start and the way to its first commit do not count, whatever it is wri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+
+from benchmarks.usage import cpu_seconds
 
 LOOK_SECONDS = 0.2
 STALL_SECONDS = 90.0
@@ -24,48 +26,42 @@ class Stalled(Exception):
 
 
 class Sample(NamedTuple):
-    """At that time (monotonic) so many events were committed, with so much CPU used up."""
+    """At that time (monotonic) so many events were committed, and each process had used up so much CPU."""
 
     at: float
     done: int
-    cpu: float
+    cpu: list[float]
 
 
 class Steady(NamedTuple):
-    """Between the first commit and the last one that was not waiting for work."""
+    """What was done while there was always something to do, and the CPU seconds of each process for it."""
 
     events: int
     seconds: float
-    cpu: float
-
-    @property
-    def figures(self) -> dict[str, float]:
-        return {
-            "events/s": self.events / self.seconds,
-            "CPU s per million": self.cpu / self.events * 1e6,
-        }
+    cpu: list[float]
 
 
 async def follow(
     kafka: str,
     group: str,
     ends: Mapping[TopicPartition, int],
-    cpu: Callable[[], float],
+    pids: Sequence[int],
     limit: float = float("inf"),
 ) -> list[Sample]:
-    """Look until the group has committed everything up to `ends`, or for `limit` seconds from its first.
+    """Look until the group has committed all up to `ends`, or for `limit` seconds from its first commit.
 
     Raises:
         Stalled: it does not get on.
+        ProcessLookupError: one of the processes has ended.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
-    total, moves = sum(ends.values()), [Sample(monotonic(), 0, cpu())]
+    total, moves = sum(ends.values()), [Sample(monotonic(), 0, _cpu(pids))]
     try:
         while moves[-1].done < total and moves[-1].at - moves[min(1, len(moves) - 1)].at < limit:
             await asyncio.sleep(LOOK_SECONDS)
             done = await _committed(admin, group, ends)
-            now = Sample(monotonic(), done, cpu())
+            now = Sample(monotonic(), done, _cpu(pids))
             if now.done > moves[-1].done:
                 moves.append(now)
             elif now.at - moves[-1].at > STALL_SECONDS:
@@ -83,6 +79,10 @@ async def _committed(admin: AIOKafkaAdminClient, group: str, ends: Mapping[Topic
     return sum(max(0, offset.offset) for offset in committed.values())
 
 
+def _cpu(pids: Sequence[int]) -> list[float]:
+    return [cpu_seconds(pid) for pid in pids]
+
+
 def steady(samples: list[Sample]) -> Steady:
     """What the samples say of the time in which there was always something to do.
 
@@ -90,4 +90,5 @@ def steady(samples: list[Sample]) -> Steady:
     """
     counted = samples[:-1] if len(samples) > 3 else samples
     first, last = counted[0], counted[-1]
-    return Steady(last.done - first.done, last.at - first.at, last.cpu - first.cpu)
+    used = [end - start for start, end in zip(first.cpu, last.cpu, strict=True)]
+    return Steady(last.done - first.done, last.at - first.at, used)

@@ -16,20 +16,24 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from benchmarks.events import Event
 from gateway.topics import gateway_topics
 from runtime.settings import load_settings
-from runtime.topics import TopicSpec, ensure_topics
+from runtime.topics import ensure_topics
+from streams.topics import messages_topic
 
 CHUNK = 20_000
 BATCH_BYTES = 500_000
 PATIENCE_SECONDS = 60.0
 
 
-async def make_topics(kafka: str, specs: Sequence[TopicSpec]) -> None:
+async def make_topics(kafka: str, partitions: int) -> None:
+    """Those of the contract, as the gateway and streams make them."""
+    settings = load_settings({"POSTBACKS_PARTITIONS": str(partitions)})
+    specs = [*gateway_topics(settings), messages_topic(settings)]
     await ensure_topics({"bootstrap_servers": kafka}, specs, PATIENCE_SECONDS)
 
 
-async def make_postback_topics(kafka: str, partitions: int) -> None:
-    """Those of the gateway, as the gateway makes them."""
-    await make_topics(kafka, gateway_topics(load_settings({"POSTBACKS_PARTITIONS": str(partitions)})))
+def partition_of(key: bytes, partitions: int) -> int:
+    """As Kafka's own clients choose it."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 async def fill(kafka: str, partitions: int, events: Iterable[Event]) -> int:
@@ -42,7 +46,7 @@ async def fill(kafka: str, partitions: int, events: Iterable[Event]) -> int:
             acknowledged: list[asyncio.Future[Any]] = []
             batches: dict[tuple[str, int], Any] = {}
             for topic, key, value in chunk:
-                where = topic, (murmur2(key) & 0x7FFFFFFF) % partitions
+                where = topic, partition_of(key, partitions)
                 batch = batches.get(where)
                 if batch is None or batch.append(timestamp=None, key=key, value=value) is None:
                     if batch is not None:

@@ -266,7 +266,7 @@ def _conclude(state: Message) -> Message:
     """Set what follows from the facts."""
     if state.overdue_at is not None and state.receipts and state.receipts[0].received_at <= state.overdue_at:
         state.overdue_at = None
-    if any(receipt.backup_message_id for receipt in state.receipts):
+    if state.backup_message_ids or any(receipt.backup_message_id for receipt in state.receipts):
         state.backup_message_ids = sorted(
             {receipt.backup_message_id for receipt in state.receipts if receipt.backup_message_id}
         )

@@ -22,7 +22,7 @@ def listed(name: str, *tokens: str) -> Listed:
 
 def name_of(accounts: Accounts, token: str, client: str = CLIENT, now: float = NOW) -> str | None:
     account = accounts.admitted(token, client, now)
-    return account and account.name
+    return account.name if account else None
 
 
 def test_a_token_names_its_account_and_nothing_else_does() -> None:

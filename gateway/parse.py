@@ -69,7 +69,7 @@ def parse(arrival: Arrival) -> AnyPostback:
         "headers": {
             name: value
             for name, value in reversed(headers)
-            if name.lower() in fields and name.lower() not in in_body | in_query
+            if texts.get(name.lower()) == value and name.lower() not in in_body | in_query
         },
     }
     own_id = read_guid(get("messageid", ""))

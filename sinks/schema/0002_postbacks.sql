@@ -39,7 +39,8 @@ TTL toDateTime(received_at) + INTERVAL 400 DAY
 SETTINGS ttl_only_drop_parts = 1
 COMMENT 'Every postback, a row per Kafka record; `events` has a row per event';
 
--- The keys that an event_id implies are grouped by, so that a filter on them reaches the indices below.
+-- The keys that an event_id implies are grouped by, so that a filter on them reaches the indices below. The same
+-- received_at (row.1) in another record is the same request: the gateway published it again, or a replay did.
 CREATE VIEW IF NOT EXISTS events AS
 SELECT
     type,
@@ -63,7 +64,7 @@ SELECT
     argMin(code, row) AS code,
     argMin(text, row) AS text,
     argMin(tuple(backup_message_id), row).1 AS backup_message_id,
-    uniqExact(cluster, topic, partition, offset) AS times
+    uniqExact(row.1) AS times
 FROM (SELECT *, (received_at, cluster, topic, partition, offset) AS row FROM postbacks)
 GROUP BY type, event_id, message_id, account
 COMMENT 'A row per event_id: as it was first received, and how many times the provider said it';

@@ -1,5 +1,5 @@
 -- What could not be taken for a postback, or stored as one. A rejection is its rejection_id: the same one again, from
--- whatever record, joins the row that is there.
+-- whatever record, joins the row that is there. Kept as long as postbacks: a row that was refused is no hole among them.
 CREATE TABLE IF NOT EXISTS rejected
 (
     rejection_id String COMMENT 'Of a request: random; of a Kafka record: a hash of its coordinates',
@@ -24,6 +24,6 @@ CREATE TABLE IF NOT EXISTS rejected
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (toStartOfHour(received_at), rejection_id, stage)
-TTL toDateTime(received_at) + INTERVAL 90 DAY
+TTL toDateTime(received_at) + INTERVAL 400 DAY
 SETTINGS ttl_only_drop_parts = 1
 COMMENT 'What was rejected, and why; with FINAL a row per rejection';

@@ -24,6 +24,8 @@ COMMANDS = {
     "sinks": "console.stages",
     "topics": "console.topics",
     "migrate": "console.migrate",
+    "reconcile": "console.reconcile.command",
+    "replay": "console.replay.command",
     "token": "console.token",
     "local": "console.stages",
 }

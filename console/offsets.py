@@ -76,6 +76,27 @@ class Logs:
             except GroupCoordinatorNotAvailableError:  # a cluster's first question about groups makes one
                 await asyncio.sleep(ASK)
 
+    async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Offsets:
+        """Of each partition the group's offset, -1 where it has none."""
+        async with _asking():
+            return await self._committed(group, list(partitions)) if partitions else {}
+
+    async def firsts(self, partitions: Collection[TopicPartition]) -> Offsets:
+        """The first offset of each partition that retention has left."""
+        async with _asking():
+            found: Offsets = await self._consumer.beginning_offsets(list(partitions)) if partitions else {}
+            return found
+
+    async def since(self, at_ms: int, ends: Offsets) -> Offsets:
+        """Of each partition where records of that time (ms since 1970) or later begin, else its end."""
+        async with _asking():
+            found = await self._consumer.offsets_for_times(dict.fromkeys(ends, at_ms)) if ends else {}
+            # "None such" is no answer of Kafka's, and one without a time of the embedded broker's.
+            return {
+                tp: found[tp].offset if found.get(tp) and found[tp].timestamp >= 0 else end
+                for tp, end in ends.items()
+            }
+
     async def drained(self, group: str, ends: Offsets, patience: float, tell: Callable[[int], None]) -> None:
         """Wait until the group has committed everything before `ends`; `tell` hears how much is left.
 

@@ -1,0 +1,1 @@
+"""`postbacks replay`: publishes kept postbacks again, through the gateway's own parsing."""

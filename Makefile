@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test chaos bench compose-test docs lint format lock clean
+.PHONY: help run test chaos bench compose-test docs lint format audit lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,9 @@ lint: .venv/dev ## ruff and mypy alone
 
 format: .venv/dev ## let ruff put the code in order
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+audit: .venv/dev ## ask whether a locked package is known to be vulnerable (needs the network)
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements/dev.txt $(ARGS)
 
 lock: .venv/dev ## resolve the dependencies anew into requirements/
 	@set -e; for set in service: run:--extra=embedded dev:--all-extras; do \

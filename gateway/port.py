@@ -55,8 +55,9 @@ class Port(web.Server):
         self._patience = patience
         self._open: set[Connection] = set()
         self._resting: dict[Connection, None] = {}  # in the order in which they began to
+        self._in_hand = 0
         self._closing = False
-        self._empty = asyncio.Event()
+        self._done = asyncio.Event()
 
     def __call__(self) -> Connection:
         return Connection(
@@ -97,8 +98,7 @@ class Port(web.Server):
         self._open.discard(connection)
         self._resting.pop(connection, None)
         CONNECTIONS.set(len(self._open))
-        if not self._open:
-            self._empty.set()
+        self._tell_if_done()
 
     # -- what is done to them
 
@@ -116,16 +116,21 @@ class Port(web.Server):
         await asyncio.sleep(0)  # who has asked already is heard
         for connection in list(self._resting):
             connection.force_close()
-        if self._open:
-            self._empty.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), END_SECONDS)
+        self._tell_if_done()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._done.wait(), END_SECONDS)
         await self.shutdown(CANCEL_SECONDS)
+
+    def _tell_if_done(self) -> None:
+        """A request may outlive its connection: whose client left is in hand all the same."""
+        if self._closing and not self._open and not self._in_hand:
+            self._done.set()
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         connection = request.protocol
         assert isinstance(connection, Connection)
         connection.begin(request)
+        self._in_hand += 1
         response: web.Response | None = None
         try:
             response = await self._handler(request)
@@ -134,6 +139,8 @@ class Port(web.Server):
             return response
         finally:
             connection.end(last=response is None or response.keep_alive is False)
+            self._in_hand -= 1
+            self._tell_if_done()
 
 
 @asynccontextmanager

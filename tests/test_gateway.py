@@ -190,6 +190,20 @@ async def test_sigterm_ends_it_also_when_kafka_never_answers() -> None:
                 assert await asyncio.to_thread(gateway.process.popen.wait, 20) == DONE
 
 
+async def test_sigterm_waits_for_the_request_of_a_client_who_left(tmp_path: Path) -> None:
+    async with embedded_kafka() as broker:
+        with open_gateway(broker.address, ack_timeout=str(3 * ACK_SECONDS), data=str(tmp_path)) as gateway:
+            body = sent(message := str(uuid4()))
+            async with frozen(broker):
+                async with connection(gateway.address) as wire:
+                    await wire.send(form(body))
+                    await gateway.reaches("request_bytes_total", len(body))
+                gateway.process.popen.terminate()
+                assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
+        with open_gateway(broker.address, data=str(tmp_path)):
+            await kept(broker.address, message_id=message)
+
+
 async def test_topics_that_would_break_correlation_stop_it(
     fresh_kafka: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,7 @@ def gateway() -> None:
                              of the topics that it makes
       POSTBACKS_BODY_LIMIT   bytes of a request's body
       POSTBACKS_ACK_TIMEOUT  seconds that Kafka may take
+      POSTBACKS_CLOUDEVENTS  off: no CloudEvents headers, and shorter records
       POSTBACKS_OPS          where /livez, /readyz and /metrics are
       POSTBACKS_DATA         the folder of what it keeps
 

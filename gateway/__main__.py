@@ -17,6 +17,7 @@ import structlog
 from gateway.accounts import Accounts
 from gateway.accounts_file import demand_loopback, file_of, read_accounts
 from gateway.app import Gateway
+from gateway.cloudevents import headers_of, no_headers
 from gateway.networks import read_networks
 from gateway.port import Patience, open_port
 from gateway.publisher import Publisher
@@ -47,7 +48,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     reread = hang_up()
     health = Health()
     health.missing["port"] = "not open yet"
-    publisher = Publisher(client_options(settings), gateway_topics(settings), settings.ack_timeout, health)
+    headers = headers_of if settings.cloudevents else no_headers
+    publisher = Publisher(
+        client_options(settings), gateway_topics(settings), settings.ack_timeout, health, headers
+    )
     limits = Limits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
     sink = SpoolingSink(publisher, settings.data / "spool", limits, time.time)
     gateway = Gateway(

@@ -14,6 +14,7 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from gateway.cloudevents import HeadersOf
 from runtime.metrics import BATCH_RECORDS, PRODUCE_ERRORS
 
 LINGER_SECONDS = 0.001
@@ -38,6 +39,7 @@ class Lane:
         partition: TopicPartition,
         producer: Callable[[], AIOKafkaProducer],
         ack_timeout: float,
+        headers: HeadersOf,
         answered: Callable[[Lane], None],
     ) -> None:
         """`answered` is called after each batch: `down` tells how it went."""
@@ -45,6 +47,7 @@ class Lane:
         self.down: str | None = None
         self._producer = producer
         self._ack_timeout = ack_timeout
+        self._headers = headers
         self._answered = answered
         self._waiting: list[Record] = []
         self._sending: asyncio.Task[None] | None = None
@@ -84,7 +87,8 @@ class Lane:
 
     def _fill(self, batch: BatchBuilder) -> list[Record]:
         for index, record in enumerate(self._waiting):
-            if batch.append(timestamp=None, key=record.key, value=record.value) is None:
+            headers = self._headers(self.partition.topic, record.value)
+            if batch.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None:
                 taken, self._waiting = self._waiting[:index], self._waiting[index:]
                 return taken
         taken, self._waiting = self._waiting, []

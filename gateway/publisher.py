@@ -21,6 +21,7 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from gateway.cloudevents import HeadersOf, headers_of
 from gateway.lane import Lane
 from gateway.sink import Kept, NotKept
 from runtime.errors import KafkaAway
@@ -43,7 +44,12 @@ class Publisher:
     """A `gateway.sink.Sink` on Kafka. Use as an asynchronous context; `opened` tells when it can keep."""
 
     def __init__(
-        self, options: Mapping[str, Any], specs: Sequence[TopicSpec], ack_timeout: float, health: Health
+        self,
+        options: Mapping[str, Any],
+        specs: Sequence[TopicSpec],
+        ack_timeout: float,
+        health: Health,
+        headers: HeadersOf = headers_of,
     ) -> None:
         """Nothing is sent yet.
 
@@ -52,11 +58,13 @@ class Publisher:
             specs: the topics that records go to; created or checked as soon as Kafka answers.
             ack_timeout: seconds that a record may take, at most.
             health: where it says what is wrong with Kafka.
+            headers: of each record.
         """
         self._options = options
         self._specs = specs
         self._ack_timeout = ack_timeout
         self._health = health
+        self._headers = headers
         self._away: str | None = "Kafka has not answered yet"
         self._producer: AIOKafkaProducer | None = None
         self._partitions = {spec.name: spec.partitions for spec in specs}
@@ -115,7 +123,8 @@ class Publisher:
         partition = (murmur2(key) & 0x7FFFFFFF) % self._partitions[topic]
         lane = self._lanes.get((topic, partition))
         if not lane:
-            lane = Lane(TopicPartition(topic, partition), self._started, self._ack_timeout, self._note)
+            place = TopicPartition(topic, partition)
+            lane = Lane(place, self._started, self._ack_timeout, self._headers, self._note)
             self._lanes[topic, partition] = lane
         return lane
 

@@ -110,6 +110,8 @@ class Settings(BaseModel):
         7 * 86400.0, gt=0, description="seconds that something may wait there before nothing more is taken"
     )
 
+    cloudevents: bool = Field(True, description="whether the records of postbacks have CloudEvents headers")
+
     store: Literal["rocksdb", "memory"] = Field("rocksdb", description="where streams keeps its states")
     overdue_after: float = Field(
         72 * 3600.0, gt=0, description="seconds after which a receipt is missed (short codes)"

@@ -9,6 +9,7 @@ from msgspec import json
 
 from docs.generate import examples
 from docs.generate.schemas import STRUCT_OF, components
+from gateway.cloudevents import headers_of
 from gateway.postback import POSTBACK_TOPICS, RECEIPT, REJECTED, RESPONSE, SENT
 from gateway.topics import gateway_topics
 from runtime.settings import Settings, load_settings
@@ -35,6 +36,18 @@ KEY = {
     "pattern": "^[^/]+/[0-9a-f-]{36}$",
 }
 KEY_OF_REJECTED = {"type": "string", "description": "rejection_id"}
+CLOUDEVENT = {
+    "type": "object",
+    "description": "CloudEvents in binary mode; without POSTBACKS_CLOUDEVENTS there are none",
+    "properties": {
+        "ce_specversion": {"type": "string", "const": "1.0"},
+        "ce_id": {"type": "string", "description": "event_id"},
+        "ce_type": {"type": "string", "description": "the topic"},
+        "ce_source": {"type": "string", "format": "uri-reference"},
+        "ce_time": {"type": "string", "format": "date-time", "description": "received_at"},
+        "content-type": {"type": "string", "const": "application/json"},
+    },
+}
 TRANSITION = {
     "type": "object",
     "properties": {
@@ -102,7 +115,7 @@ def document() -> dict[str, Any]:
 
 def _message(topic: str) -> dict[str, Any]:
     _, value = examples.records()[topic]
-    message = {
+    message: dict[str, Any] = {
         "name": topic,
         "summary": SUMMARY[topic],
         "contentType": "application/json",
@@ -112,6 +125,11 @@ def _message(topic: str) -> dict[str, Any]:
     }
     if topic == MESSAGES:
         message["headers"] = TRANSITION
+    elif topic in POSTBACK_TOPICS:
+        message["headers"] = CLOUDEVENT
+        message["examples"][0]["headers"] = {
+            name: header.decode() for name, header in headers_of(topic, value)
+        }
     return message
 
 

@@ -200,8 +200,9 @@ async def test_sigterm_waits_for_the_request_of_a_client_who_left(tmp_path: Path
                     await gateway.reaches("request_bytes_total", len(body))
                 gateway.process.popen.terminate()
                 assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
-        with open_gateway(broker.address, data=str(tmp_path)):
-            await kept(broker.address, message_id=message)
+    async with embedded_kafka() as other:
+        with open_gateway(other.address, data=str(tmp_path)):
+            await kept(other.address, message_id=message)
 
 
 async def test_topics_that_would_break_correlation_stop_it(

@@ -70,7 +70,7 @@ async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> Non
             settings.session_timeout / 2,
             health,
         )
-        await first_of(worker.run(stop), watch(worker, settings.stall_after))
+        await first_of(worker.run(stop), watch(worker, settings.stall_after, health))
     finally:
         await cluster.close()
         await inserter.close()

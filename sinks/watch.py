@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from runtime.metrics import SINK_LAG
+from runtime.ops import Health
 from runtime.stall import Stalled, Standstill
 from sinks.record import Partition
 from sinks.worker import Worker
@@ -21,7 +22,7 @@ LOOK_SECONDS = 5.0
 ASK_SECONDS = 10.0
 
 
-async def watch(worker: Worker, stall_after: float) -> None:
+async def watch(worker: Worker, stall_after: float, health: Health) -> None:
     """Watch until cancelled.
 
     Raises:
@@ -33,8 +34,10 @@ async def watch(worker: Worker, stall_after: float) -> None:
         await asyncio.sleep(min(LOOK_SECONDS, stall_after / 4))
         try:
             lags = await measure_lags(worker)
-        except (KafkaError, TimeoutError):
+            health.missing.pop("lag", None)
+        except (KafkaError, TimeoutError) as error:
             lags = {}  # nobody can say; it is not the worker's fault
+            health.missing["lag"] = f"Kafka does not answer ({error or type(error).__name__})"
         for partition in labelled - lags.keys():
             SINK_LAG.remove(*map(str, partition))
         labelled = set(lags)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from gateway.postback import SENT, encode
 from local.kafka import embedded_kafka
+from runtime.ops import Health
 from runtime.process import REFUSED
 from runtime.stall import Stalled
 from sinks.migrate import migrate
@@ -82,7 +83,7 @@ async def test_a_worker_that_does_nothing_though_there_is_work_is_ended(database
     async with own_broker() as broker, worker_of(broker.address, database) as (worker, running):
         await until(lambda: bool(worker.consumer.assignment()), "it has partitions")
         worker.consumer.pause(*worker.consumer.assignment())
-        watching = asyncio.create_task(watch(worker, stall_after=1))
+        watching = asyncio.create_task(watch(worker, stall_after=1, health=Health()))
         await send(broker.address, SENT, encode(sent()), encode(sent()))
         with pytest.raises(Stalled, match=r"records? wait in postbacks\.sent/0"):
             await asyncio.wait_for(watching, 60)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gateway.networks import Network, read_address, within
 
@@ -27,10 +28,18 @@ def client_of(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -
     Returns:
         Its usual spelling; an empty text when a proxy names somebody by what is no address.
     """
+    if not (forwarded and proxies):
+        return _spelled(peer)
     client = read_address(peer)
-    hops = ",".join(forwarded).split(",") if forwarded else []
+    hops = ",".join(forwarded).split(",")
     while hops and within(client, proxies):
         client = read_address(_bare(hops.pop()))
+    return "" if client is None else str(client)
+
+
+@lru_cache(maxsize=4096)
+def _spelled(peer: str) -> str:
+    client = read_address(peer)
     return "" if client is None else str(client)
 
 

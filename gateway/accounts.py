@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from gateway.networks import Network, read_address, read_network, within
+from gateway.networks import Network, read_address, read_network, read_networks, within
 
-#: The account of a gateway without tokens.
+#: The account of a gateway without tokens, and those who need none: whom a proxy names is somebody else.
 DEFAULT_ACCOUNT = "default"
+LOOPBACK = read_networks("127.0.0.0/8, ::1/128")
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Accounts:
     """Accounts by digest. Finding one is the same work whatever the token: nobody can aim a digest."""
 
     def __init__(self, listed: Iterable[Listed]) -> None:
-        """With no account at all, the default one needs no token."""
-        listed = list(listed) or [Listed(Account(DEFAULT_ACCOUNT), (Token(""),))]
+        """With no account at all, the default one needs no token, but to be on this machine."""
+        listed = list(listed) or [Listed(Account(DEFAULT_ACCOUNT, LOOPBACK), (Token(""),))]
         self.names = sorted(one.account.name for one in listed)
         self._key = secrets.token_bytes(32)
         self._entries: Mapping[bytes, _Entry] = {

@@ -33,10 +33,11 @@ def test_a_token_names_its_account_and_nothing_else_does() -> None:
         assert name_of(accounts, stranger) is None
 
 
-def test_without_tokens_there_is_one_account_for_who_brings_none() -> None:
+def test_without_tokens_there_is_one_account_for_who_is_on_this_machine() -> None:
     accounts = Accounts([])
-    assert name_of(accounts, "") == "default"
-    assert name_of(accounts, "some-token") is None
+    assert name_of(accounts, "", "127.0.0.1") == name_of(accounts, "", "::1") == "default"
+    assert name_of(accounts, "some-token", "127.0.0.1") is None
+    assert name_of(accounts, "", CLIENT) is None, "a proxy of ours named him"
 
 
 def test_tokens_are_not_kept() -> None:

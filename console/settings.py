@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import click
+from msgspec import json
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
@@ -12,12 +13,14 @@ from rich.table import Table
 from console.command import Load
 from runtime.settings import PREFIX, Settings, load_settings
 
+COLUMNS = ("setting", "here", "default", "meaning")
 NONE = "-"
 
 
 @click.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON object for each setting.")
 @click.pass_obj
-def settings(load: Load) -> None:
+def settings(load: Load, as_json: bool) -> None:
     """List every setting: its value here, its default, and what it means.
 
     All processes read the same names from the environment, and before that from the file (lines of
@@ -26,7 +29,7 @@ def settings(load: Load) -> None:
     \b
     Example:
       postbacks settings
-      POSTBACKS_SETTINGS=production.env postbacks settings
+      POSTBACKS_SETTINGS=production.env postbacks settings --json
 
     \b
     Exit status:
@@ -34,13 +37,17 @@ def settings(load: Load) -> None:
       2  a setting is wrong; it says which one, and what is allowed
     """
     console = Console(highlight=False)
-    if console.is_terminal:
-        table = Table("setting", "here", "default", "meaning", box=None, header_style="bold")
-        for row in rows(load(), load_settings({})):
+    listed = rows(load(), load_settings({}))
+    if as_json:
+        for row in listed:
+            click.echo(json.encode(dict(zip(COLUMNS, row, strict=True))))
+    elif console.is_terminal:
+        table = Table(*COLUMNS, box=None, header_style="bold")
+        for row in listed:
             table.add_row(*row)
         console.print(table)
     else:
-        for row in rows(load(), load_settings({})):
+        for row in listed:
             click.echo("\t".join(row))
 
 

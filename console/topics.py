@@ -9,6 +9,7 @@ from typing import Any
 import click
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from msgspec import json
 
 from console.command import Load
 from gateway.topics import gateway_topics
@@ -25,8 +26,9 @@ TRIES = 20
 
 
 @click.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON object for each topic: how it must be.")
 @click.pass_obj
-def topics(load: Load) -> None:
+def topics(load: Load, as_json: bool) -> None:
     """Make the topics on Kafka, or check those that are there.
 
     The gateway and streams do the same at their start; this is for doing it beforehand, with other rights
@@ -56,7 +58,7 @@ def topics(load: Load) -> None:
     specs = all_topics(settings)
     asyncio.run(ensure_topics(client_options(settings), specs))
     for spec in specs:
-        click.echo(f"{spec.name}: {spec.partitions} partitions")
+        click.echo(json.encode(spec) if as_json else f"{spec.name}: {spec.partitions} partitions")
 
 
 def all_topics(settings: Settings) -> list[TopicSpec]:

@@ -200,7 +200,8 @@ def abandoned(folder: Path) -> Iterator[tuple[Path, int]]:
 def salvage(path: Path) -> list[Spooled]:
     """What can still be read of a damaged spool, oldest first.
 
-    Reads from both ends as far as SQLite gets, so that damage in the middle costs only itself.
+    Reads from both ends as far as SQLite gets, so that damage in the middle costs only itself. What is no
+    record any more is left where it is.
     """
     found: dict[int, Spooled] = {}
     with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
@@ -208,7 +209,9 @@ def salvage(path: Path) -> list[Spooled]:
         for order in ("ASC", "DESC"):
             with suppress(sqlite3.Error):
                 for number, *record in db.execute(
-                    f"SELECT id, topic, key, value, spooled_at FROM record ORDER BY id {order}"
+                    "SELECT id, topic, key, value, spooled_at FROM record WHERE typeof(topic) = 'text' "
+                    "AND typeof(key) = 'blob' AND typeof(value) = 'blob' AND typeof(spooled_at) = 'real' "
+                    f"ORDER BY id {order}"
                 ):
                     if number in found:
                         break

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,15 @@ def test_a_file_that_never_was_a_spool_is_set_aside(tmp_path: Path) -> None:
     assert spool.salvage(found) == []
     assert spool.set_aside(found) == path.with_suffix(".damaged")
     os.close(lock)
+
+
+def test_what_is_no_record_any_more_is_not_saved_for_one(tmp_path: Path) -> None:
+    path = tmp_path / f"damaged{spool.SUFFIX}"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE record (id INTEGER PRIMARY KEY, spooled_at, topic, key, value)")
+        sound = (1.5, "postbacks.sent", b"key", b"value")
+        unsound = [(None, *sound[1:]), (1.5, b"\xff", *sound[2:]), (*sound[:3], None), (*sound[:2], 7, b"")]
+        db.executemany(
+            "INSERT INTO record (spooled_at, topic, key, value) VALUES (?, ?, ?, ?)", [sound, *unsound]
+        )
+    assert spool.salvage(path) == [Spooled("postbacks.sent", b"key", b"value", 1.5)]

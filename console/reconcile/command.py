@@ -18,6 +18,7 @@ from console.reconcile.run import reconcile as compare
 from console.reconcile.table import render
 from console.rows import asks
 from runtime.kafka import client_options
+from runtime.logs import configure_logs
 from runtime.process import DONE, FAILED
 
 #: Less than the 400 days after which ClickHouse lets go of rows, by months.
@@ -65,6 +66,7 @@ def reconcile(load: Load, since: str, as_json: bool) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--since") from None
     settings = load()
+    configure_logs("error", settings.log_format)
     ask = asks(settings.clickhouse.get_secret_value())
     try:
         with Bars() as bars:

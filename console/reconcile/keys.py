@@ -25,7 +25,7 @@ REMEMBERED = 1_000_000
 
 #: As the topic's keys are made (`gateway.postback.key_of`), and as Kafka's clients choose a partition.
 _KEY = "concat(account, '/', toString(message_id))"
-_PARTITION = "bitAnd(kafkaMurmurHash(key), 0x7fffffff) % {of}"
+PARTITION = "bitAnd(kafkaMurmurHash(key), 0x7fffffff) % {of}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def stored_keys(ask: Ask, compared: Pass, partitions: int) -> set[bytes]:
     """ClickHouse's keys of that pass, out of so many partitions."""
     places = ",".join(map(str, compared.partitions))
     share = f" AND CRC32(key) % {compared.shares} = {compared.share}" if compared.shares > 1 else ""
-    where = f"{_PARTITION.format(of=partitions)} IN ({places}){share}"
+    where = f"{PARTITION.format(of=partitions)} IN ({places}){share}"
     query = (
         f"SELECT DISTINCT {_KEY} AS key FROM message_states WHERE {where} UNION ALL "
         f"SELECT key FROM rejected WHERE stage = 'sinks' AND topic = '{MESSAGES}' AND {where}"

@@ -100,11 +100,3 @@ def narrowed(holes: Iterable[range], offsets: Iterable[int]) -> list[range]:
                 found.append(range(offset, offset + 1))
             offset = next(left, None)
     return found
-
-
-def split(holes: Iterable[range], bound: int) -> tuple[list[range], list[range]]:
-    """The holes before the bound, and those from it on."""
-    parts = [
-        (range(hole.start, min(hole.stop, bound)), range(max(hole.start, bound), hole.stop)) for hole in holes
-    ]
-    return [before for before, _ in parts if before], [after for _, after in parts if after]

@@ -19,8 +19,11 @@ from console.offsets import open_logs
 from console.timeline import STATUS_COLOUR, printable
 from gateway.fields import read_number
 from runtime.errors import KafkaAway
-from runtime.kafka import client_options
+from runtime.kafka import client_options, cluster_id
 from streams.message import MESSAGES, STATUSES
+
+#: Seconds between looks at which cluster it is.
+LOOK_SECONDS = 2.0
 
 
 @click.command()
@@ -93,9 +96,9 @@ async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
         ends = await logs.ends([MESSAGES])
     if not ends:
         raise KafkaAway(f"There is no topic {MESSAGES} yet. Does `postbacks streams` run on this Kafka?")
-    # An embedded broker that was started again has lost our place: all of what it has is new then.
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
+    watching = asyncio.create_task(_begin_anew(consumer, options))
     try:
         click.echo(
             f"Following {MESSAGES} on {','.join(options['bootstrap_servers'])}; Ctrl-C ends it", err=True
@@ -106,7 +109,22 @@ async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
         async for record in consumer:
             yield record
     finally:
+        watching.cancel()
         await consumer.stop()
+
+
+async def _begin_anew(consumer: AIOKafkaConsumer, options: Mapping[str, Any]) -> None:
+    """Read from the beginning when there is another cluster: an embedded broker that was started again.
+
+    Its logs are new, so our places in the old ones mean nothing in them.
+    """
+    known = await cluster_id(options)
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        with suppress(KafkaAway):
+            if (found := await cluster_id(options)) != known:
+                known = found
+                await consumer.seek_to_beginning()
 
 
 def _line(change: Change) -> Text:

@@ -202,11 +202,11 @@ def test_a_process_that_is_killed_comes_back_and_nothing_is_lost(up: Stack, stag
 
 def test_what_was_accepted_before_ctrl_c_is_in_clickhouse_after_it(tmp_path: Path) -> None:
     with stack(tmp_path, "--simulate", "300") as running_stack:
-        pids = running_stack.children().values()
+        watched = [os.pidfd_open(pid) for pid in running_stack.children().values()]
         accepted = asyncio.run(post_until_interrupted(running_stack))
         assert running_stack.wait() == 0
         assert "everything that was accepted is in ClickHouse" in running_stack.lines[-1]
-        assert not any(running_process(pid) for pid in pids)
+        all_end(watched)
         simulated = simulators_report(running_stack.lines)
     with running("local", "clickhouse", "--port", "0", "--data", tmp_path) as clickhouse:
         url = clickhouse.line() + "/postbacks"
@@ -267,28 +267,26 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
         assert running_stack.post(sent(1)) == 200
         running_stack.popen.send_signal(signal.SIGTERM)
         running_stack.until("streams has 1 records left")
+        watched = [os.pidfd_open(pid) for pid in pids.values()]
         assert running_stack.end() == 1
-        assert not any(running_process(pid) for pid in pids.values())
+        all_end(watched)
 
 
-def running_process(pid: int) -> bool:
-    """Whether it runs; one that has ended and that nobody has asked after yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def all_end(watched: list[int]) -> None:
+    """Wait until all of the processes with these descriptors have ended."""
+    while watched:
+        ended, _, _ = select.select(watched, [], [], 60)
+        assert ended, "a process outlives the stack"
+        for descriptor in ended:
+            watched.remove(descriptor)
+            os.close(descriptor)
 
 
 def test_nothing_is_left_of_a_stack_that_is_killed(tmp_path: Path) -> None:
     with stack(tmp_path) as running_stack:
         watched = [os.pidfd_open(pid) for pid in running_stack.children().values()]
         running_stack.popen.kill()
-        while watched:
-            ended, _, _ = select.select(watched, [], [], 60)
-            assert ended, "a process outlives the stack"
-            for descriptor in ended:
-                watched.remove(descriptor)
-                os.close(descriptor)
+        all_end(watched)
 
 
 def test_a_port_in_use_is_refused_with_the_option_that_moves_it(tmp_path: Path) -> None:

@@ -263,11 +263,11 @@ async def post_until_interrupted(up: Stack) -> set[str]:
 def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
     with stack(tmp_path) as running_stack:
         pids = running_stack.children()
+        watched = [os.pidfd_open(pid) for pid in pids.values()]
         os.kill(pids["streams"], signal.SIGSTOP)  # so that it cannot drain
         assert running_stack.post(sent(1)) == 200
         running_stack.popen.send_signal(signal.SIGTERM)
         running_stack.until("streams has 1 records left")
-        watched = [os.pidfd_open(pid) for pid in pids.values()]
         assert running_stack.end() == 1
         all_end(watched)
 

@@ -72,9 +72,7 @@ class Lane:
     async def _send_all(self) -> None:
         await asyncio.sleep(LINGER_SECONDS)
         while self._waiting:
-            batch = self._producer().create_batch()
-            taken = self._fill(batch)
-            self.down = await self._send(batch, taken[0].deadline)
+            taken, self.down = await self._send_some()
             BATCH_RECORDS.observe(len(taken))
             if self.down:  # those who came meanwhile would wait in vain
                 taken += self._waiting
@@ -85,6 +83,23 @@ class Lane:
             self._answered(self)
         self._sending = None
 
+    async def _send_some(self) -> tuple[list[Record], str | None]:
+        """Send as many of those who wait as a batch holds: who they are, and why they may not be safe."""
+        topic, partition = self.partition
+        taken = self._waiting
+        try:
+            batch = self._producer().create_batch()
+            taken = self._fill(batch)
+            async with asyncio.timeout_at(taken[0].deadline):
+                acknowledged = await self._producer().send_batch(batch, topic, partition=partition)
+                acknowledged.add_done_callback(_heard)
+                await asyncio.shield(acknowledged)
+        except Exception as error:  # the client's edge: assertions and type errors of its own included
+            PRODUCE_ERRORS.labels(type(error).__name__).inc()
+            log.warning("Batch not acknowledged", topic=topic, partition=partition, error=repr(error))
+            return taken, f"{topic}/{partition}: {str(error) or type(error).__name__}"
+        return taken, None
+
     def _fill(self, batch: BatchBuilder) -> list[Record]:
         for index, record in enumerate(self._waiting):
             headers = self._headers(self.partition.topic, record.value)
@@ -93,19 +108,6 @@ class Lane:
                 return taken
         taken, self._waiting = self._waiting, []
         return taken
-
-    async def _send(self, batch: BatchBuilder, deadline: float) -> str | None:
-        topic, partition = self.partition
-        try:
-            async with asyncio.timeout_at(deadline):
-                acknowledged = await self._producer().send_batch(batch, topic, partition=partition)
-                acknowledged.add_done_callback(_heard)
-                await asyncio.shield(acknowledged)
-        except Exception as error:  # the client's edge: assertions and type errors of its own included
-            PRODUCE_ERRORS.labels(type(error).__name__).inc()
-            log.warning("Batch not acknowledged", topic=topic, partition=partition, error=repr(error))
-            return f"{topic}/{partition}: {str(error) or type(error).__name__}"
-        return None
 
 
 def _heard(late: asyncio.Future[object]) -> None:

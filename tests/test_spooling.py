@@ -13,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import json
 
+from gateway.cloudevents import Headers
 from gateway.postback import SENT
 from gateway.publisher import Publisher
 from gateway.sink import Kept, NotKept
@@ -151,3 +152,16 @@ async def test_a_spool_that_is_no_longer_published_ends_the_gateway(tmp_path: Pa
             await asyncio.wait_for(sink.failed(), 60)
     finally:
         await sink.close()
+
+
+async def test_a_record_that_cannot_even_be_batched_is_answered_all_the_same() -> None:
+    def broken(topic: str, value: bytes) -> Headers:
+        raise RuntimeError("a fault of ours")
+
+    async with embedded_kafka() as broker:
+        settings = load_settings({"POSTBACKS_KAFKA": broker.address})
+        options, topics = client_options(settings), gateway_topics(settings)
+        async with Publisher(options, topics, 1.0, Health(), broken) as publisher:
+            await publisher.opened()
+            with pytest.raises(NotKept, match="a fault of ours"):
+                await asyncio.wait_for(publisher.keep(SENT, b"default/1", b"{}"), 10)

@@ -41,7 +41,7 @@ lock: .venv/dev ## resolve the dependencies anew into requirements/
 			--no-emit-index-url --no-emit-find-links $${set#*:} --output-file requirements/$${set%%:*}.txt pyproject.toml requirements/build.in; done
 
 clean: ## remove what the other commands made (not ./data)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A virtual environment in two steps: what runs (run), and on top of it what tests (dev).
 .venv/bin/python:

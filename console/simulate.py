@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -84,7 +85,8 @@ async def _run(plan: Plan) -> Report:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     console = Console(stderr=True)
-    click.echo(f"Posting to {plan.url}; Ctrl-C ends it", err=True)
+    # Not the whole URL: it may end in a token, and this line in a log.
+    click.echo(f"Posting to {urlsplit(plan.url).netloc}; Ctrl-C ends it", err=True)
     if not console.is_terminal:
         return await post(plan, stop)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())

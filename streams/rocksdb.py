@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 OFFSET_KEY, FIRST_KEY = b"\x00offset", b"\x01"
 BLOCK_CACHE_BYTES = 256 * 2**20
 WRITE_BUFFER_BYTES = 32 * 2**20
+#: Of the write buffer, for a filter of the keys in it.
+MEMTABLE_BLOOM = 0.05
 #: A worker that was just killed may hold the files for a moment.
 LOCK_SECONDS = 10.0
 
@@ -137,5 +139,7 @@ def _options() -> Options:
     options.set_block_based_table_factory(blocks)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_memtable_whole_key_filtering(True)  # most keys that are asked for are new
+    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM)
     options.set_keep_log_file_num(2)
     return options

@@ -27,6 +27,7 @@ from runtime.settings import Settings
 from streams.app import faust_app
 from streams.correlate import correlate, sort_out
 from streams.healer import Healer
+from streams.lately import Lately
 from streams.progress import Horizon
 from streams.rocksdb import RocksFolder
 from streams.store import MemoryStore, StateStore
@@ -161,4 +162,5 @@ def _folder(states: Path, cluster: str) -> Path:
 def _opener(settings: Settings, folder: Path) -> Callable[[int], StateStore]:
     if settings.store == "memory":
         return lambda _: MemoryStore()
-    return RocksFolder(folder).open
+    states = RocksFolder(folder)
+    return lambda partition: Lately(states.open(partition))

@@ -1,4 +1,4 @@
-"""Both stores keep the states of a partition with the offset they are at; the one on disk survives."""
+"""All stores keep the states of a partition with the offset they are at; those on disk survive."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from streams import rocksdb
+from streams.lately import Lately
 from streams.rocksdb import DataInUse, RocksFolder
 from streams.store import MemoryStore, StateStore
 from tests.processes import ROOT
@@ -19,9 +20,18 @@ from tests.processes import ROOT
 A, B, C = b"acme/a", b"acme/b", b"acme/c"
 
 
-@pytest.fixture(params=["memory", "rocksdb"])
+@pytest.fixture(params=["memory", "rocksdb", "lately, all of it", "lately, next to nothing"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
-    made: StateStore = MemoryStore() if request.param == "memory" else RocksFolder(tmp_path).open(0)
+    made: StateStore
+    match request.param:
+        case "memory":
+            made = MemoryStore()
+        case "rocksdb":
+            made = RocksFolder(tmp_path).open(0)
+        case "lately, all of it":
+            made = Lately(RocksFolder(tmp_path).open(0))
+        case _:
+            made = Lately(RocksFolder(tmp_path).open(0), gathered_bytes=20)
     yield made
     made.close()
 
@@ -86,6 +96,25 @@ def test_on_disk_they_are_there_again_after_a_restart(tmp_path: Path) -> None:
     again = RocksFolder(tmp_path).open(3)
     assert (again.offset, again.load([A])) == (4, [b"1"])
     again.close()
+
+
+def test_what_was_gathered_is_on_disk_after_a_close(tmp_path: Path) -> None:
+    store = Lately(RocksFolder(tmp_path).open(0))
+    store.write({A: b"1", B: b"1"}, 4)
+    store.write({A: b"2", B: None}, None)
+    store.close()
+    below = RocksFolder(tmp_path).open(0)
+    assert (below.offset, below.load([A, B])) == (4, [b"2", None])
+    below.close()
+
+
+def test_what_is_gathered_goes_down_together_with_its_offset() -> None:
+    below = MemoryStore()
+    store = Lately(below, gathered_bytes=20)
+    store.write({A: b"1"}, 4)
+    assert (below.offset, below.load([A])) == (None, [None])
+    store.write({A: b"2", B: b"1"}, 6)
+    assert (below.offset, below.load([A, B])) == (6, [b"2", b"1"])
 
 
 def test_a_store_can_be_closed_and_opened_again_in_the_middle_of_a_scan(tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""Growth: what an event costs while the table of messages grows, and what a start costs when it has grown.
+
+Events are put into the topics in steps and drained; between the steps nothing is restarted. Then the worker
+is started again with its store as it was, and once more with none, so that it recovers from the topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+from aiohttp import ClientConnectionError, ClientSession
+
+from benchmarks.correlation import CPU, PARTITIONS, RAM, RATE
+from benchmarks.drain import follow, steady
+from benchmarks.engines import kafka
+from benchmarks.events import events
+from benchmarks.fill import end_offsets, fill, make_topics
+from benchmarks.machine import machine, now
+from benchmarks.result import Reach, Result, Trial
+from benchmarks.trials import Plan
+from benchmarks.usage import memory_bytes
+from gateway.postback import POSTBACK_TOPICS
+from tests.gateways import free_address
+from tests.processes import Process, running
+
+TITLE = "Growth: the cost of an event while the table grows"
+#: Of messages; an event is about 0.57 of one.
+MESSAGES, MESSAGES_PER_EVENT = 10_000_000, 0.57
+STEPS = 10
+READY_SECONDS = 1_800.0
+
+
+async def measure(plan: Plan) -> Result:
+    """Grow to `plan.size` messages, in steps."""
+    size = plan.size or MESSAGES
+    step = int(size / MESSAGES_PER_EVENT / STEPS)
+    trials: list[Trial] = []
+    with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
+        about, data = machine(), Path(folder) / "states"
+        ops = free_address()
+        environment = {
+            "POSTBACKS_KAFKA": broker.address,
+            "POSTBACKS_PARTITIONS": str(PARTITIONS),
+            "POSTBACKS_DATA": str(data),
+            "POSTBACKS_OPS": ops,
+            "POSTBACKS_LOG_LEVEL": "warning",
+        }
+        await make_topics(broker.address, PARTITIONS)
+        source = events(1, datetime.now(UTC) - timedelta(hours=1))
+        with running("streams", environment=environment) as process:
+            for number in range(1, STEPS + 1):
+                await fill(broker.address, PARTITIONS, islice(source, step))
+                ends = await end_offsets(broker.address, POSTBACK_TOPICS)
+                done = steady(await follow(broker.address, "streams", ends, [process.popen.pid]))
+                figures = {
+                    RATE: done.events / done.seconds,
+                    CPU: done.cpu[0] / done.events * 1e6,
+                    RAM: memory_bytes(process.popen.pid) / 2**20,
+                }
+                trials.append(Trial(f"up to {size * number / STEPS / 1e6:g} M messages", number, figures))
+                print(f"  {trials[-1].contender}: {figures}", flush=True)
+            process.stop()
+        warm = await _seconds_to_be_ready(environment, ops)
+        shutil.rmtree(data)
+        cold = await _seconds_to_be_ready(environment, ops)
+    costs = [trial.figures[CPU] for trial in trials]
+    most = max(trial.figures[RAM] for trial in trials)
+    return Result(
+        name="growth",
+        title=TITLE,
+        at=now(),
+        machine=about,
+        conditions=[f"{size:,} messages, {step * STEPS:,} postbacks in {STEPS} steps", broker.name],
+        trials=trials,
+        reaches=[
+            Reach(
+                "CPU per event at the end, times that of the second step",
+                "at most",
+                1.15,
+                [costs[-1] / costs[1]],
+            ),
+            Reach("memory of the worker, MiB", "at most", 1024, [most]),
+            Reach("start with a warm store, s", "at most", 15, [warm]),
+            Reach("recovery from the topic, s per million messages", "at most", 20, [cold / (size / 1e6)]),
+        ],
+    )
+
+
+async def _seconds_to_be_ready(environment: dict[str, str], ops: str) -> float:
+    """From the start of a worker until nothing is missing."""
+    began = monotonic()
+    with running("streams", environment=environment) as process:
+        async with asyncio.timeout(READY_SECONDS), ClientSession() as session:
+            while True:
+                if await _ready(session, ops, process):
+                    break
+                await asyncio.sleep(0.1)
+        seconds = monotonic() - began
+        process.stop()
+        return seconds
+
+
+async def _ready(session: ClientSession, ops: str, process: Process) -> bool:
+    assert process.running, f"the worker ended with {process.popen.returncode}"
+    try:
+        async with session.get(f"http://{ops}/readyz") as answer:
+            return answer.status == 200
+    except ClientConnectionError:
+        return False

@@ -1,0 +1,155 @@
+"""The questions that people ask of ClickHouse, at a size of years: how long they take, how much they read.
+
+The data is made inside ClickHouse, a postback and a state for each step of a message's life, over 90 days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from clickhouse_connect import get_client
+from msgspec import json
+from pydantic import SecretStr
+
+from benchmarks.engines import clickhouse
+from benchmarks.machine import machine, now
+from benchmarks.result import Result
+from benchmarks.trials import Contender, Figures, Plan, alternate
+from sinks.migrate import migrate
+
+TITLE = "Questions: what people ask of ClickHouse"
+MESSAGES, DAYS, PORTION = 20_000_000, 90, 1_000_000
+BEGAN = "toDateTime64('2026-08-01 00:00:00', 3, 'UTC')"
+MILLISECONDS, READ = "ms", "million rows read"
+
+#: Of message n: its id, when it was sent, whether it was delivered, replied to.
+LIFE = f"""
+    SELECT
+        number AS n,
+        reinterpretAsUUID(reinterpretAsFixedString(sipHash128(n, 'message'))) AS id,
+        {BEGAN} + toIntervalMillisecond(intDiv(n * {DAYS * 86_400_000}, {{all:UInt64}})) AS sent_time,
+        sent_time + toIntervalSecond(2 + n % 5) AS carrier_time,
+        sent_time + toIntervalSecond(10 + cityHash64(n) % 120) AS final_time,
+        if(cityHash64(n, 'fate') % 100 < 92, '000', '024') AS final_code,
+        concat('order-', toString(intDiv(n, 10))) AS reference,
+        '74121' AS sender,
+        concat('1', toString(2000000000 + cityHash64(n, 'phone') % 7000000000)) AS recipient,
+        hex(sipHash128(n, 'sent')) AS sent_event, hex(sipHash128(n, 'carrier')) AS carrier_event,
+        hex(sipHash128(n, 'final')) AS final_event
+    FROM numbers({{first:UInt64}}, {{count:UInt64}})
+"""
+POSTBACKS = f"""
+INSERT INTO postbacks (type, event_id, message_id, account, reference_id, from_number, to_number, occurred_at,
+    received_at, client_ip, body, sent, code, text, cluster, topic, partition, offset)
+SELECT step.1, step.2, id, 'acme', reference, sender, recipient, NULL, step.3, '192.0.2.7',
+    concat('MessageID=', toString(id), '&ReferenceID=', reference, '&FromPhoneNumber=', sender,
+        '&ToPhoneNumber=', recipient, '&DeliveryReceiptMessage=', step.5, '&Code=', step.4),
+    if(step.1 = 'sent', true, NULL), step.4, step.5, 'made', concat('postbacks.', step.1), n % 8, n
+FROM ({LIFE}) ARRAY JOIN [
+    ('sent', sent_event, sent_time, '', ''),
+    ('receipt', carrier_event, carrier_time, '003', concat('id:', toString(n), ' stat:ACCEPTED err:003')),
+    ('receipt', final_event, final_time, final_code,
+        concat('id:', toString(n), ' stat:FINAL err:', final_code))
+] AS step
+"""
+STATES = f"""
+INSERT INTO message_states (account, message_id, version, direction, reference_id, from_number, to_number,
+    first_seen_at, last_seen_at, sent_at, carrier_at, delivered_at, failed_at, replied_at, attempts, receipts,
+    replies, cluster)
+SELECT 'acme', id, 1, 'outbound', reference, sender, recipient,
+    sent_time, final_time, sent_time, carrier_time,
+    if(final_code = '000', final_time, NULL), if(final_code = '000', NULL, final_time),
+    if(n % 20 = 0, final_time + 60, NULL),
+    [(sent_time, sent_event, true, NULL)],
+    [(carrier_time, carrier_event, '003', '', NULL), (final_time, final_event, final_code, '', NULL)],
+    if(n % 20 = 0,
+        [(final_time + 60, hex(sipHash128(n, 'reply')), if(n % 40 = 0, 'STOP', 'Yes'), NULL, NULL)], []),
+    'made'
+FROM ({LIFE})
+"""
+DAY = "since = toDateTime('2026-09-15', 'UTC'), until = toDateTime('2026-09-16', 'UTC')"
+MONTH = "since = toDateTime('2026-09-01', 'UTC'), until = toDateTime('2026-10-01', 'UTC')"
+QUESTIONS = {
+    "one message, with its state": "SELECT * FROM messages WHERE account = 'acme' AND message_id = {id:UUID}",
+    "one message, its postbacks": "SELECT type, received_at, code FROM events WHERE message_id = {id:UUID}",
+    "by reference": "SELECT * FROM messages_by_reference(reference = 'order-777777')",
+    "a day's funnel by hour": (
+        "SELECT toStartOfHour(first_seen_at) AS hour, count(), countIf(sent_at IS NOT NULL), "
+        "countIf(delivered_at IS NOT NULL), countIf(replied_at IS NOT NULL) "
+        f"FROM messages_between({DAY}) GROUP BY hour"
+    ),
+    "a day's latency p50, p95, p99 by hour": (
+        "SELECT toStartOfHour(first_seen_at) AS hour, quantilesExact(0.5, 0.95, 0.99)("
+        "dateDiff('millisecond', sent_at, delivered_at)) "
+        f"FROM messages_between({DAY}) WHERE delivered_at IS NOT NULL GROUP BY hour"
+    ),
+    "a day's failures by code": (
+        "SELECT code, uniqExact(event_id) FROM postbacks WHERE type = 'receipt' AND "
+        "received_at >= '2026-09-15' AND received_at < '2026-09-16' GROUP BY code"
+    ),
+    "a day's overdue": (
+        f"SELECT count() FROM messages_between({DAY}) WHERE length(receipts) = 0 AND sent_at IS NOT NULL"
+    ),
+    "30 days' replies by keyword": (
+        "SELECT upper(arrayJoin(replies.text)) AS word, count() FROM messages_between("
+        f"{MONTH}) WHERE replied_at IS NOT NULL GROUP BY word"
+    ),
+    "a day's orphans": f"SELECT count() FROM messages_between({DAY}) WHERE orphan",
+    "30 days' funnel": (
+        f"SELECT count(), countIf(delivered_at IS NOT NULL), countIf(failed_at IS NOT NULL) "
+        f"FROM messages_between({MONTH})"
+    ),
+}
+
+
+async def measure(plan: Plan) -> Result:
+    """Make `plan.size` messages and three times as many postbacks, then ask."""
+    size = plan.size or MESSAGES
+    with TemporaryDirectory() as folder, clickhouse(Path(folder)) as engine:
+        about, url = machine(), f"{engine.address}/benchmark"
+        migrate(SecretStr(url))
+        with closing(get_client(dsn=url, send_receive_timeout=600)) as client:
+            for first in range(0, size, PORTION):
+                portion = {"first": first, "count": min(PORTION, size - first), "all": size}
+                for statement in (POSTBACKS, STATES):
+                    client.command(statement, portion, settings={"max_partitions_per_insert_block": 0})
+                print(f"  made {first + portion['count']:,} messages", flush=True)
+            (message_id,), *_ = client.query(
+                f"SELECT id FROM ({LIFE})", {"first": size // 2, "count": 1, "all": size}
+            ).result_rows
+            askers = _askers(client, {"id": message_id})
+            trials = await alternate(askers, plan)
+            bytes_on_disk = client.query(
+                "SELECT table, round(sum(bytes_on_disk) / 1e9, 2) FROM system.parts "
+                "WHERE active AND database = currentDatabase() GROUP BY table ORDER BY 2 DESC LIMIT 2"
+            ).result_rows
+    return Result(
+        name="questions",
+        title=TITLE,
+        at=now(),
+        machine=about,
+        conditions=[
+            f"{size:,} messages, {3 * size:,} postbacks over {DAYS} days; {engine.name}",
+            "on disk: " + ", ".join(f"{table} {gigabytes:g} GB" for table, gigabytes in bytes_on_disk),
+        ],
+        trials=trials,
+        reaches=[],
+    )
+
+
+def _askers(client: Any, parameters: Mapping[str, Any]) -> list[Contender]:
+    def asker(name: str, question: str) -> Contender:
+        async def ask() -> Mapping[str, Figures]:
+            answer = client.raw_query(
+                question, parameters, settings={"use_query_condition_cache": 0}, fmt="JSON"
+            )
+            told = json.decode(answer)["statistics"]
+            return {name: {MILLISECONDS: told["elapsed"] * 1e3, READ: told["rows_read"] / 1e6}}
+
+        return Contender(name, ask)
+
+    return [asker(name, question) for name, question in QUESTIONS.items()]

@@ -200,24 +200,28 @@ def _small_disk(folder: Path) -> Iterator[bool]:
 
 async def _ready(addresses: Iterable[str]) -> None:
     """Wait until every process says that nothing is missing."""
-    await _until_said([f"http://{address}/readyz" for address in addresses], "ready")
+    await _until_said([f"http://{address}/readyz" for address in addresses], "ready\n")
 
 
 async def _until_said(urls: Iterable[str], words: str) -> None:
-    async with aiohttp.ClientSession() as http, asyncio.timeout(SILENCE_SECONDS):
+    async with aiohttp.ClientSession() as http:
         for url in urls:
-            while True:
-                if words in (await _says(http, url) or ""):
-                    break
-                await asyncio.sleep(0.2)
+            said = ""
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    while words not in said:
+                        await asyncio.sleep(0.2)
+                        said = await _says(http, url)
+            except TimeoutError:
+                raise TimeoutError(f"{url} says {said!r}, not {words!r}") from None
 
 
-async def _says(http: aiohttp.ClientSession, url: str) -> str | None:
+async def _says(http: aiohttp.ClientSession, url: str) -> str:
     try:
         async with http.get(url, timeout=aiohttp.ClientTimeout(2)) as answer:
-            return await answer.text() if answer.status == 200 else None
-    except (aiohttp.ClientError, TimeoutError):
-        return None
+            return await answer.text()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return repr(error)
 
 
 async def _silence(kafka: str, gateways: list[str]) -> None:

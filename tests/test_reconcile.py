@@ -243,10 +243,14 @@ async def test_since_leaves_out_what_came_before(pipeline: Pipeline) -> None:
     since = format_time(datetime.now(UTC))
     new = replace(old[0], event_id="new", received_at=format_time(datetime.now(UTC)))
     await send(pipeline.kafka, SENT, encode(new))
+    # A state of a message that nothing was heard of for long: it was marked overdue, say.
+    state = encode_message(state_of(old[0]))
+    await pipeline.streams.write(MESSAGES, [(key_of("acme", MESSAGE), state)])
     await pipeline.store()
     status, report = await pipeline.reconcile("--since", since)
     assert status == 0
     assert [(p["start"], p["stored"]) for p in report["partitions"] if p["stored"]] == [(3, 1)]
+    assert (report["keys"]["checked"], report["keys"]["missing"]) == (1, 0)
 
 
 async def test_of_a_cluster_that_is_gone_the_holes_between_its_rows_are_missing(

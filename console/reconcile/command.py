@@ -23,6 +23,8 @@ from runtime.process import DONE, FAILED
 
 #: Less than the 400 days after which ClickHouse lets go of rows, by months.
 SINCE = "360d"
+#: Columns that the table needs; a narrower terminal breaks its lines.
+WIDTH = 110
 
 
 @click.command()
@@ -77,5 +79,6 @@ def reconcile(load: Load, since: str, as_json: bool) -> None:
         verdict = {name: getattr(report, name) for name in ("complete", "missing", "doubled", "behind")}
         click.echo(json.encode(verdict | to_builtins(report)))
     else:
-        Console(highlight=False).print(render(report), soft_wrap=True)
+        console = Console(highlight=False)
+        console.print(render(report), width=max(console.width, WIDTH), soft_wrap=True)
     sys.exit(DONE if report.complete else FAILED)

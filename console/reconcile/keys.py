@@ -1,8 +1,9 @@
 """Keys of the topic `messages` that ClickHouse has no message for.
 
-ClickHouse's keys of some partitions are held in memory, and those partitions are read past them. What was a
-tombstone once was a state before, so it counts like one. A record that ClickHouse refused is in `rejected`,
-with its key.
+ClickHouse's keys of some partitions are held in memory, and those partitions are read past them. Held are
+those of messages that something was heard of lately; a key that is not among them is looked up before it is
+called missing. What is a tombstone was a state before, so it counts like one. A record that ClickHouse refused
+is in `rejected`, with its key.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
 from zlib import crc32
 
 from aiokafka import TopicPartition
 
 from console.records import Records
-from console.rows import Ask, read_lines
+from console.rows import Ask, read_lines, text, time
+from gateway.fields import read_guid
 from streams.message import MESSAGES
 
 #: Keys in memory at a time: about 120 bytes each.
 TOGETHER = 3_000_000
-#: Missing keys that are remembered; there may be more.
-REMEMBERED = 1_000_000
+#: Missing keys that are remembered (there may be more), and that are looked up at a time.
+REMEMBERED, LOOKED_UP = 1_000_000, 10_000
+#: How long before its last state a message was usually heard of last: it was marked overdue, or healed.
+SILENCE = timedelta(days=7)
 
 #: As the topic's keys are made (`gateway.postback.key_of`), and as Kafka's clients choose a partition.
 _KEY = "concat(account, '/', toString(message_id))"
@@ -60,26 +66,44 @@ def passes_over(partitions: int, keys: int, together: int = TOGETHER) -> list[Pa
     return [Pass((number,), share, shares) for number in range(partitions) for share in range(shares)]
 
 
-def count_keys(ask: Ask) -> int:
-    """About how many messages ClickHouse has."""
-    (line,) = read_lines(ask, "SELECT uniq(account, message_id) FROM message_states")
+def count_keys(ask: Ask, heard_since: datetime) -> int:
+    """About how many messages ClickHouse has that something was heard of since then."""
+    (line,) = read_lines(
+        ask, f"SELECT uniq(account, message_id) FROM message_states WHERE last_seen_at >= {time(heard_since)}"
+    )
     return int(line)
 
 
-def stored_keys(ask: Ask, compared: Pass, partitions: int) -> set[bytes]:
+def stored_keys(ask: Ask, compared: Pass, partitions: int, heard_since: datetime) -> set[bytes]:
     """ClickHouse's keys of that pass, out of so many partitions."""
     places = ",".join(map(str, compared.partitions))
     share = f" AND CRC32(key) % {compared.shares} = {compared.share}" if compared.shares > 1 else ""
     where = f"{PARTITION.format(of=partitions)} IN ({places}){share}"
-    query = (
-        f"SELECT DISTINCT {_KEY} AS key FROM message_states WHERE {where} UNION ALL "
-        f"SELECT key FROM rejected WHERE stage = 'sinks' AND topic = '{MESSAGES}' AND {where}"
+    return set(
+        read_lines(
+            ask,
+            f"SELECT DISTINCT {_KEY} AS key FROM message_states "
+            f"WHERE last_seen_at >= {time(heard_since)} AND {where} UNION ALL "
+            f"SELECT key FROM rejected WHERE stage = 'sinks' AND topic = '{MESSAGES}' AND {where}",
+        )
     )
-    return set(read_lines(ask, query))
+
+
+def not_stored(ask: Ask, keys: set[bytes]) -> set[bytes]:
+    """Those of the keys that ClickHouse has no state of at all."""
+    missing = set(keys)
+    asked = iter(keys)
+    while some := list(islice(asked, LOOKED_UP)):
+        ids = {key.rpartition(b"/")[2].decode(errors="replace") for key in some}
+        guids = ",".join(text(guid) for guid in ids if read_guid(guid) == guid)
+        if guids:
+            query = f"SELECT DISTINCT {_KEY} FROM message_states WHERE message_id IN ({guids})"
+            missing.difference_update(read_lines(ask, query))
+    return missing
 
 
 async def find_missing(
-    ask: Ask, records: Records, ranges: Mapping[int, range], since_ms: int, done: Callable[[int], None]
+    ask: Ask, records: Records, ranges: Mapping[int, range], since: datetime, done: Callable[[int], None]
 ) -> MissingKeys:
     """Compare the keys at these offsets of each partition, as far as their records are of that time or later.
 
@@ -87,12 +111,13 @@ async def find_missing(
         QueryFailed, KafkaAway: no answer.
     """
     found = MissingKeys()
-    keys = await asyncio.to_thread(count_keys, ask)
+    since_ms, heard_since = int(since.timestamp() * 1000), since - SILENCE
+    keys = await asyncio.to_thread(count_keys, ask, heard_since)
     for compared in passes_over(len(ranges), keys) if ranges else ():
         wanted = {TopicPartition(MESSAGES, number): ranges[number] for number in compared.partitions}
         if not any(wanted.values()):
             continue
-        known = await asyncio.to_thread(stored_keys, ask, compared, len(ranges))
+        known = await asyncio.to_thread(stored_keys, ask, compared, len(ranges), heard_since)
         async for _, fetched, _ in records.read(wanted):
             if len(found.missing) < REMEMBERED:
                 found.missing |= {
@@ -105,4 +130,5 @@ async def find_missing(
                 }
             found.records += len(fetched)
             done(len(fetched))
+    found.missing = await asyncio.to_thread(not_stored, ask, found.missing)
     return found

@@ -72,7 +72,7 @@ async def _keys(ask: Ask, records: Records, snapshot: Snapshot, since: datetime,
         for tp, log in snapshot.of(MESSAGES).items()
     }
     with bars.step("Comparing the topic `messages` with ClickHouse", sum(map(len, stored.values()))) as done:
-        found = await find_missing(ask, records, stored, int(since.timestamp() * 1000), done)
+        found = await find_missing(ask, records, stored, since, done)
     named = sorted(key.decode(errors="replace") for key in found.missing)[:NAMED]
     return KeysReport(
         checked=found.records, missing=len(found.missing), behind=snapshot.states_behind, named=named

@@ -16,7 +16,13 @@ COLUMNS = ("offsets", "stored", "refused", "missing", "behind", "repeated", "dou
 
 def render(report: Report) -> Group:
     """What `postbacks reconcile` prints."""
-    parts: list[RenderableType] = [_topics(report), *_checks(report)]
+    parts: list[RenderableType] = []
+    clusters = sorted({p.cluster for p in report.partitions} | {report.cluster})
+    for cluster in sorted(clusters, key=lambda cluster: cluster != report.cluster):
+        gone = "" if cluster == report.cluster else " (another one)"
+        table = _topics([p for p in report.partitions if p.cluster == cluster])
+        parts += [Text(f"Cluster {cluster}{gone}", style="bold"), table, Text()]
+    parts += _checks(report)
     if report.rejected:
         parts += [Text(), _rejected(report)]
     named = list(_named(report))
@@ -25,15 +31,14 @@ def render(report: Report) -> Group:
     return Group(*parts, Text(), _verdict(report))
 
 
-def _topics(report: Report) -> Table:
+def _topics(partitions: list[PartitionReport]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("topic", no_wrap=True)
     for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
-    ordered = sorted(report.partitions, key=lambda p: (p.cluster != report.cluster, p.cluster, p.topic))
-    for (cluster, topic), partitions in groupby(ordered, key=lambda p: (p.cluster, p.topic)):
-        elsewhere = "" if cluster == report.cluster else f" of {cluster}"
-        table.add_row(Text(topic + elsewhere), *_totals(list(partitions)))
+        table.add_column(column, justify="right", no_wrap=True, min_width=8)
+    by_topic = sorted(partitions, key=lambda p: p.topic)
+    for topic, own in groupby(by_topic, key=lambda p: p.topic):
+        table.add_row(Text(topic), *_totals(list(own)))
     return table
 
 
@@ -52,7 +57,6 @@ def _totals(partitions: list[PartitionReport]) -> Iterator[Text]:
 
 def _checks(report: Report) -> Iterator[Text]:
     events, keys = report.events, report.keys
-    yield Text()
     yield Text(
         f"Postbacks against the facts of their messages: {events.checked:,} looked at, "
         f"{events.missing:,} missing, {events.behind:,} behind"

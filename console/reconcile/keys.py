@@ -2,8 +2,8 @@
 
 ClickHouse's keys of some partitions are held in memory, and those partitions are read past them. Held are
 those of messages that something was heard of lately; a key that is not among them is looked up before it is
-called missing. What is a tombstone was a state before, so it counts like one. A record that ClickHouse refused
-is in `rejected`, with its key.
+called missing. What is a tombstone was a state before, so it counts like one. A record that ClickHouse
+refused is in `rejected`, with its key.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ async def test_a_killed_kafka_comes_back_with_all_that_was_acknowledged(
     (node,) = apache_kafka.nodes
     await wipe(node.address)
     before, after = str(uuid4()), str(uuid4())
-    with open_gateway(node.address, ack_timeout=str(ACK_SECONDS)) as gateway:
+    with open_gateway(node.address, ack_timeout=str(ACK_SECONDS + SLACK_SECONDS)) as gateway:
         assert (await post(gateway.address, sent(before))).status == 200
         node.kill()
         try:

@@ -16,8 +16,12 @@ Row = TypeVar("Row", bound=Struct)
 #: A query's result in pieces, in a format (`console.clickhouse.ask` with its address). Raises QueryFailed.
 Ask: TypeAlias = Callable[[str, str], Iterator[bytes]]
 
-#: Numbers as numbers, times in the contract's form.
-OPTIONS = {"output_format_json_quote_64bit_integers": "0", "date_time_output_format": "iso"}
+#: Numbers as numbers, times in the contract's form; and a question may name thousands of things.
+OPTIONS = {
+    "output_format_json_quote_64bit_integers": "0",
+    "date_time_output_format": "iso",
+    "max_query_size": str(2**26),
+}
 
 
 def asks(url: str) -> Ask:

@@ -79,6 +79,6 @@ def reconcile(load: Load, since: str, as_json: bool) -> None:
         verdict = {name: getattr(report, name) for name in ("complete", "missing", "doubled", "behind")}
         click.echo(json.encode(verdict | to_builtins(report)))
     else:
-        console = Console(highlight=False)
-        console.print(render(report), width=max(console.width, WIDTH), soft_wrap=True)
+        width = max(Console().width, WIDTH)
+        Console(highlight=False, width=width).print(render(report))
     sys.exit(DONE if report.complete else FAILED)

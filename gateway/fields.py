@@ -26,4 +26,4 @@ def read_guid(text: str) -> str | None:
 
 def read_number(text: str) -> str:
     """The digits of a phone number or short code."""
-    return _NO_DIGITS.sub("", text)
+    return text if text.isascii() and text.isdigit() else _NO_DIGITS.sub("", text)

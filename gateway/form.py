@@ -14,7 +14,7 @@ from multipart import MultipartError, PushMultipartParser
 
 from gateway.text import decode_text
 
-#: Names and values in the order sent, percent-escapes undone; a name may come again.
+#: Names and values in the order sent, percent-escapes undone; a name may come again, no value is empty.
 Pairs: TypeAlias = list[tuple[str, str]]
 
 PART_LIMIT = 1_000
@@ -27,7 +27,7 @@ class UnreadableForm(Exception):
 
 
 def read_form(raw: bytes) -> Pairs:
-    """The pairs of a urlencoded or multipart form. Anything else comes out as odd names without values.
+    """The pairs of a urlencoded or multipart form. Of anything else come odd ones, mostly none.
 
     Raises:
         UnreadableForm: a multipart form is damaged.
@@ -38,20 +38,29 @@ def read_form(raw: bytes) -> Pairs:
 
 
 def _read_urlencoded(raw: bytes) -> Pairs:
-    pairs = []
-    for pair in raw.split(b"&"):
-        name, _, value = pair.partition(b"=")
-        if pair:
-            pairs.append((_unescape(name).strip(), _unescape(value)))
-    return pairs
+    if not raw:
+        return []
+    raw = raw.replace(b"+", b" ")
+    try:
+        whole = raw.decode()
+    except UnicodeDecodeError:  # each part is read by itself then: some may be UTF-8 all the same
+        return [
+            (_unescape(name).strip(), _unescape(value))
+            for name, _, value in (part.partition(b"=") for part in raw.split(b"&"))
+            if value
+        ]
+    return [
+        (
+            (_unescape(name) if "%" in name else name).strip(),
+            _unescape(value) if "%" in value else value,
+        )
+        for name, _, value in [part.partition("=") for part in whole.split("&")]
+        if value
+    ]
 
 
-def _unescape(raw: bytes) -> str:
-    if b"+" in raw:
-        raw = raw.replace(b"+", b" ")
-    if b"%" in raw:
-        raw = unquote_to_bytes(raw)
-    return decode_text(raw)
+def _unescape(raw: str | bytes) -> str:
+    return decode_text(unquote_to_bytes(raw))
 
 
 def _read_multipart(raw: bytes) -> Pairs:
@@ -63,7 +72,8 @@ def _read_multipart(raw: bytes) -> Pairs:
         with PushMultipartParser(boundary, max_segment_count=PART_LIMIT, header_charset="latin-1") as parser:
             for event in parser.parse(raw):
                 if event is None:
-                    pairs.append((decode_text(name.encode("latin-1")).strip(), decode_text(value)))
+                    if value:
+                        pairs.append((decode_text(name.encode("latin-1")).strip(), decode_text(value)))
                 elif isinstance(event, bytearray):
                     value += event
                 else:

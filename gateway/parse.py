@@ -12,7 +12,7 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
-from gateway.arrival import MARKERS, Arrival
+from gateway.arrival import MARKERS, PROVIDER_FIELDS, Arrival
 from gateway.fields import read_guid, read_number
 from gateway.form import Pairs, UnreadableForm, read_form
 from gateway.postback import AnyPostback, Receipt, Response, Sent, encode
@@ -38,24 +38,24 @@ def parse(arrival: Arrival) -> AnyPostback:
         NotAPostback: it has no type or more than one, no usable id, or a body that cannot be read.
     """
     try:
-        body = _filled(read_form(arrival.body))
-        query = _filled(read_form(arrival.query.encode()))
+        said, query = read_form(arrival.body), read_form(arrival.query.encode())
     except UnreadableForm as error:
         raise NotAPostback("undecodable", f"The multipart form is damaged: {error}") from None
-    headers = _filled(arrival.headers)
+    headers = [(name, value) for name, value in arrival.headers if name.lower() in PROVIDER_FIELDS and value]
 
-    values = _first_values(headers) | _first_values(query) | _first_values(body)
+    in_body, in_query = _lower(said), _lower(query)
+    values = dict(reversed([*in_body, *in_query, *_lower(headers)]))
     marker = _marker(values)
     fields = FIELDS_OF[marker]
-    in_query = {name.lower() for name, _ in query}
-    in_body = {name.lower() for name, _ in body}
-    said = body + query if marker in in_query - in_body else body
+    in_said = in_body
+    if query and marker in dict(in_query) and marker not in dict(in_body):
+        said, in_said = said + query, in_body + in_query
 
     texts = {name: value for name, value in values.items() if name in fields}
     body_text, body_base64 = arrival.body_as_json()
     get = texts.get
     shared: dict[str, Any] = {
-        "event_id": _event_id(arrival.account, said, texts),
+        "event_id": _event_id(arrival.account, in_said, texts),
         "account": arrival.account,
         "reference_id": get("referenceid", ""),
         "from_number": read_number(get("fromphonenumber", "")),
@@ -65,12 +65,10 @@ def parse(arrival: Arrival) -> AnyPostback:
         "query": arrival.query,
         "body": body_text,
         "body_base64": body_base64,
-        "extra": {name: value for name, value in reversed(said) if name.lower() not in fields},
-        "headers": {
-            name: value
-            for name, value in reversed(headers)
-            if texts.get(name.lower()) == value and name.lower() not in in_body | in_query
-        },
+        "extra": {name: value for name, value in reversed(said) if name.lower() not in fields}
+        if len(texts) < len(values)
+        else {},
+        "headers": _used(headers, texts, in_body + in_query) if headers else {},
     }
     own_id = read_guid(get("messageid", ""))
 
@@ -101,12 +99,17 @@ def parse(arrival: Arrival) -> AnyPostback:
     )
 
 
-def _filled(pairs: Pairs) -> Pairs:
-    return [pair for pair in pairs if pair[1]]
+def _lower(pairs: Pairs) -> Pairs:
+    return [(name.lower(), value) for name, value in pairs]
 
 
-def _first_values(pairs: Pairs) -> dict[str, str]:
-    return {name.lower(): value for name, value in reversed(pairs)}
+def _used(headers: Pairs, texts: dict[str, str], before: Pairs) -> dict[str, str]:
+    """The headers that a field was taken from, as no place before them has it."""
+    return {
+        name: value
+        for name, value in reversed(headers)
+        if texts.get(name.lower()) == value and name.lower() not in dict(before)
+    }
 
 
 def _marker(values: dict[str, str]) -> str:
@@ -131,8 +134,7 @@ def _event_id(account: str, said: Pairs, texts: dict[str, str]) -> str:
 
     The order of fields and the place of a field do not count; the order of values under one name does.
     """
-    facts = [(name.lower(), value) for name, value in said]
-    elsewhere = texts.keys() - {name for name, _ in facts}
-    facts += [(name, texts[name]) for name in elsewhere]
+    there = dict(said)
+    facts = said + [(name, value) for name, value in texts.items() if name not in there]
     facts.sort(key=_by_name)
     return blake2b(encode([account, facts]), digest_size=16).hexdigest()

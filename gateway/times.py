@@ -21,6 +21,7 @@ _JSON = re.compile(r"\\?/Date\((-?[0-9]{1,15})([+-][0-9]{4})?\)\\?/")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=4096)  # the provider counts in seconds: many say the same
 def read_time(text: str) -> Time | None:
     """SentTime or ResponseReceiveDate, in UTC where no zone is said; None when unset or not readable.
 

@@ -1,5 +1,6 @@
 """Kill, stop, freeze and fill everything while postbacks come in; then prove that nothing is missing.
 
 `make chaos` is the command. `schedule` decides what happens when (by seed), `pipeline` runs the processes,
-`verdict` compares what was acknowledged with what Kafka and ClickHouse have.
+`rest` waits until they have come to rest, `verdict` compares what was acknowledged with what Kafka and
+ClickHouse have (`stored`), `run` is all of it in order.
 """

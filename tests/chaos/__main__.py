@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.apache_kafka import missing_tools
+from tests.chaos.rest import NoRest
 from tests.chaos.run import Outcome, Wanted, run_chaos
 
 
@@ -36,30 +37,39 @@ def main(seeds: tuple[int, ...], brokers: str, postbacks: int, rate: float, faul
         folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
         began = time.monotonic()
         console.print(f"seed {seed}, {brokers} broker(s); what happens is written to {folder}/chaos.log")
-        outcome = asyncio.run(run_chaos(Wanted(seed, postbacks, rate, faults, int(brokers)), folder))
+        try:
+            outcome = asyncio.run(run_chaos(Wanted(seed, postbacks, rate, faults, int(brokers)), folder))
+        except NoRest as error:
+            console.print(f"seed {seed} did not come to rest: {error}")
+            good = False
+            continue
         console.print(_table(outcome, time.monotonic() - began))
         good = good and outcome.good
     sys.exit(not good)
 
 
 def _table(outcome: Outcome, seconds: float) -> Table:
-    verdict, posted = outcome.verdict, outcome.posted
+    verdict, posting = outcome.verdict, outcome.posting
     kinds = Counter(f"{fault.kind} {fault.target.partition('-')[0]}" for fault in outcome.faults)
     table = Table(show_header=False)
     for name, value in {
         "postbacks": f"{outcome.postbacks:,}",
-        "got a 2xx": f"{len(posted.acknowledged):,}",
-        "answers": ", ".join(f"{code}: {count:,}" for code, count in sorted(posted.answers.items())),
+        "never got a 2xx": f"{outcome.never_acknowledged:,}",
+        "answers": ", ".join(f"{code}: {count:,}" for code, count in sorted(posting.answers.items())),
         "faults": f"{len(outcome.faults)}: "
         + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
         "restarts": str(outcome.restarts),
+        "of these without a fault": ", ".join(
+            f"{count} {name}" for name, count in sorted(outcome.ended_themselves.items())
+        )
+        or "0",
         "in Kafka": f"{verdict.records:,} records, {verdict.events:,} events, {verdict.messages:,} messages",
         "stale in `messages`, healed by joining": f"{verdict.stale:,}",
         "lost": str(len(verdict.lost)),
         "doubled": str(len(verdict.doubled)),
         "wrong": str(len(verdict.wrong)),
         "reconcile": f"exit status {outcome.reconciled}",
-        "longest gap between two 2xx": f"{posted.longest_gap:.1f} s",
+        "longest gap between two 2xx": f"{posting.longest_gap:.1f} s",
         "took": f"{seconds:.0f} s",
     }.items():
         table.add_row(name, value)

@@ -16,18 +16,30 @@ from tests.apache_kafka import Node
 from tests.chaos.schedule import Fault
 
 ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("console", "gateway", "local", "runtime", "sinks", "streams")
 #: Seconds until a process that ended is started again, as systemd, compose and Kubernetes do.
 RESTART, LOOK = 0.5, 0.1
 #: What a process gets to end in good order, here as there.
 GRACE = 30.0
 
+Say = Callable[[str], None]
+
+
+def freeze_code(folder: Path) -> None:
+    """Copy the code that the processes run: whoever works on it meanwhile must not change it under them."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+
 
 class Service:
-    """A process of the pipeline that is kept running while it is `wanted`."""
+    """A process of the pipeline that is kept running while it is `wanted`. Its code is in `folder/code`."""
 
     def __init__(self, name: str, arguments: list[str], settings: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self.restarts = 0
+        #: How often no fault was the reason; it is right to end when only a restart can help.
+        self.ended_itself = 0
+        self._code = folder / "code"
         self._arguments = arguments
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("POSTBACKS_")},
@@ -35,6 +47,7 @@ class Service:
         }
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._hit: subprocess.Popen[bytes] | None = None
         self.wanted = True
 
     def start(self) -> None:
@@ -43,19 +56,22 @@ class Service:
             log.flush()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self._arguments],
-                cwd=ROOT,
+                cwd=self._code,
                 env=self._environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
-    async def keep(self) -> None:
+    async def keep(self, say: Say) -> None:
         """Start it, and start it again whenever it ends while it is wanted."""
         while True:
             if self.wanted and (self._process is None or self._process.poll() is not None):
                 if self._process is not None:
                     self.restarts += 1
+                    if self._process is not self._hit:
+                        self.ended_itself += 1
+                        say(f"{self.name} ended by itself, status {self._process.returncode}")
                     await asyncio.sleep(RESTART)
                 if self.wanted:
                     self.start()
@@ -72,6 +88,7 @@ class Service:
         began = time.monotonic()
         process = self._process
         if process and process.poll() is None:
+            self._hit = process
             process.send_signal(signal.SIGCONT)
             process.send_signal(number)
             try:
@@ -146,7 +163,6 @@ class Disk:
 
 
 Target = Service | Broker | Disk
-Say = Callable[[str], None]
 
 
 async def inflict(faults: list[Fault], targets: Mapping[str, Target], say: Say) -> None:

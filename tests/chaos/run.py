@@ -7,53 +7,42 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
-
-from console.offsets import open_logs
-from gateway.arrival import Arrival
-from gateway.parse import parse
-from gateway.postback import POSTBACK_TOPICS, REJECTED
 from local.simulator.packet import Packet
 from local.simulator.run import Plan, simulate
-from runtime.kafka import client_options
-from runtime.settings import load_settings
-from streams.message import MESSAGES
 from tests.apache_kafka import ApacheKafka, free_ports
-from tests.chaos.pipeline import Broker, Disk, Service, Target, inflict
+from tests.chaos.pipeline import Broker, Disk, Service, Target, freeze_code, inflict
+from tests.chaos.rest import NoRest, ready, silence
 from tests.chaos.schedule import Fault, plan_faults
-from tests.chaos.verdict import Verdict, judge
+from tests.chaos.stored import digest_of
+from tests.chaos.verdict import Posted, Verdict, judge
 
 #: As short as it may be in production, so that more of it fits into a run.
 SESSION_SECONDS = 6.0
 SPOOL_DISK_BYTES = 24 * 2**20
-SILENCE_SECONDS = 180.0
 TWO = (1, 2)
 
 
-@dataclass
-class Acknowledgements:
-    """What was posted, as event ids, and what came of it."""
+class Posting:
+    """Hears every answer of the gateways."""
 
-    attempted: set[str] = field(default_factory=set)
-    acknowledged: set[str] = field(default_factory=set)
-    answers: Counter[str] = field(default_factory=Counter)
-    longest_gap: float = 0.0
-    _last: float = field(default_factory=time.monotonic)
+    def __init__(self) -> None:
+        self.posted = Posted()
+        self.answers: Counter[str] = Counter()
+        self.longest_gap = 0.0
+        self._last = time.monotonic()
 
     def note(self, packet: Packet, status: int | None) -> None:
         """An answer of a gateway; None when there was none."""
-        event = parse(
-            Arrival(account="default", query="", headers=[], body=packet.body, client_ip="", received_at="")
-        ).event_id
-        self.attempted.add(event)
+        digest = digest_of(packet.body)
+        self.posted.attempted.add(digest)
         self.answers[str(status or "none")] += 1
         if status and status < 300:
-            self.acknowledged.add(event)
+            self.posted.acknowledged.add(digest)
             now = time.monotonic()
             self.longest_gap = max(self.longest_gap, now - self._last)
             self._last = now
@@ -63,16 +52,25 @@ class Acknowledgements:
 class Outcome:
     """What a run came to."""
 
-    postbacks: int
     faults: list[Fault]
-    posted: Acknowledgements
+    posting: Posting
     verdict: Verdict
     reconciled: int
     restarts: int
+    #: Processes that ended without a fault, and how often.
+    ended_themselves: Counter[str]
+
+    @property
+    def postbacks(self) -> int:
+        return len(self.posting.posted.attempted)
+
+    @property
+    def never_acknowledged(self) -> int:
+        return self.postbacks - len(self.posting.posted.acknowledged)
 
     @property
     def good(self) -> bool:
-        return self.verdict.good and self.reconciled == 0
+        return self.verdict.good and self.reconciled == 0 and self.never_acknowledged == 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
     """Run it in that (empty) folder, which keeps every process's log, and `chaos.log`.
 
     Raises:
-        TimeoutError: the pipeline did not come to rest.
+        NoRest: the pipeline did not come to rest.
     """
     with ExitStack() as stack, (folder / "chaos.log").open("w") as log:
         began = time.monotonic()
@@ -103,36 +101,41 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
         stack.callback(cluster.end)
         await asyncio.to_thread(cluster.start)
         disk = stack.enter_context(_small_disk(folder / "disk"))
+        freeze_code(folder / "code")
         services, urls, ops, clickhouse = _services(cluster, folder, wanted.brokers)
-        keeping = [asyncio.create_task(service.keep()) for service in services.values()]
+        keeping = [asyncio.create_task(service.keep(say)) for service in services.values()]
         try:
-            await _ready(ops.values())
+            await ready(ops.values())
             say("ready")
-            posted, faults = Acknowledgements(), _faults(wanted, services, disk)
+            posting, faults = Posting(), _faults(wanted, services, disk)
             targets: dict[str, Target] = dict(services)
             brokers = [Broker(f"kafka-{node.number}", node) for node in cluster.nodes]
             targets |= {broker.name: broker for broker in brokers}
             targets["disk"] = Disk(folder / "disk", brokers[: len(brokers) // 2 + 1])
             await asyncio.gather(
                 inflict(faults, targets, say),
-                *(_post(wanted, url, number, posted) for number, url in enumerate(urls)),
+                *(_post(wanted, url, number, posting) for number, url in enumerate(urls)),
             )
             say("all posted; waiting for silence")
-            await _ready(ops.values())
-            await _silence(cluster.address, [ops["gateway-1"], ops["gateway-2"]])
+            await ready(ops.values())
+            await silence(cluster.address, [ops["gateway-1"], ops["gateway-2"]])
             say("silent; judging")
-            verdict = await judge(cluster.address, clickhouse, posted.acknowledged, posted.attempted)
+            verdict = await judge(cluster.address, clickhouse, posting.posted, say)
             reconciled = await _reconcile(cluster.address, clickhouse, folder)
             for key, difference in list(verdict.wrong.items())[:5]:
                 say(f"wrong: {key}: {difference}")
             for line in sorted(verdict.lost)[:20] + sorted(verdict.doubled)[:20]:
                 say(f"lost or doubled: {line}")
+        except NoRest as error:
+            say(f"no rest: {error}")
+            raise
         finally:
             for task in keeping:
                 task.cancel()
             await asyncio.gather(*(service.end(signal.SIGKILL) for service in services.values()))
         restarts = sum(service.restarts for service in services.values())
-        return Outcome(len(posted.attempted), faults, posted, verdict, reconciled, restarts)
+        ended = Counter({service.name: service.ended_itself for service in services.values()})
+        return Outcome(faults, posting, verdict, reconciled, restarts, +ended)
 
 
 def _services(
@@ -173,7 +176,7 @@ def _faults(wanted: Wanted, services: dict[str, Service], disk: bool) -> list[Fa
     return plan_faults(wanted.seed, seconds, wanted.faults, targets, SESSION_SECONDS)
 
 
-async def _post(wanted: Wanted, url: str, number: int, posted: Acknowledgements) -> None:
+async def _post(wanted: Wanted, url: str, number: int, posting: Posting) -> None:
     plan = Plan(
         url=url,
         rate=wanted.rate / 2,
@@ -182,7 +185,8 @@ async def _post(wanted: Wanted, url: str, number: int, posted: Acknowledgements)
         tries=1_000,
         patience=10.0,
     )
-    await simulate(plan, asyncio.Event(), posted.note)
+    report = await simulate(plan, asyncio.Event(), posting.note)
+    posting.posted.statuses.update(report.statuses)
 
 
 @contextmanager
@@ -196,42 +200,6 @@ def _small_disk(folder: Path) -> Iterator[bool]:
     finally:
         if mounted:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-async def _ready(addresses: Iterable[str]) -> None:
-    """Wait until every process says that nothing is missing."""
-    await _until_said([f"http://{address}/readyz" for address in addresses], "ready\n")
-
-
-async def _until_said(urls: Iterable[str], words: str) -> None:
-    async with aiohttp.ClientSession() as http:
-        for url in urls:
-            said = ""
-            try:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    while words not in said:
-                        await asyncio.sleep(0.2)
-                        said = await _says(http, url)
-            except TimeoutError:
-                raise TimeoutError(f"{url} says {said!r}, not {words!r}") from None
-
-
-async def _says(http: aiohttp.ClientSession, url: str) -> str:
-    try:
-        async with http.get(url, timeout=aiohttp.ClientTimeout(2)) as answer:
-            return await answer.text()
-    except (aiohttp.ClientError, TimeoutError) as error:
-        return repr(error)
-
-
-async def _silence(kafka: str, gateways: list[str]) -> None:
-    """Wait until the spools are empty and both groups have committed everything."""
-    await _until_said([f"http://{address}/metrics" for address in gateways], "_spool_records 0.0")
-    options = client_options(load_settings({"POSTBACKS_KAFKA": kafka}))
-    async with open_logs(options) as logs:
-        await logs.drained("streams", await logs.ends(POSTBACK_TOPICS), SILENCE_SECONDS, lambda _: None)
-        ends = await logs.ends((*POSTBACK_TOPICS, REJECTED, MESSAGES))
-        await logs.drained("sinks", ends, SILENCE_SECONDS, lambda _: None)
 
 
 async def _reconcile(kafka: str, clickhouse: str, folder: Path) -> int:

@@ -1,30 +1,46 @@
-"""Compares what was acknowledged with what Kafka and ClickHouse have, and both with the plain fold.
+"""Compares what was acknowledged with what Kafka and ClickHouse have, and both with two plain folds.
 
-Lost: a postback got a 2xx, and its event is not in ClickHouse. Doubled: an exact count is off, that is,
-ClickHouse counts an event or a record that Kafka does not have, or counts fewer. Wrong: a message is not
-what the fold over the postbacks in Kafka says.
+Lost: a postback got a 2xx, and it is not in ClickHouse. Doubled: an exact count is off, that is, ClickHouse
+counts an event or a record that Kafka does not have, or counts fewer. Wrong: a message is not what the fold
+over the postbacks in Kafka says, or there are not as many messages of a status as the simulator says, which
+knows what it posted and nothing of the pipeline.
+
+A postback is its body, which comes through as it was posted; only the digest of it is held.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import clickhouse_connect
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from clickhouse_connect.driver.client import Client
-from msgspec import convert, json
 
-from gateway.postback import POSTBACK_TOPICS, decode
+from gateway.postback import POSTBACK_TOPICS, REJECTED, decode
 from streams.message import MESSAGES, Message, decode_message, encode_message, join, merge
+from tests.chaos.stored import Digest, digest_of, read, read_messages, stored_bodies
 
-ISO = {"date_time_output_format": "iso", "output_format_json_quote_64bit_integers": 0}
+Say = Callable[[str], None]
+
+
+@dataclass
+class Posted:
+    """What was posted, and what came of it, as those who posted know."""
+
+    #: Of all bodies, answered or not.
+    attempted: set[Digest] = field(default_factory=set)
+    #: Of those that got a 2xx.
+    acknowledged: set[Digest] = field(default_factory=set)
+    #: Messages that those are about by status.
+    statuses: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
 class Verdict:
-    """What was found; `lost`, `doubled` and `wrong` hold event ids or keys, and must be empty."""
+    """What was found; `lost`, `doubled` and `wrong` say what in words, and must be empty."""
 
     records: int = 0
     events: int = 0
@@ -40,34 +56,49 @@ class Verdict:
         return not (self.lost or self.doubled or self.wrong)
 
 
-async def judge(kafka: str, clickhouse: str, acknowledged: set[str], attempted: set[str]) -> Verdict:
-    """Read everything there is, once nothing moves any more.
-
-    Args:
-        acknowledged: event ids of the postbacks that got a 2xx.
-        attempted: event ids of all that were posted, answered or not.
-    """
+async def judge(kafka: str, clickhouse: str, posted: Posted, say: Say) -> Verdict:
+    """Read everything there is, once nothing moves any more. `say` hears what is looked at."""
     verdict = Verdict()
-    events, folded = set[str](), dict[bytes, Message]()
+    with _without_garbage_collection():
+        say("judging: folding what is in Kafka")
+        in_kafka, folded = await _fold(kafka, verdict)
+        verdict.doubled |= _named(in_kafka - posted.attempted, "in Kafka, never posted")
+
+        say("judging: asking ClickHouse for its postbacks")
+        client = clickhouse_connect.get_client(dsn=clickhouse, send_receive_timeout=600)
+        stored = stored_bodies(client)
+        verdict.lost |= _named(posted.acknowledged - stored, "not in ClickHouse")
+        verdict.doubled |= _named(stored - in_kafka, "in ClickHouse, not in Kafka")
+        _count(client, verdict)
+        await _demand_no_rejections(kafka, client, verdict)
+
+        say("judging: joining the states in Kafka")
+        joined, verdict.stale = await join_messages(kafka, folded)
+        _compare("Kafka", folded, joined, verdict)
+        joined.clear()
+        say("judging: asking ClickHouse for its messages")
+        _compare("ClickHouse", folded, dict(read_messages(client)), verdict)
+        _compare_statuses(client, posted, verdict)
+    return verdict
+
+
+async def _fold(kafka: str, verdict: Verdict) -> tuple[set[Digest], dict[bytes, bytes]]:
+    """The bodies in Kafka, and what their messages should be, encoded."""
+    bodies, events, folded = set[Digest](), set[str](), dict[bytes, Message]()
     async for record in read(kafka, POSTBACK_TOPICS):
         postback = decode(record.topic, record.value)
+        bodies.add(digest_of(postback.body.encode()))
         events.add(postback.event_id)
         folded[record.key] = merge(folded.get(record.key), postback)
         verdict.records += 1
     verdict.events, verdict.messages = len(events), len(folded)
-    verdict.doubled |= {f"{event} in Kafka, never posted" for event in events - attempted}
+    if len(events) != len(bodies):
+        verdict.doubled.add(f"{len(events)} event ids of {len(bodies)} different bodies")
+    return bodies, {key: encode_message(message) for key, message in folded.items()}
 
-    client = clickhouse_connect.get_client(dsn=clickhouse)
-    stored = {str(event) for (event,) in client.query("SELECT DISTINCT event_id FROM postbacks").result_rows}
-    verdict.lost = acknowledged - stored
-    verdict.doubled |= {f"{event} in ClickHouse, not in Kafka" for event in stored - events}
-    _count(client, verdict)
 
-    joined, stale = await join_messages(kafka, folded)
-    verdict.stale = stale
-    _compare("Kafka", folded, joined, verdict)
-    _compare("ClickHouse", folded, dict(read_messages(client)), verdict)
-    return verdict
+def _named(digests: set[Digest], what: str) -> set[str]:
+    return {f"{digest.hex()} (MD5 of its body) {what}" for digest in digests}
 
 
 def _count(client: Client, verdict: Verdict) -> None:
@@ -84,57 +115,57 @@ def _count(client: Client, verdict: Verdict) -> None:
         client.command("OPTIMIZE TABLE message_states FINAL")
 
 
-def _compare(
-    where: str, want: Mapping[bytes, Message], got: Mapping[bytes, Message], verdict: Verdict
-) -> None:
+async def _demand_no_rejections(kafka: str, client: Client, verdict: Verdict) -> None:
+    """Nothing was posted that anybody may reject."""
+    async for record in read(kafka, [REJECTED]):
+        verdict.lost.add(f"rejected: {record.value[:300]!r}")
+    for row in client.query("SELECT stage, reason, body FROM rejected LIMIT 1000").result_rows:
+        verdict.lost.add(f"rejected: {row}")
+
+
+def _compare(where: str, want: Mapping[bytes, bytes], got: Mapping[bytes, bytes], verdict: Verdict) -> None:
     for key in want.keys() | got.keys():
         expected, found = want.get(key), got.get(key)
-        if expected is None or found is None or encode_message(expected) != encode_message(found):
-            verdict.wrong[f"{where} {key.decode()}"] = f"{expected}\n  is {found}"
+        if expected is None or found != expected:
+            verdict.wrong[f"{where} {key.decode()}"] = f"{expected!r}\n  is {found!r}"
 
 
-async def join_messages(kafka: str, folded: Mapping[bytes, Message]) -> tuple[dict[bytes, Message], int]:
+def _compare_statuses(client: Client, posted: Posted, verdict: Verdict) -> None:
+    """With the simulator's own fold, which knows nothing of ours; it knows only what it was answered."""
+    if posted.attempted != posted.acknowledged:
+        return
+    rows = client.query("SELECT status::String, count() FROM messages GROUP BY status").result_rows
+    found = Counter[str]()
+    for status, count in rows:
+        found[status] += count
+    if found != posted.statuses:
+        verdict.wrong["by status"] = f"{sorted(posted.statuses.items())}\n  is {sorted(found.items())}"
+
+
+async def join_messages(kafka: str, folded: Mapping[bytes, bytes]) -> tuple[dict[bytes, bytes], int]:
     """The states in `messages` as readers should join them, and for how many keys the last one is stale."""
-    joined: dict[bytes, Message] = {}
+    joined: dict[bytes, bytes] = {}
     last: dict[bytes, bytes | None] = {}
     async for record in read(kafka, [MESSAGES]):
-        last[record.key] = record.value
-        if record.value is None:
-            joined.pop(record.key, None)
+        key, value = record.key, record.value
+        last[key] = value
+        if value is None:
+            joined.pop(key, None)
             continue
-        state = decode_message(record.value)
-        known = joined.get(record.key)
-        joined[record.key] = state if known is None else join(known, state)
-    stale = sum(key in last and last[key] != encode_message(state) for key, state in folded.items())
+        known = joined.get(key)
+        if known is None:
+            joined[key] = encode_message(decode_message(value))
+        elif known != value:
+            joined[key] = encode_message(join(decode_message(known), decode_message(value)))
+    stale = sum(key in last and last[key] != state for key, state in folded.items())
     return joined, stale
 
 
-def read_messages(client: Client) -> Iterable[tuple[bytes, Message]]:
-    """ClickHouse's `messages`, by Kafka's key."""
-    with client.raw_stream("SELECT * FROM messages", fmt="JSONEachRow", settings=ISO) as stream:
-        for line in stream:
-            row = json.decode(line)
-            message = convert({name: value for name, value in row.items() if value is not None}, Message)
-            yield f"{message.account}/{message.message_id}".encode(), message
-
-
-async def read(kafka: str, topics: Sequence[str]) -> AsyncIterator[ConsumerRecord[Any, Any]]:
-    """Every record of the topics, from the first to the last there is now."""
-    async with AIOKafkaConsumer(
-        bootstrap_servers=kafka, max_partition_fetch_bytes=4 << 20, fetch_max_wait_ms=50
-    ) as consumer:
-        cluster = await consumer._client.fetch_all_metadata()
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in cluster.partitions_for_topic(topic)
-        ]
-        ends = await consumer.end_offsets(partitions)
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning()
-        left = {tp for tp in partitions if ends[tp]}
-        while left:
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                for record in records:
-                    yield record
-            left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Millions of objects without a cycle would be walked through again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -1,0 +1,70 @@
+"""Waits until the pipeline has come to rest: nothing is missing, and nothing is on its way any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import aiohttp
+
+from console.offsets import NotDrained, open_logs
+from gateway.postback import POSTBACK_TOPICS, REJECTED
+from runtime.errors import KafkaAway
+from runtime.kafka import client_options
+from runtime.settings import load_settings
+from streams.message import MESSAGES
+
+#: Without any progress.
+SECONDS = 180.0
+
+
+class NoRest(Exception):
+    """It did not come to rest within the time that even a slow machine needs; says who, in its own words."""
+
+
+async def ready(addresses: Iterable[str]) -> None:
+    """Wait until every process says that nothing is missing.
+
+    Raises:
+        NoRest: one does not.
+    """
+    await _until_said([f"http://{address}/readyz" for address in addresses], "ready\n")
+
+
+async def silence(kafka: str, gateways: Iterable[str]) -> None:
+    """Wait until the spools are empty and both groups have committed everything.
+
+    Raises:
+        NoRest: they do not.
+    """
+    await _until_said([f"http://{address}/metrics" for address in gateways], "_spool_records 0.0")
+    options = client_options(load_settings({"POSTBACKS_KAFKA": kafka}))
+    group = "streams"
+    try:
+        async with open_logs(options) as logs:
+            await logs.drained(group, await logs.ends(POSTBACK_TOPICS), SECONDS, lambda _: None)
+            group, ends = "sinks", await logs.ends((*POSTBACK_TOPICS, REJECTED, MESSAGES))
+            await logs.drained(group, ends, SECONDS, lambda _: None)
+    except (NotDrained, KafkaAway) as error:
+        raise NoRest(f"{group}: {error}") from error
+
+
+async def _until_said(urls: Iterable[str], words: str) -> None:
+    async with aiohttp.ClientSession() as http:
+        for url in urls:
+            said = ""
+            try:
+                async with asyncio.timeout(SECONDS):
+                    while words not in said:
+                        await asyncio.sleep(0.2)
+                        said = await _says(http, url)
+            except TimeoutError:
+                raise NoRest(f"{url} says {said!r}, not {words!r}") from None
+
+
+async def _says(http: aiohttp.ClientSession, url: str) -> str:
+    try:
+        async with http.get(url, timeout=aiohttp.ClientTimeout(2)) as answer:
+            return await answer.text()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return repr(error)

@@ -1,0 +1,61 @@
+"""What Kafka and ClickHouse have, read to its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from hashlib import md5
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from clickhouse_connect.driver.client import Client
+from msgspec import convert, json
+
+from streams.message import Message, encode_message
+
+ISO = {"date_time_output_format": "iso", "output_format_json_quote_64bit_integers": 0}
+DIGEST_BYTES = 16
+
+#: Of a postback's body: what a million of them are remembered by.
+Digest = bytes
+
+
+def digest_of(body: bytes) -> Digest:
+    """As ClickHouse's MD5 tells it."""
+    return md5(body, usedforsecurity=False).digest()
+
+
+async def read(kafka: str, topics: Sequence[str]) -> AsyncIterator[ConsumerRecord[Any, Any]]:
+    """Every record of the topics, from the first to the last there is now."""
+    async with AIOKafkaConsumer(
+        bootstrap_servers=kafka, max_partition_fetch_bytes=4 << 20, fetch_max_wait_ms=50
+    ) as consumer:
+        cluster = await consumer._client.fetch_all_metadata()
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in cluster.partitions_for_topic(topic)
+        ]
+        ends = await consumer.end_offsets(partitions)
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        left = {tp for tp in partitions if ends[tp]}
+        while left:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                for record in records:
+                    yield record
+            left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
+
+
+def stored_bodies(client: Client) -> set[Digest]:
+    """The bodies in ClickHouse."""
+    rows: bytes = client.raw_query("SELECT DISTINCT MD5(body) FROM postbacks", fmt="RowBinary")
+    return {rows[start : start + DIGEST_BYTES] for start in range(0, len(rows), DIGEST_BYTES)}
+
+
+def read_messages(client: Client) -> Iterator[tuple[bytes, bytes]]:
+    """ClickHouse's `messages`, encoded, by Kafka's key."""
+    with client.raw_stream("SELECT * FROM messages", fmt="JSONEachRow", settings=ISO) as stream:
+        for line in stream:
+            row = json.decode(line)
+            message = convert({name: value for name, value in row.items() if value is not None}, Message)
+            yield f"{message.account}/{message.message_id}".encode(), encode_message(message)

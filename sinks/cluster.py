@@ -6,6 +6,7 @@ successful `confirm` are of this cluster, as a cluster that is gone does not com
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ class Cluster:
         self.id = ""
         self._options = options
         self._client: AIOKafkaClient | None = None
+        self._asking = asyncio.Lock()  # who finds the connection broken closes it for all
 
     async def open(self, topics: Iterable[str]) -> None:
         """Learn which cluster it is; it must have these topics.
@@ -60,18 +62,19 @@ class Cluster:
             self._client = None
 
     async def _ask(self, topics: list[str]) -> Any:
-        try:
-            if not self._client:
-                client = AIOKafkaClient(**self._options, request_timeout_ms=REQUEST_SECONDS * 1000)
-                self._client = client
-                await client.bootstrap()
-            node = self._client.get_random_node()
-            return await self._client.send(node, MetadataRequest(topics, allow_auto_topic_creation=False))
-        except (KafkaError, OSError, TimeoutError) as error:
-            await self.close()
-            raise KafkaAway(
-                f"Kafka at {self._servers} does not answer: {error or type(error).__name__}"
-            ) from error
+        async with self._asking:
+            try:
+                if not self._client:
+                    self._client = AIOKafkaClient(**self._options, request_timeout_ms=REQUEST_SECONDS * 1000)
+                    await self._client.bootstrap()
+                node = self._client.get_random_node()
+                question = MetadataRequest(topics, allow_auto_topic_creation=False)
+                return await self._client.send(node, question)
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self.close()
+                raise KafkaAway(
+                    f"Kafka at {self._servers} does not answer: {error or type(error).__name__}"
+                ) from error
 
     @property
     def _servers(self) -> str:

@@ -90,6 +90,19 @@ async def test_a_worker_that_does_nothing_though_there_is_work_is_ended(database
         assert not running.done()
 
 
+async def test_an_insert_that_a_library_gave_up_ends_the_worker_instead_of_blocking_its_partitions(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def given_up(*_: object) -> None:
+        raise asyncio.CancelledError  # as clients do to who waits for the same as one that is cancelled
+
+    async with own_broker() as broker, worker_of(broker.address, database) as (worker, running):
+        monkeypatch.setattr(worker._store, "store", given_up)
+        await send(broker.address, SENT, encode(sent()))
+        with pytest.raises(RuntimeError, match="cancelled by nobody"):
+            await asyncio.wait_for(asyncio.shield(running), 60)
+
+
 async def test_a_table_that_is_gone_ends_the_sink_and_its_next_start_makes_it_anew(
     database: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,17 @@
+"""Which cluster it is can be asked by several at a time, also by those who connect anew."""
+
+from __future__ import annotations
+
+import asyncio
+
+from local.kafka import embedded_kafka
+from sinks.cluster import Cluster
+
+
+async def test_several_ask_at_a_time_when_the_connection_is_gone() -> None:
+    async with embedded_kafka() as broker:
+        cluster = Cluster({"bootstrap_servers": [broker.address]})
+        await cluster.open([])
+        await cluster.close()
+        await asyncio.gather(*(cluster.confirm() for _ in range(5)))
+        await cluster.close()

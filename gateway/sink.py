@@ -23,6 +23,10 @@ class NotKept(Exception):
     """The record is not known to be safe (it may be all the same); says why. Trying again later may help."""
 
 
+class TooLarge(NotKept):
+    """Kafka refuses the record for its size, and will until somebody raises the topic's limit."""
+
+
 class Sink(Protocol):
     """Takes records for good."""
 

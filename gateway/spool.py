@@ -59,6 +59,8 @@ class SpoolFile:
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
+        #: Records up to this id are left where they are for now; whoever published others sets it.
+        self.passed_over = 0
         self._lock = lock
         try:
             self._db = _open(path)
@@ -89,28 +91,29 @@ class SpoolFile:
             self.oldest_at = records[0].spooled_at
 
     def oldest(self, most: int) -> list[tuple[int, Spooled]]:
-        """Up to so many records, oldest first, each with its id.
+        """Up to so many records that are not passed over, oldest first, each with its id.
 
         Raises:
             SpoolFailed, SpoolDamaged: it cannot be read.
         """
         try:
             rows = self._db.execute(
-                "SELECT id, topic, key, value, spooled_at FROM record ORDER BY id LIMIT ?", (most,)
+                "SELECT id, topic, key, value, spooled_at FROM record WHERE id > ? ORDER BY id LIMIT ?",
+                (self.passed_over, most),
             ).fetchall()
         except sqlite3.Error as error:
             raise self._translated(error) from error
         return [(number, Spooled(*record)) for number, *record in rows]
 
     def remove(self, published: Sequence[tuple[int, Spooled]]) -> None:
-        """Forget what `oldest` gave: Kafka has it.
+        """Forget some of what `oldest` gave: Kafka has it.
 
         Raises:
             SpoolFailed, SpoolDamaged: the records are still there, to be published again.
         """
         try:
             with self._db:
-                self._db.execute("DELETE FROM record WHERE id <= ?", (published[-1][0],))
+                self._db.executemany("DELETE FROM record WHERE id = ?", [(id_,) for id_, _ in published])
             self.count -= len(published)
             self.size -= sum(record.size for _, record in published)
             self.oldest_at = self._oldest_at()

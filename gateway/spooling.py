@@ -20,12 +20,15 @@ from typing import TypeVar
 import structlog
 
 from gateway import spool
-from gateway.sink import Kept, NotKept, Sink
+from gateway.sink import Kept, NotKept, Sink, TooLarge
 from gateway.spool import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
 from runtime.metrics import SPOOL_AGE, SPOOL_BYTES, SPOOL_LIMIT_BYTES, SPOOL_RECORDS, SPOOLED, SPOOLS_DAMAGED
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+
+#: A record with its id in its spool.
+Entry = tuple[int, Spooled]
 
 #: Records that are read and published together.
 DRAIN_RECORDS = 500
@@ -57,6 +60,7 @@ class SpoolingSink:
         self._waiting: list[tuple[Spooled, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._adopted: list[SpoolFile] = []
+        self._replacing = asyncio.Lock()
 
     async def open(self) -> None:
         """Make a spool, adopt those without an owner, begin to publish.
@@ -155,36 +159,44 @@ class SpoolingSink:
                 await asyncio.sleep(PAUSE)
 
     async def _publish_some(self) -> bool:
-        """Publish the oldest records of one spool; whether there were any and Kafka took them."""
-        file = next((file for file in (*self._adopted, self._own) if file.count), None)
-        if file is None:
-            return False
+        """Publish the oldest records of one spool; whether Kafka took any."""
+        for file in (*self._adopted, self._own):
+            try:
+                if file.count and await self._publish_some_of(file):
+                    return True
+            except SpoolFailed as error:
+                log.error("The spool cannot be read", error=str(error))
+        return False
+
+    async def _publish_some_of(self, file: SpoolFile) -> bool:
         try:
             records = await self._blocking(file.oldest, DRAIN_RECORDS)
-            await self._publish([record for _, record in records])
-            await self._blocking(file.remove, records)
-        except NotKept:
-            return False
-        except SpoolFailed as error:
-            log.error("The spool cannot be read", error=str(error))
-            return False
+            kept = await self._publish(file, records)
+            if kept:
+                await self._blocking(file.remove, kept)
         except SpoolDamaged as error:
             await self._replace(file, str(error))
-            return True
+            return False
         if not file.count and file is not self._own:
             self._adopted.remove(file)
             await self._blocking(file.close)
         self._measure()
-        return True
+        return bool(kept)
 
-    async def _publish(self, records: Sequence[Spooled]) -> None:
-        kept = await asyncio.gather(
-            *(self._kafka.keep(record.topic, record.key, record.value) for record in records),
+    async def _publish(self, file: SpoolFile, records: Sequence[Entry]) -> list[Entry]:
+        """Those of the records that Kafka took. One that it refuses for its size must not hold up others."""
+        answers = await asyncio.gather(
+            *(self._kafka.keep(record.topic, record.key, record.value) for _, record in records),
             return_exceptions=True,
         )
-        for result in kept:
-            if isinstance(result, BaseException):
-                raise result
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, NotKept):
+                raise failure
+        if failures and all(isinstance(failure, TooLarge) for failure in failures):
+            log.error("Kafka refuses records for their size", records=len(failures), error=str(failures[0]))
+            file.passed_over = records[-1][0]
+        return [entry for entry, answer in zip(records, answers, strict=True) if isinstance(answer, Kept)]
 
     # -- spools of others
 
@@ -192,37 +204,53 @@ class SpoolingSink:
         while True:
             await asyncio.sleep(ADOPTION_PAUSE)
             await self._adopt()
+            for file in self._files:
+                file.passed_over = 0  # somebody may have raised the topic's limit
 
     async def _adopt(self) -> None:
-        for path, lock in await self._blocking(lambda: list(spool.abandoned(self._folder))):
-            try:
-                file = await self._blocking(SpoolFile, path, lock)
-            except SpoolFailed as error:
-                os.close(lock)
-                log.error("An abandoned spool cannot be read yet", error=str(error))
-            except SpoolDamaged as error:
-                await self._salvage(path, str(error))
-                os.close(lock)
-            else:
-                log.info("Adopted a spool", path=str(path), records=file.count)
-                self._adopted.append(file)
+        try:
+            for path, lock in await self._blocking(lambda: list(spool.abandoned(self._folder))):
+                await self._adopt_one(path, lock)
+        except OSError as error:
+            log.error("Abandoned spools cannot be looked for", error=str(error))
         self._measure()
+
+    async def _adopt_one(self, path: Path, lock: int) -> None:
+        try:
+            file = await self._blocking(SpoolFile, path, lock)
+        except SpoolFailed as error:
+            os.close(lock)
+            log.error("An abandoned spool cannot be read yet", error=str(error))
+        except SpoolDamaged as error:
+            await self._salvage(path, str(error))
+            os.close(lock)
+        else:
+            log.info("Adopted a spool", path=str(path), records=file.count)
+            self._adopted.append(file)
 
     async def _replace(self, damaged: SpoolFile, error: str) -> None:
         """Go on with a new file in the place of one that turned out to be damaged."""
-        if damaged is self._own:
-            self._own = await self._blocking(spool.create, self._folder)
-        else:
-            self._adopted.remove(damaged)
-        await self._salvage(damaged.path, error)
-        await self._blocking(damaged.close)
+        async with self._replacing:
+            if damaged not in self._files:  # who came before has done it
+                return
+            if damaged is self._own:
+                self._own = await self._blocking(spool.create, self._folder)
+            else:
+                self._adopted.remove(damaged)
+            await self._salvage(damaged.path, error)
+            await self._blocking(damaged.close)
 
     async def _salvage(self, path: Path, error: str) -> None:
-        SPOOLS_DAMAGED.inc()
-        saved = await self._blocking(spool.salvage, path)
-        await self._blocking(self._own.append, saved)  # first: a kill in between saves it twice, not never
-        damaged = await self._blocking(spool.set_aside, path)
-        log.error("A spool is damaged", error=error, set_aside=str(damaged), saved=len(saved))
+        """Take over what can be read of it. What cannot be kept now is left for who adopts it next."""
+        try:
+            saved = await self._blocking(spool.salvage, path)
+            await self._blocking(self._own.append, saved)  # first: a kill here saves it twice, not never
+            damaged = await self._blocking(spool.set_aside, path)
+        except (SpoolFailed, SpoolDamaged, OSError) as failure:
+            log.error("A spool is damaged, and cannot be saved yet", error=error, why=str(failure))
+        else:
+            SPOOLS_DAMAGED.inc()
+            log.error("A spool is damaged", error=error, set_aside=str(damaged), saved=len(saved))
 
     # -- all of them
 

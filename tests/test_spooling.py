@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -13,10 +14,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import json
 
+from gateway import spool, spooling
 from gateway.cloudevents import Headers
 from gateway.postback import SENT
 from gateway.publisher import Publisher
-from gateway.sink import Kept, NotKept
+from gateway.sink import Kept, NotKept, TooLarge
 from gateway.spooling import Limits, SpoolingSink
 from gateway.topics import gateway_topics
 from local.kafka import embedded_kafka
@@ -25,6 +27,7 @@ from runtime.ops import Health
 from runtime.settings import load_settings
 from tests.gateways import RunningGateway, form, free_address, open_gateway, post, request, until
 from tests.test_gateway import HEALTH, READY, sent
+from tests.test_spool import disk_ends_at, records
 
 
 async def accepted(gateway: RunningGateway, count: int) -> list[str]:
@@ -165,3 +168,88 @@ async def test_a_record_that_cannot_even_be_batched_is_answered_all_the_same() -
             await publisher.opened()
             with pytest.raises(NotKept, match="a fault of ours"):
                 await asyncio.wait_for(publisher.keep(SENT, b"default/1", b"{}"), 10)
+
+
+class Choosy:
+    """A way to Kafka that takes each record once it fits."""
+
+    away: str | None = None
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.closed: set[bytes] = set()
+        self.took: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+        if key in self.closed:
+            raise NotKept("its partition has no leader")
+        if len(value) > self.limit:
+            raise TooLarge(f"more than {self.limit} bytes")
+        self.took.put_nowait(value)
+        return Kept.BY_KAFKA
+
+    async def taken(self, count: int) -> list[bytes]:
+        async with asyncio.timeout(30):
+            return [await self.took.get() for _ in range(count)]
+
+
+@asynccontextmanager
+async def spooled(kafka: Choosy, folder: Path, records: Sequence[tuple[bytes, bytes]]) -> AsyncIterator[None]:
+    """These keys and values came while Kafka was away; it is back now."""
+    sink = SpoolingSink(kafka, folder, Limits(size=2**20, age=60, sync=30), time.time)
+    kafka.away = "for a moment"
+    await sink.open()
+    try:
+        for key, value in records:
+            assert await sink.keep(SENT, key, value) is Kept.ON_DISK
+        kafka.away = None
+        yield
+    finally:
+        await sink.close()
+
+
+async def test_a_record_that_kafka_refuses_for_its_size_holds_up_no_other_and_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooling, "ADOPTION_PAUSE", 0.5)
+    monkeypatch.setattr(spooling, "DRAIN_RECORDS", 3)
+    kafka, large = Choosy(limit=10), b"x" * 11
+    small = [b"%d" % number for number in range(8)]
+    values = [large, *small[:2], *[large] * 4, *small[2:]]
+    async with spooled(kafka, tmp_path, [(b"key", value) for value in values]):
+        assert await kafka.taken(8) == small
+        kafka.limit = 11
+        assert await kafka.taken(5) == [large] * 5
+    assert kafka.took.empty()
+
+
+async def test_what_kafka_took_is_not_published_again_with_what_it_did_not_take(tmp_path: Path) -> None:
+    kafka = Choosy(limit=10)
+    kafka.closed = {b"b"}
+    async with spooled(kafka, tmp_path, [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]):
+        assert await kafka.taken(2) == [b"1", b"3"]
+        kafka.closed = set()
+        assert await kafka.taken(1) == [b"2"]
+    assert kafka.took.empty()
+
+
+async def test_a_damaged_spool_that_there_is_no_room_to_save_is_saved_when_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooling, "ADOPTION_PAUSE", 0.1)
+    file = spool.create(tmp_path)
+    file.append(records(2000))
+    file.close()
+    with file.path.open("r+b") as raw:
+        raw.seek(file.path.stat().st_size // 2)
+        raw.write(os.urandom(4096))
+    kafka = Choosy(limit=1000)
+    sink = SpoolingSink(kafka, tmp_path, Limits(size=2**20, age=60, sync=30), time.time)
+    with disk_ends_at(300_000):
+        await sink.open()
+        assert await sink.keep(SENT, b"key", b"new") is Kept.BY_KAFKA
+    try:
+        assert len(set(await kafka.taken(1501))) > 1500
+    finally:
+        await sink.close()
+    assert file.path.with_suffix(".damaged").exists()

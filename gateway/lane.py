@@ -12,12 +12,16 @@ from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from gateway.cloudevents import HeadersOf
+from gateway.sink import TooLarge
 from runtime.metrics import BATCH_RECORDS, PRODUCE_ERRORS
 
 LINGER_SECONDS = 0.001
+#: More than a batch holds.
+ANY_NUMBER = 1_000_000
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +55,14 @@ class Lane:
         self._answered = answered
         self._waiting: list[Record] = []
         self._sending: asyncio.Task[None] | None = None
+        #: Records of the next batch, at most: few after Kafka refused one for its size.
+        self._most = ANY_NUMBER
 
     def put(self, key: bytes, value: bytes) -> asyncio.Future[str | None]:
-        """The answer comes within the time-out: None when the brokers have it, else why not."""
+        """The answer comes within the time-out: None when the brokers have it, else why not.
+
+        A record that Kafka refuses for its size is answered with the exception TooLarge.
+        """
         loop = asyncio.get_running_loop()
         record = Record(key, value, loop.time() + self._ack_timeout, loop.create_future())
         if self.down:
@@ -94,16 +103,32 @@ class Lane:
                 acknowledged = await self._producer().send_batch(batch, topic, partition=partition)
                 acknowledged.add_done_callback(_heard)
                 await asyncio.shield(acknowledged)
+            self._most = min(self._most * 2, ANY_NUMBER)
+        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+            return self._smaller(taken, f"{topic}/{partition}: {error}"), None
         except Exception as error:  # the client's edge: assertions and type errors of its own included
             PRODUCE_ERRORS.labels(type(error).__name__).inc()
             log.warning("Batch not acknowledged", topic=topic, partition=partition, error=repr(error))
             return taken, f"{topic}/{partition}: {str(error) or type(error).__name__}"
         return taken, None
 
+    def _smaller(self, taken: list[Record], why: str) -> list[Record]:
+        """Kafka refused a batch for its size: try less of it, down to the one record that is at fault."""
+        self._most = max(1, len(taken) // 2)
+        if len(taken) > 1:
+            self._waiting = taken + self._waiting
+            return []
+        if not taken[0].answer.done():
+            taken[0].answer.set_exception(TooLarge(why))
+        return taken
+
     def _fill(self, batch: BatchBuilder) -> list[Record]:
         for index, record in enumerate(self._waiting):
             headers = self._headers(self.partition.topic, record.value)
-            if batch.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None:
+            if (
+                index == self._most
+                or batch.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None
+            ):
                 taken, self._waiting = self._waiting[:index], self._waiting[index:]
                 return taken
         taken, self._waiting = self._waiting, []

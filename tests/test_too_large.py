@@ -1,0 +1,50 @@
+"""A record that Kafka refuses for its size, as somebody lowered the limit: it waits, and nobody with it."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from gateway.postback import SENT
+from tests.apache_kafka import ApacheKafka
+from tests.fresh import wipe
+from tests.gateways import open_gateway, post, until
+from tests.test_gateway import READY, sent
+from tests.test_spooling import sent_messages
+
+
+async def limit(kafka: str, size: int) -> None:
+    """Somebody sets the most bytes of a batch that the topic takes."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        config = {"max.message.bytes": str(size)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, SENT, configs=config)])
+    finally:
+        await admin.close()
+
+
+async def test_what_is_too_large_for_kafka_waits_on_disk_and_holds_up_nobody(
+    apache_kafka: ApacheKafka,
+) -> None:
+    kafka = apache_kafka.address
+    await wipe(kafka)
+    small, large = [str(uuid4()) for _ in range(60)], [str(uuid4()) for _ in range(2)]
+    with open_gateway(kafka, partitions="1") as gateway:
+        await until(200, gateway.ops, READY)
+        await limit(kafka, 12_000)  # a few dozen of the small ones
+        answers = await asyncio.gather(
+            *(post(gateway.address, sent(message)) for message in small[:30]),
+            *(post(gateway.address, sent(message, ReferenceID="x" * 20_000)) for message in large),
+            *(post(gateway.address, sent(message)) for message in small[30:]),
+        )
+        assert [answer.status for answer in answers] == [200] * 30 + [202] * 2 + [200] * 30
+        assert set(await sent_messages(kafka, 60, partitions=1)) == set(small)
+        assert await gateway.metric("spool_records") == 2
+        await until(200, gateway.ops, READY)
+        await limit(kafka, 1_000_000)
+        assert set(await sent_messages(kafka, 62, partitions=1)) == {*small, *large}
+    await wipe(kafka)

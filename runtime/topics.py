@@ -20,14 +20,14 @@ from runtime.errors import KafkaAway, TopicMismatch
 
 log = structlog.get_logger(__name__)
 
-POLICY = "cleanup.policy"
+POLICY, LARGEST = "cleanup.policy", "max.message.bytes"
 KAFKAS_DEFAULT = {POLICY: "delete"}
 REQUEST_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """A topic as it must be (partitions, cleanup.policy) and as it is created (the rest)."""
+    """A topic as it must be (partitions, policy, largest record) and as it is created (the rest)."""
 
     name: str
     partitions: int
@@ -43,7 +43,7 @@ async def ensure_topics(options: Mapping[str, Any], specs: Sequence[TopicSpec], 
         patience: seconds to go on trying while Kafka does not answer or cannot create them yet.
 
     Raises:
-        TopicMismatch: a topic is there with other partitions or another cleanup.policy.
+        TopicMismatch: a topic is there with other partitions, another cleanup.policy, or for smaller records.
         KafkaAway: no answer, or the topics cannot be created (now), and patience has run out.
     """
     attempts = AsyncRetrying(
@@ -135,10 +135,11 @@ def _check_config(spec: TopicSpec, config: Mapping[str, str | None]) -> None:
         found = config.get(key) or KAFKAS_DEFAULT.get(key)
         if found is None or found == wanted:  # an engine need not know every key
             continue
-        if key == POLICY and set(found.split(",")) != set(wanted.split(",")):
+        other_policy = key == POLICY and set(found.split(",")) != set(wanted.split(","))
+        if other_policy or (key == LARGEST and int(found) < int(wanted)):
             raise TopicMismatch(
-                f"Topic {spec.name} has {POLICY}={found} and needs {wanted}: "
-                f"kafka-configs --alter --topic {spec.name} --add-config {POLICY}={wanted}"
+                f"Topic {spec.name} has {key}={found} and needs {wanted}: "
+                f"kafka-configs --alter --topic {spec.name} --add-config {key}={wanted}"
             )
         log.warning(
             "Topic is kept otherwise than by default",

@@ -183,11 +183,11 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _ended(self, insert: asyncio.Task[None]) -> None:
         self._inserts.discard(insert)
-        if insert.cancelled():  # where nobody asked for that, its offsets would never be committed
-            error = None if insert.cancelling() else RuntimeError("An insert was cancelled by nobody")
-        else:
-            error = insert.exception()
-        if error and not self._failed.done():
+        if insert.cancelled() and insert.cancelling():
+            return
+        # Cancelled by nobody, it would be forgotten, and its offsets never be committed.
+        stray = RuntimeError("An insert was cancelled by nobody") if insert.cancelled() else None
+        if (error := stray or insert.exception()) and not self._failed.done():
             self._failed.set_exception(error)
 
     def _freshness_of(self, table: Table) -> Callable[[], float]:

@@ -74,6 +74,16 @@ async def test_another_cleanup_policy_is_refused(
         await ensure_topics(options, [TopicSpec(topic, 2, 1, COMPACTED)], patience=30)
 
 
+async def test_a_topic_for_smaller_records_is_refused_and_one_for_larger_is_not(
+    options: dict[str, Any], admin: AIOKafkaAdminClient, unique: Unique
+) -> None:
+    topic = unique("topic")
+    await admin.create_topics([NewTopic(topic, 2, 1, topic_configs={"max.message.bytes": "1000000"})])
+    await ensure_topics(options, [TopicSpec(topic, 2, 1, {"max.message.bytes": "999999"})], patience=30)
+    with pytest.raises(TopicMismatch, match=f"{topic} has max.message.bytes=1000000 and needs 1000001"):
+        await ensure_topics(options, [TopicSpec(topic, 2, 1, {"max.message.bytes": "1000001"})])
+
+
 async def test_another_retention_is_somebodys_choice_and_only_warned_about(
     options: dict[str, Any], admin: AIOKafkaAdminClient, unique: Unique
 ) -> None:

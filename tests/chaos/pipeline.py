@@ -115,23 +115,32 @@ class Service:
 
 
 class Broker:
-    """A node of Apache Kafka, to be hit like a service."""
+    """A node of Apache Kafka, to be hit like a service, when it is its cluster's turn.
 
-    def __init__(self, name: str, node: Node) -> None:
+    However slowly a node starts, the next fault of its cluster waits until it is back.
+    """
+
+    def __init__(self, name: str, node: Node, turn: asyncio.Lock) -> None:
         self.name = name
+        self.turn = turn
         self._node = node
 
     async def hit(self, fault: Fault) -> str:
+        async with self.turn:
+            await self.suffer(fault)
+        return ""
+
+    async def suffer(self, fault: Fault) -> None:
+        """Be hit, whoever's turn it is."""
         if fault.kind == "freeze":
             self._node.pause()
             await asyncio.sleep(fault.lasts)
             self._node.resume()
-            return ""
+            return
         await asyncio.to_thread(self._node.kill if fault.kind == "kill" else self._node.stop)
         await asyncio.sleep(fault.lasts)
         self._node.start()
         await asyncio.to_thread(self._node.wait_ready)
-        return ""
 
 
 class Disk:
@@ -143,12 +152,16 @@ class Disk:
         self._brokers = brokers
 
     async def hit(self, fault: Fault) -> str:
-        filling = asyncio.create_task(asyncio.to_thread(self._fill))
-        await asyncio.gather(
-            *(broker.hit(Fault(fault.at, broker.name, "kill", fault.lasts)) for broker in self._brokers)
-        )
-        await filling
-        self._ballast.unlink(missing_ok=True)
+        async with self._brokers[0].turn:
+            filling = asyncio.create_task(asyncio.to_thread(self._fill))
+            await asyncio.gather(
+                *(
+                    broker.suffer(Fault(fault.at, broker.name, "kill", fault.lasts))
+                    for broker in self._brokers
+                )
+            )
+            await filling
+            self._ballast.unlink(missing_ok=True)
         return ""
 
     def _fill(self) -> None:

@@ -109,7 +109,8 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
             say("ready")
             posting, faults = Posting(), _faults(wanted, services, disk)
             targets: dict[str, Target] = dict(services)
-            brokers = [Broker(f"kafka-{node.number}", node) for node in cluster.nodes]
+            turn = asyncio.Lock()
+            brokers = [Broker(f"kafka-{node.number}", node, turn) for node in cluster.nodes]
             targets |= {broker.name: broker for broker in brokers}
             targets["disk"] = Disk(folder / "disk", brokers[: len(brokers) // 2 + 1])
             await asyncio.gather(

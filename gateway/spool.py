@@ -14,10 +14,13 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from shutil import disk_usage
 from typing import NamedTuple
 from uuid import uuid4
 
 SUFFIX = ".spool"
+#: Bytes of the disk that stay free: without room for SQLite's journal no record could be taken out any more.
+RESERVE = 16 * 2**20
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS record (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -61,6 +64,8 @@ class SpoolFile:
         self.path = path
         #: Records up to this id are left where they are for now; whoever published others sets it.
         self.passed_over = 0
+        #: Records that Kafka has, and that the disk has not let go of yet.
+        self.published: Sequence[tuple[int, Spooled]] = ()
         self._lock = lock
         try:
             self._db = _open(path)
@@ -78,15 +83,22 @@ class SpoolFile:
             SpoolFailed: the disk is full or failing.
             SpoolDamaged: the file is damaged.
         """
+        size = sum(record.size for record in records)
         try:
+            if (
+                disk_usage(self.path.parent).free < RESERVE + 3 * size
+            ):  # in the journal, in the file, and more
+                raise SpoolFailed(f"{self.path}: its disk is full, but for {RESERVE >> 20} MiB of reserve")
             with self._db:
                 self._db.executemany(
                     "INSERT INTO record (topic, key, value, spooled_at) VALUES (?, ?, ?, ?)", records
                 )
+        except OSError as error:
+            raise SpoolFailed(f"{self.path}: {error}") from error
         except sqlite3.Error as error:
             raise self._translated(error) from error
         self.count += len(records)
-        self.size += sum(record.size for record in records)
+        self.size += size
         if self.oldest_at is None and records:
             self.oldest_at = records[0].spooled_at
 
@@ -109,19 +121,21 @@ class SpoolFile:
         """Forget some of what `oldest` gave: Kafka has it.
 
         Raises:
-            SpoolFailed, SpoolDamaged: the records are still there, to be published again.
+            SpoolFailed, SpoolDamaged: the records are still there.
         """
         try:
             with self._db:
                 self._db.executemany("DELETE FROM record WHERE id = ?", [(id_,) for id_, _ in published])
-            self.count -= len(published)
-            self.size -= sum(record.size for _, record in published)
-            self.oldest_at = self._oldest_at()
-            if not self.count:
-                self._db.execute("VACUUM")
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                oldest_at = self._oldest_at()
         except sqlite3.Error as error:
             raise self._translated(error) from error
+        self.oldest_at = oldest_at
+        self.count -= len(published)
+        self.size -= sum(record.size for _, record in published)
+        if not self.count:
+            with suppress(sqlite3.Error):  # the space is used again in any case
+                self._db.execute("VACUUM")
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Let go of the file; an empty spool leaves none behind."""

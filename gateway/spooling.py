@@ -170,10 +170,12 @@ class SpoolingSink:
 
     async def _publish_some_of(self, file: SpoolFile) -> bool:
         try:
-            records = await self._blocking(file.oldest, DRAIN_RECORDS)
-            kept = await self._publish(file, records)
-            if kept:
-                await self._blocking(file.remove, kept)
+            if not file.published:
+                records = await self._blocking(file.oldest, DRAIN_RECORDS)
+                file.published = await self._publish(file, records)
+            if kept := file.published:
+                await self._blocking(file.remove, kept)  # tried again alone: Kafka has them once
+                file.published = ()
         except SpoolDamaged as error:
             await self._replace(file, str(error))
             return False

@@ -16,6 +16,7 @@ import pytest
 
 from gateway import spool
 from gateway.spool import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
+from tests.small_disk import small_disk
 
 
 def records(count: int, first: int = 0, size: int = 300) -> list[Spooled]:
@@ -100,6 +101,26 @@ def test_a_full_disk_refuses_whole_batches_and_loses_none_that_it_took(tmp_path:
     file.append(records(10, first=file.count))  # there is room again
     assert [record for _, record in file.oldest(2000)] == records(file.count)
     file.close()
+
+
+@pytest.mark.parametrize("size", [300, 60_000])
+def test_a_spool_that_filled_its_disk_can_be_emptied(tmp_path: Path, size: int) -> None:
+    with small_disk(tmp_path / "disk", 24 * 2**20) as mounted:
+        if not mounted:
+            pytest.skip("this user may not mount a disk")
+        file = spool.create(tmp_path / "disk")
+
+        def fill() -> None:
+            while True:
+                file.append(records(10, first=file.count, size=size))
+
+        with pytest.raises(SpoolFailed, match=str(file.path)):
+            fill()
+        assert file.size > 2**20
+        while file.count:
+            file.remove(file.oldest(500))
+        file.append(records(10, size=size))
+        file.close()
 
 
 def test_a_folder_that_cannot_be_made_is_a_failing_disk(tmp_path: Path) -> None:

@@ -194,7 +194,9 @@ class Choosy:
 
 
 @asynccontextmanager
-async def spooled(kafka: Choosy, folder: Path, records: Sequence[tuple[bytes, bytes]]) -> AsyncIterator[None]:
+async def spooled(
+    kafka: Choosy, folder: Path, records: Sequence[tuple[bytes, bytes]]
+) -> AsyncIterator[SpoolingSink]:
     """These keys and values came while Kafka was away; it is back now."""
     sink = SpoolingSink(kafka, folder, Limits(size=2**20, age=60, sync=30), time.time)
     kafka.away = "for a moment"
@@ -203,7 +205,7 @@ async def spooled(kafka: Choosy, folder: Path, records: Sequence[tuple[bytes, by
         for key, value in records:
             assert await sink.keep(SENT, key, value) is Kept.ON_DISK
         kafka.away = None
-        yield
+        yield sink
     finally:
         await sink.close()
 
@@ -230,6 +232,18 @@ async def test_what_kafka_took_is_not_published_again_with_what_it_did_not_take(
         assert await kafka.taken(2) == [b"1", b"3"]
         kafka.closed = set()
         assert await kafka.taken(1) == [b"2"]
+    assert kafka.took.empty()
+
+
+async def test_what_a_full_disk_cannot_let_go_of_is_published_once_all_the_same(tmp_path: Path) -> None:
+    kafka = Choosy(limit=10)
+    async with spooled(kafka, tmp_path, [(b"key", b"%d" % number) for number in range(5)]) as sink:
+        with disk_ends_at(10_000):  # its journal is longer already
+            assert len(await kafka.taken(5)) == 5
+            await asyncio.sleep(3 * spooling.PAUSE)  # that it does nothing is no event
+        async with asyncio.timeout(30):
+            while sink._size:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
     assert kafka.took.empty()
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +18,11 @@ from tests.chaos.rest import NoRest, ready, silence
 from tests.chaos.schedule import Fault, plan_faults
 from tests.chaos.stored import digest_of
 from tests.chaos.verdict import Posted, Verdict, judge
+from tests.small_disk import small_disk
 
 #: As short as it may be in production, so that more of it fits into a run.
 SESSION_SECONDS = 6.0
-SPOOL_DISK_BYTES = 24 * 2**20
+SPOOL_DISK_BYTES = 48 * 2**20
 TWO = (1, 2)
 
 
@@ -100,7 +99,7 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
         cluster = ApacheKafka(folder / "kafka", wanted.brokers)
         stack.callback(cluster.end)
         await asyncio.to_thread(cluster.start)
-        disk = stack.enter_context(_small_disk(folder / "disk"))
+        disk = stack.enter_context(small_disk(folder / "disk", SPOOL_DISK_BYTES))
         freeze_code(folder / "code")
         services, urls, ops, clickhouse = _services(cluster, folder, wanted.brokers)
         keeping = [asyncio.create_task(service.keep(say)) for service in services.values()]
@@ -188,19 +187,6 @@ async def _post(wanted: Wanted, url: str, number: int, posting: Posting) -> None
     )
     report = await simulate(plan, asyncio.Event(), posting.note)
     posting.posted.statuses.update(report.statuses)
-
-
-@contextmanager
-def _small_disk(folder: Path) -> Iterator[bool]:
-    """A disk of a few megabytes at the folder; False where this user may not mount one."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SPOOL_DISK_BYTES}", "none", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 async def _reconcile(kafka: str, clickhouse: str, folder: Path) -> int:

@@ -195,7 +195,7 @@ class Publisher:
         if down and not await client.force_metadata_update():
             raise KafkaAway("Kafka does not say who leads the partitions")
         for lane in down:
-            leader = client.cluster.leader_for_partition(lane.partition)
+            leader = cluster.leader_for_partition(lane.partition)  # the client's own may not know the topic
             if leader not in (None, -1) and await client.ready(leader):
                 lane.down = None
 

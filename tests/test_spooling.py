@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ from msgspec import json
 
 from gateway import spool, spooling
 from gateway.cloudevents import Headers
-from gateway.postback import SENT
+from gateway.postback import RECEIPT, SENT
 from gateway.publisher import Publisher
 from gateway.sink import Kept, NotKept, TooLarge
 from gateway.spooling import Limits, SpoolingSink
@@ -132,6 +132,23 @@ async def test_a_client_of_kafka_whose_sender_died_is_made_anew() -> None:
                         break
                     except NotKept:
                         await asyncio.sleep(0.1)
+
+
+async def test_a_partition_opens_again_though_the_client_only_heard_of_others() -> None:
+    async with embedded_kafka() as broker:
+        settings = load_settings({"POSTBACKS_KAFKA": broker.address})
+        async with Publisher(client_options(settings), gateway_topics(settings), 5.0, Health()) as publisher:
+            await publisher.opened()
+            assert publisher._producer
+            # As when a broker that had just started knew no topics yet, and then one of them was sent to.
+            await publisher._producer.client.set_topics([RECEIPT])
+            publisher._lane(SENT, b"default/1").down = "not acknowledged by the client before"
+            async with asyncio.timeout(30):
+                while True:
+                    with suppress(NotKept):
+                        assert await publisher.keep(SENT, b"default/1", b"{}") is Kept.BY_KAFKA
+                        return
+                    await asyncio.sleep(0.1)
 
 
 class Failing:

@@ -63,7 +63,8 @@ def _table(outcome: Outcome, seconds: float) -> Table:
             f"{count} {name}" for name, count in sorted(outcome.ended_themselves.items())
         )
         or "0",
-        "in Kafka": f"{verdict.records:,} records, {verdict.events:,} events, {verdict.messages:,} messages",
+        "in Kafka": f"{verdict.records:,} records, {verdict.events:,} events, {verdict.messages:,} messages"
+        f" ({verdict.overdue:,} overdue)",
         "stale in `messages`, healed by joining": f"{verdict.stale:,}",
         "lost": str(len(verdict.lost)),
         "doubled": str(len(verdict.doubled)),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import aiohttp
 
-from console.offsets import NotDrained, open_logs
+from console.offsets import Logs, NotDrained, Offsets, open_logs
 from gateway.postback import POSTBACK_TOPICS, REJECTED
 from runtime.errors import KafkaAway
 from runtime.kafka import client_options
@@ -16,6 +16,8 @@ from streams.message import MESSAGES
 
 #: Without any progress.
 SECONDS = 180.0
+#: Nobody says that he has nothing more to say.
+QUIET_SECONDS = 5.0
 
 
 class NoRest(Exception):
@@ -31,8 +33,8 @@ async def ready(addresses: Iterable[str]) -> None:
     await _until_said([f"http://{address}/readyz" for address in addresses], "ready\n")
 
 
-async def silence(kafka: str, gateways: Iterable[str]) -> None:
-    """Wait until the spools are empty and both groups have committed everything.
+async def silence(kafka: str, gateways: Iterable[str], overdue_after: float) -> None:
+    """Wait until the spools are empty, both groups have committed everything, and nothing becomes overdue.
 
     Raises:
         NoRest: they do not.
@@ -43,10 +45,19 @@ async def silence(kafka: str, gateways: Iterable[str]) -> None:
     try:
         async with open_logs(options) as logs:
             await logs.drained(group, await logs.ends(POSTBACK_TOPICS), SECONDS, lambda _: None)
+            await asyncio.sleep(overdue_after)
+            while (ends := await logs.ends([MESSAGES])) and await _grow(logs, ends):
+                pass
             group, ends = "sinks", await logs.ends((*POSTBACK_TOPICS, REJECTED, MESSAGES))
             await logs.drained(group, ends, SECONDS, lambda _: None)
     except (NotDrained, KafkaAway) as error:
         raise NoRest(f"{group}: {error}") from error
+
+
+async def _grow(logs: Logs, ends: Offsets) -> bool:
+    """Whether more is written within a time in which streams looks at every state, and heals it."""
+    await asyncio.sleep(QUIET_SECONDS)
+    return await logs.ends([MESSAGES]) != ends
 
 
 async def _until_said(urls: Iterable[str], words: str) -> None:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from local.simulator.packet import Packet
@@ -22,6 +23,8 @@ from tests.small_disk import small_disk
 
 #: As short as it may be in production, so that more of it fits into a run.
 SESSION_SECONDS = 6.0
+#: So short that some messages are overdue, and that it is taken back when their receipts lay in a spool.
+OVERDUE_SECONDS = 10.0
 SPOOL_DISK_BYTES = 48 * 2**20
 TWO = (1, 2)
 
@@ -118,9 +121,12 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
             )
             say("all posted; waiting for silence")
             await ready(ops.values())
-            await silence(cluster.address, [ops["gateway-1"], ops["gateway-2"]])
+            await silence(cluster.address, [ops["gateway-1"], ops["gateway-2"]], OVERDUE_SECONDS)
             say("silent; judging")
-            verdict = await judge(cluster.address, clickhouse, posting.posted, say)
+            posted = posting.posted
+            verdict = await judge(
+                cluster.address, clickhouse, posted, timedelta(seconds=OVERDUE_SECONDS), say
+            )
             reconciled = await _reconcile(cluster.address, clickhouse, folder)
             for key, difference in list(verdict.wrong.items())[:5]:
                 say(f"wrong: {key}: {difference}")
@@ -158,6 +164,7 @@ def _services(
                 "REPLICATION": str(replication),
                 "CLICKHOUSE": clickhouse,
                 "SESSION_TIMEOUT": f"{SESSION_SECONDS:g}",
+                "OVERDUE_AFTER": f"{OVERDUE_SECONDS:g}",
                 "OPS": ops[name],
                 "DATA": str(data),
             }

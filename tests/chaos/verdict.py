@@ -15,11 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
-from gateway.postback import POSTBACK_TOPICS, REJECTED, decode
+from gateway.postback import POSTBACK_TOPICS, REJECTED, decode, format_time
+from streams.deadline import mark_overdue
 from streams.message import MESSAGES, Message, decode_message, encode_message, join, merge
 from tests.chaos.stored import Digest, digest_of, read, read_messages, stored_bodies
 
@@ -45,6 +47,7 @@ class Verdict:
     records: int = 0
     events: int = 0
     messages: int = 0
+    overdue: int = 0
     #: Records of `messages` whose last one is not the whole state: a zombie's, healed by joining.
     stale: int = 0
     lost: set[str] = field(default_factory=set)
@@ -56,12 +59,12 @@ class Verdict:
         return not (self.lost or self.doubled or self.wrong)
 
 
-async def judge(kafka: str, clickhouse: str, posted: Posted, say: Say) -> Verdict:
+async def judge(kafka: str, clickhouse: str, posted: Posted, overdue_after: timedelta, say: Say) -> Verdict:
     """Read everything there is, once nothing moves any more. `say` hears what is looked at."""
     verdict = Verdict()
     with _without_garbage_collection():
         say("judging: folding what is in Kafka")
-        in_kafka, folded = await _fold(kafka, verdict)
+        in_kafka, folded = await _fold(kafka, overdue_after, verdict)
         verdict.doubled |= _named(in_kafka - posted.attempted, "in Kafka, never posted")
 
         say("judging: asking ClickHouse for its postbacks")
@@ -82,8 +85,10 @@ async def judge(kafka: str, clickhouse: str, posted: Posted, say: Say) -> Verdic
     return verdict
 
 
-async def _fold(kafka: str, verdict: Verdict) -> tuple[set[Digest], dict[bytes, bytes]]:
-    """The bodies in Kafka, and what their messages should be, encoded."""
+async def _fold(
+    kafka: str, overdue_after: timedelta, verdict: Verdict
+) -> tuple[set[Digest], dict[bytes, bytes]]:
+    """The bodies in Kafka, and what their messages should be by now, encoded."""
     bodies, events, folded = set[Digest](), set[str](), dict[bytes, Message]()
     async for record in read(kafka, POSTBACK_TOPICS):
         postback = decode(record.topic, record.value)
@@ -94,7 +99,10 @@ async def _fold(kafka: str, verdict: Verdict) -> tuple[set[Digest], dict[bytes, 
     verdict.events, verdict.messages = len(events), len(folded)
     if len(events) != len(bodies):
         verdict.doubled.add(f"{len(events)} event ids of {len(bodies)} different bodies")
-    return bodies, {key: encode_message(message) for key, message in folded.items()}
+    now = format_time(datetime.now(UTC))
+    judged = {key: mark_overdue(message, overdue_after, now) for key, message in folded.items()}
+    verdict.overdue = sum(message.overdue_at is not None for message in judged.values())
+    return bodies, {key: encode_message(message) for key, message in judged.items()}
 
 
 def _named(digests: set[Digest], what: str) -> set[str]:

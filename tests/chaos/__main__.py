@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.apache_kafka import missing_tools
+from tests.chaos.pipeline import frozen_code
 from tests.chaos.rest import NoRest
 from tests.chaos.run import Outcome, Wanted, run_chaos
 
@@ -32,6 +33,7 @@ def main(seeds: tuple[int, ...], brokers: str, postbacks: int, rate: float, faul
     """
     if reason := missing_tools():
         sys.exit(f"A chaos run needs Apache Kafka, which needs Java and Maven: {reason}")
+    frozen_code()  # before anybody edits what is imported here
     console, good = Console(), True
     for seed in seeds:
         folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))

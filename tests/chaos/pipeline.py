@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from tests.apache_kafka import Node
@@ -25,21 +28,24 @@ GRACE = 30.0
 Say = Callable[[str], None]
 
 
-def freeze_code(folder: Path) -> None:
-    """Copy the code that the processes run: whoever works on it meanwhile must not change it under them."""
+@cache
+def frozen_code() -> Path:
+    """A copy of the code that the processes run: who edits it meanwhile must not change it under them."""
+    folder = Path(tempfile.mkdtemp(prefix="chaos-code-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 class Service:
-    """A process of the pipeline that is kept running while it is `wanted`. Its code is in `folder/code`."""
+    """A process of the pipeline that is kept running while it is `wanted`."""
 
     def __init__(self, name: str, arguments: list[str], settings: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self.restarts = 0
         #: How often no fault was the reason; it is right to end when only a restart can help.
         self.ended_itself = 0
-        self._code = folder / "code"
         self._arguments = arguments
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("POSTBACKS_")},
@@ -56,7 +62,7 @@ class Service:
             log.flush()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self._arguments],
-                cwd=self._code,
+                cwd=frozen_code(),
                 env=self._environment,
                 stdout=log,
                 stderr=log,

@@ -14,7 +14,7 @@ from pathlib import Path
 from local.simulator.packet import Packet
 from local.simulator.run import Plan, simulate
 from tests.apache_kafka import ApacheKafka, free_ports
-from tests.chaos.pipeline import Broker, Disk, Service, Target, freeze_code, inflict
+from tests.chaos.pipeline import Broker, Disk, Service, Target, inflict
 from tests.chaos.rest import NoRest, ready, silence
 from tests.chaos.schedule import Fault, plan_faults
 from tests.chaos.stored import digest_of
@@ -103,7 +103,6 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
         stack.callback(cluster.end)
         await asyncio.to_thread(cluster.start)
         disk = stack.enter_context(small_disk(folder / "disk", SPOOL_DISK_BYTES))
-        freeze_code(folder / "code")
         services, urls, ops, clickhouse = _services(cluster, folder, wanted.brokers)
         keeping = [asyncio.create_task(service.keep(say)) for service in services.values()]
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 import tempfile
 import time
@@ -52,6 +53,7 @@ def main(seeds: tuple[int, ...], brokers: str, postbacks: int, rate: float, faul
 
 def _table(outcome: Outcome, seconds: float) -> Table:
     verdict, posting = outcome.verdict, outcome.posting
+    own = resource.getrusage(resource.RUSAGE_SELF)
     kinds = Counter(f"{fault.kind} {fault.target.partition('-')[0]}" for fault in outcome.faults)
     table = Table(show_header=False)
     for name, value in {
@@ -73,7 +75,8 @@ def _table(outcome: Outcome, seconds: float) -> Table:
         "wrong": str(len(verdict.wrong)),
         "reconcile": f"exit status {outcome.reconciled}",
         "longest gap between two 2xx": f"{posting.longest_gap:.1f} s",
-        "took": f"{seconds:.0f} s",
+        "took": f"{seconds:.0f} s, {posting.seconds:.0f} s of them posting",
+        "itself": f"{own.ru_utime + own.ru_stime:.0f} s of CPU, {own.ru_maxrss >> 10:,} MB at most",
     }.items():
         table.add_row(name, value)
     return table

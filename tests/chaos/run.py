@@ -36,7 +36,12 @@ class Posting:
         self.posted = Posted()
         self.answers: Counter[str] = Counter()
         self.longest_gap = 0.0
-        self._last = time.monotonic()
+        self._began = self._last = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Until the last 2xx."""
+        return self._last - self._began
 
     def note(self, packet: Packet, status: int | None) -> None:
         """An answer of a gateway; None when there was none."""

@@ -19,6 +19,8 @@ from typing import NamedTuple
 from uuid import uuid4
 
 SUFFIX = ".spool"
+#: What SQLite keeps beside a file that is open.
+BESIDE = ("-wal", "-shm")
 #: Bytes of the disk that stay free: without room for SQLite's journal no record could be taken out any more.
 RESERVE = 16 * 2**20
 SCHEMA = """
@@ -93,8 +95,6 @@ class SpoolFile:
                 self._db.executemany(
                     "INSERT INTO record (topic, key, value, spooled_at) VALUES (?, ?, ?, ?)", records
                 )
-        except OSError as error:
-            raise SpoolFailed(f"{self.path}: {error}") from error
         except sqlite3.Error as error:
             raise self._translated(error) from error
         self.count += len(records)
@@ -169,6 +169,14 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
+def is_full(folder: Path, needed: int = 0) -> bool:
+    """Whether so many bytes more would touch the disk's reserve, as far as that can be told."""
+    try:
+        return disk_usage(folder).free < RESERVE + needed
+    except OSError:
+        return False
+
+
 def lock_of(path: Path) -> Path:
     return path.with_suffix(".lock")
 
@@ -201,7 +209,13 @@ def create(folder: Path) -> SpoolFile:
         raise SpoolFailed(f"{folder}: {error}") from error
     if lock is None:
         raise SpoolFailed(f"{path}: another process took it")
-    return SpoolFile(path, lock)
+    try:
+        return SpoolFile(path, lock)
+    except (SpoolFailed, SpoolDamaged):
+        for file in (path, *(Path(f"{path}{suffix}") for suffix in BESIDE), lock_of(path)):
+            file.unlink(missing_ok=True)
+        os.close(lock)
+        raise
 
 
 def abandoned(folder: Path) -> Iterator[tuple[Path, int]]:
@@ -239,7 +253,7 @@ def salvage(path: Path) -> list[Spooled]:
 def set_aside(path: Path) -> Path:
     """Rename a damaged spool, so that nobody opens it again, and give its new name."""
     damaged = path.with_suffix(".damaged")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", *BESIDE):
         with suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{damaged}{suffix}")
     return damaged

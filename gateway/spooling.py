@@ -59,16 +59,24 @@ class SpoolingSink:
         self._thread = ThreadPoolExecutor(1, "spool")
         self._waiting: list[tuple[Spooled, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._own: SpoolFile | None = None
+        self._making = asyncio.Lock()
         self._adopted: list[SpoolFile] = []
-        self._replacing = asyncio.Lock()
 
     async def open(self) -> None:
         """Make a spool, adopt those without an owner, begin to publish.
 
+        On a full disk there is none until there is room: Kafka may be there.
+
         Raises:
             SpoolFailed: the folder cannot be written.
         """
-        self._own = await self._blocking(spool.create, self._folder)
+        try:
+            await self._make_own()
+        except SpoolFailed as error:
+            if not spool.is_full(self._folder):
+                raise
+            log.error("The disk is full: no spool yet", error=str(error))
         SPOOL_LIMIT_BYTES.set(self._limits.size)
         await self._adopt()
         self._working = [asyncio.create_task(work()) for work in (self._drain, self._keep_adopting)]
@@ -144,11 +152,19 @@ class SpoolingSink:
             self._measure()
 
     async def _append(self, records: Sequence[Spooled]) -> None:
+        own = await self._make_own()
         try:
-            await self._blocking(self._own.append, records)
+            await self._blocking(own.append, records)
         except SpoolDamaged as error:
-            await self._replace(self._own, str(error))
-            await self._blocking(self._own.append, records)
+            await self._replace(own, str(error))
+            await self._blocking((await self._make_own()).append, records)
+
+    async def _make_own(self) -> SpoolFile:
+        """The gateway's own spool, new where there is none."""
+        async with self._making:
+            if self._own is None:
+                self._own = await self._blocking(spool.create, self._folder)
+            return self._own
 
     # -- out of the spool
 
@@ -160,7 +176,7 @@ class SpoolingSink:
 
     async def _publish_some(self) -> bool:
         """Publish the oldest records of one spool; whether Kafka took any."""
-        for file in (*self._adopted, self._own):
+        for file in self._files:
             try:
                 if file.count and await self._publish_some_of(file):
                     return True
@@ -232,21 +248,21 @@ class SpoolingSink:
 
     async def _replace(self, damaged: SpoolFile, error: str) -> None:
         """Go on with a new file in the place of one that turned out to be damaged."""
-        async with self._replacing:
-            if damaged not in self._files:  # who came before has done it
-                return
-            if damaged is self._own:
-                self._own = await self._blocking(spool.create, self._folder)
-            else:
-                self._adopted.remove(damaged)
-            await self._salvage(damaged.path, error)
-            await self._blocking(damaged.close)
+        if damaged not in self._files:  # who came before does it
+            return
+        if damaged is self._own:
+            self._own = None
+        else:
+            self._adopted.remove(damaged)
+        await self._salvage(damaged.path, error)
+        await self._blocking(damaged.close)
 
     async def _salvage(self, path: Path, error: str) -> None:
         """Take over what can be read of it. What cannot be kept now is left for who adopts it next."""
         try:
             saved = await self._blocking(spool.salvage, path)
-            await self._blocking(self._own.append, saved)  # first: a kill here saves it twice, not never
+            own = await self._make_own()
+            await self._blocking(own.append, saved)  # first: a kill here saves it twice, not never
             damaged = await self._blocking(spool.set_aside, path)
         except (SpoolFailed, SpoolDamaged, OSError) as failure:
             log.error("A spool is damaged, and cannot be saved yet", error=error, why=str(failure))
@@ -258,7 +274,8 @@ class SpoolingSink:
 
     @property
     def _files(self) -> list[SpoolFile]:
-        return [self._own, *self._adopted]
+        """Those of others first."""
+        return [*self._adopted, *([self._own] if self._own else [])]
 
     @property
     def _size(self) -> int:

@@ -26,6 +26,7 @@ from runtime.kafka import client_options
 from runtime.ops import Health
 from runtime.settings import load_settings
 from tests.gateways import RunningGateway, form, free_address, open_gateway, post, request, until
+from tests.small_disk import small_disk
 from tests.test_gateway import HEALTH, READY, sent
 from tests.test_spool import disk_ends_at, records
 
@@ -262,6 +263,31 @@ async def test_what_a_full_disk_cannot_let_go_of_is_published_once_all_the_same(
             while sink._size:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert kafka.took.empty()
+
+
+async def test_a_gateway_starts_on_a_full_disk_and_spools_when_it_has_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 24 * 2**20) as mounted:
+        if not mounted:
+            pytest.skip("this user may not mount a disk")
+        folder, ballast = tmp_path / "disk" / "spool", tmp_path / "disk" / "ballast"
+        with suppress(OSError), ballast.open("wb", buffering=0) as full:
+            while full.write(bytes(65_536)):
+                pass
+        kafka = Choosy(limit=10)
+        sink = SpoolingSink(kafka, folder, Limits(size=2**20, age=60, sync=30), time.time)
+        await sink.open()
+        try:
+            assert await sink.keep(SENT, b"key", b"1") is Kept.BY_KAFKA
+            kafka.away = "for a moment"
+            with pytest.raises(NotKept):
+                await sink.keep(SENT, b"key", b"2")
+            assert list(folder.iterdir()) == []
+            ballast.unlink()
+            assert await sink.keep(SENT, b"key", b"3") is Kept.ON_DISK
+            kafka.away = None
+            assert await kafka.taken(2) == [b"1", b"3"]
+        finally:
+            await sink.close()
 
 
 async def test_a_damaged_spool_that_there_is_no_room_to_save_is_saved_when_there_is(

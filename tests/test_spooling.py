@@ -260,7 +260,7 @@ async def test_what_a_full_disk_cannot_let_go_of_is_published_once_all_the_same(
             assert len(await kafka.taken(5)) == 5
             await asyncio.sleep(3 * spooling.PAUSE)  # that it does nothing is no event
         async with asyncio.timeout(30):
-            while sink._size:  # noqa: ASYNC110
+            while sink._spools.size:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert kafka.took.empty()
 

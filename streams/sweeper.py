@@ -57,8 +57,8 @@ class Sweeper:
                 began = monotonic()
                 try:
                     worked |= await self._step(partition)
-                except Superseded:
-                    self._rounds.pop(partition, None)
+                except Superseded:  # perhaps only for a moment: who still has it then looks through all again
+                    self.begin(partition)
                 await asyncio.sleep((monotonic() - began) * (1 / SHARE - 1))
             if not worked:
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,63 @@
+"""The sweep goes on by itself after a write that was not allowed for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import cast
+
+from faust.types import TP
+
+from gateway.postback import SENT
+from streams.change import Change
+from streams.message import encode_message, state_of
+from streams.progress import Horizon
+from streams.states import Kept
+from streams.store import MemoryStore
+from streams.sweeper import Sweeper
+from streams.table import MessagesTable, Superseded
+from tests.postbacks import START, sent
+
+KEY = b"acme/message"
+
+
+class Table:
+    """One partition that is ours all the time; its first write finds that the lease is over."""
+
+    def __init__(self) -> None:
+        self.ready = {0}
+        self.wrote = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._tried: defaultdict[bytes, int] = defaultdict(int)
+        self._kept = Kept(MemoryStore())
+        self._kept.wrote({KEY: encode_message(state_of(sent(from_number="74121")))}, 0, 1)
+
+    def lock(self, partition: int) -> asyncio.Lock:
+        return self._lock
+
+    def kept(self, partition: int) -> Kept:
+        return self._kept
+
+    def load(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self._kept.store.load(keys)
+
+    async def write(self, partition: int, changes: Mapping[bytes, Change]) -> None:
+        for key in changes:
+            self._tried[key] += 1
+            if self._tried[key] == 1:
+                raise Superseded
+            self.wrote.set()
+
+
+async def test_what_is_due_while_the_lease_is_over_for_a_moment_is_marked_later() -> None:
+    table, horizon = Table(), Horizon[TP]()
+    horizon.observe(START + timedelta(hours=73), {TP(SENT, 0): 1}, {TP(SENT, 0): 1})
+    sweeper = Sweeper(cast(MessagesTable, table), horizon, timedelta(hours=72), timedelta(days=14))
+    sweeper.begin(0)
+    sweeping = asyncio.create_task(sweeper.run())
+    try:
+        await asyncio.wait_for(table.wrote.wait(), 30)
+    finally:
+        sweeping.cancel()

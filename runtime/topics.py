@@ -6,6 +6,8 @@ break correlation without a sound is refused; one that is merely kept otherwise 
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +25,8 @@ log = structlog.get_logger(__name__)
 POLICY, LARGEST = "cleanup.policy", "max.message.bytes"
 KAFKAS_DEFAULT = {POLICY: "delete"}
 REQUEST_SECONDS = 10
+#: Until a topic is believed to be otherwise, and between two looks at it.
+SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ async def _ensure(options: Mapping[str, Any], specs: Sequence[TopicSpec]) -> Non
     try:
         await admin.start()
         await _create_missing(admin, specs)
-        await _check(admin, specs)
+        await _check_settled(admin, specs)
     except (KafkaError, OSError, TimeoutError) as error:
         servers = ",".join(options["bootstrap_servers"])
         raise KafkaAway(f"Kafka at {servers} does not answer: {error or type(error).__name__}") from error
@@ -89,6 +93,18 @@ async def _create_missing(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]
                 f"Topic {name} cannot be created: {error.__name__} {' '.join(filter(None, message))}"
             )
     log.info("Topics created", topics=[spec.name for spec in missing])
+
+
+async def _check_settled(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
+    """A broker may know a topic that was just made before its configuration: a mismatch must last."""
+    until = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            return await _check(admin, specs)
+        except TopicMismatch:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _check(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from structlog.testing import capture_logs
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED
@@ -17,7 +20,8 @@ from local.kafka import embedded_kafka
 from runtime.errors import KafkaAway, TopicMismatch
 from runtime.kafka import client_options
 from runtime.settings import Settings, load_settings
-from runtime.topics import TopicSpec, ensure_topics
+from runtime.topics import LOOK_SECONDS, TopicSpec, ensure_topics
+from tests.apache_kafka import ApacheKafka
 
 KEPT_A_WEEK = {"cleanup.policy": "delete", "retention.ms": "604800000"}
 COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": "604800000"}
@@ -34,12 +38,18 @@ def options(kafka: str) -> dict[str, Any]:
     return client_options(settings(kafka=kafka))
 
 
-@pytest_asyncio.fixture
-async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+@asynccontextmanager
+async def closing_admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
     client = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await client.start()
     yield client
     await client.close()
+
+
+@pytest_asyncio.fixture
+async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    async with closing_admin(kafka) as client:
+        yield client
 
 
 async def test_missing_topics_are_made_as_specified(
@@ -82,6 +92,19 @@ async def test_a_topic_for_smaller_records_is_refused_and_one_for_larger_is_not(
     await ensure_topics(options, [TopicSpec(topic, 2, 1, {"max.message.bytes": "999999"})], patience=30)
     with pytest.raises(TopicMismatch, match=f"{topic} has max.message.bytes=1000000 and needs 1000001"):
         await ensure_topics(options, [TopicSpec(topic, 2, 1, {"max.message.bytes": "1000001"})])
+
+
+async def test_a_topic_whose_configuration_a_broker_learns_a_moment_later_is_not_refused(
+    apache_kafka: ApacheKafka, unique: Unique
+) -> None:
+    topic, address = unique("topic"), apache_kafka.address
+    async with closing_admin(address) as admin:
+        await admin.create_topics([NewTopic(topic, 2, 1)])
+        options = client_options(settings(kafka=address))
+        ensuring = asyncio.create_task(ensure_topics(options, [TopicSpec(topic, 2, 1, COMPACTED)]))
+        await asyncio.sleep(2 * LOOK_SECONDS)  # it has looked, which nobody hears of
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=COMPACTED)])
+        await ensuring
 
 
 async def test_another_retention_is_somebodys_choice_and_only_warned_about(

@@ -16,8 +16,8 @@ from streams.message import MESSAGES
 
 #: Without any progress.
 SECONDS = 180.0
-#: Nobody says that he has nothing more to say.
-QUIET_SECONDS = 5.0
+#: Nobody says that he has nothing more to say; streams looks at every state in so long, for each of them.
+QUIET_SECONDS, LOOK_SECONDS = 5.0, 0.000_15
 
 
 class NoRest(Exception):
@@ -56,7 +56,7 @@ async def silence(kafka: str, gateways: Iterable[str], overdue_after: float) -> 
 
 async def _grow(logs: Logs, ends: Offsets) -> bool:
     """Whether more is written within a time in which streams looks at every state, and heals it."""
-    await asyncio.sleep(QUIET_SECONDS)
+    await asyncio.sleep(QUIET_SECONDS + LOOK_SECONDS * sum(ends.values()))
     return await logs.ends([MESSAGES]) != ends
 
 

@@ -92,7 +92,7 @@ class Wanted:
 
 
 async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
-    """Run it in that (empty) folder, which keeps every process's log, and `chaos.log`.
+    """Run it in that (empty) folder, which keeps every process's log, `chaos.log` and `verdict.txt`.
 
     Raises:
         NoRest: the pipeline did not come to rest.
@@ -132,10 +132,7 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
                 cluster.address, clickhouse, posted, timedelta(seconds=OVERDUE_SECONDS), say
             )
             reconciled = await _reconcile(cluster.address, clickhouse, folder)
-            for key, difference in list(verdict.wrong.items())[:5]:
-                say(f"wrong: {key}: {difference}")
-            for line in sorted(verdict.lost)[:20] + sorted(verdict.doubled)[:20]:
-                say(f"lost or doubled: {line}")
+            (folder / "verdict.txt").write_text("".join(f"{line}\n" for line in verdict.lines()))
         except NoRest as error:
             say(f"no rest: {error}")
             raise

@@ -58,6 +58,12 @@ class Verdict:
     def good(self) -> bool:
         return not (self.lost or self.doubled or self.wrong)
 
+    def lines(self) -> Iterator[str]:
+        """All that is not as it must be."""
+        yield from (f"lost: {what}" for what in sorted(self.lost))
+        yield from (f"doubled: {what}" for what in sorted(self.doubled))
+        yield from (f"wrong: {key}: {difference}" for key, difference in sorted(self.wrong.items()))
+
 
 async def judge(kafka: str, clickhouse: str, posted: Posted, overdue_after: timedelta, say: Say) -> Verdict:
     """Read everything there is, once nothing moves any more. `say` hears what is looked at."""

@@ -75,6 +75,7 @@ class Publisher:
         self._report()
         self._opened = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     @property
     def away(self) -> str | None:
@@ -185,7 +186,7 @@ class Publisher:
             PRODUCERS_REBUILT.inc()
             stuck, self._producer = self._producer, await self._start_producer()
             self._failed_in_a_row = 0
-            await _end(stuck)
+            self._ending = asyncio.create_task(_end(stuck))  # it may take its time; partitions wait to open
         client = self._producer.client
         cluster: ClusterMetadata = await client.fetch_all_metadata()
         if any(not cluster.partitions_for_topic(name) for name in self._partitions):

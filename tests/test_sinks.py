@@ -7,7 +7,10 @@ import os
 import signal
 from contextlib import ExitStack
 
+from pydantic import SecretStr
+
 from gateway.postback import RECEIPT, REJECTED, SENT, AnyPostback, Rejected, encode
+from sinks.migrate import migrate
 from streams.message import MESSAGES, encode_message, state_of
 from tests.load import postbacks, produce
 from tests.postbacks import MESSAGE, at, receipt, sent
@@ -17,6 +20,7 @@ from tests.sinks import (
     all_stored,
     as_messages,
     exactly,
+    execute,
     make_topics,
     open_sink,
     rows,
@@ -77,6 +81,8 @@ async def test_the_same_records_in_other_batches_collapse_to_one_row_each(
     await make_topics(fresh_kafka)
     load = postbacks(300, seed=2)
     await produce(fresh_kafka, load, PARTITIONS)
+    migrate(SecretStr(database))
+    execute(database, "SYSTEM STOP MERGES postbacks")
     for size in (7, 100, 50_000):
         group = f"by-{size}"
         async with worker_of(fresh_kafka, database, group, batch_rows=size):

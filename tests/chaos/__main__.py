@@ -26,7 +26,10 @@ from tests.chaos.run import Outcome, Wanted, run_chaos
 @click.option("--postbacks", default=60_000, help="How many are posted.")
 @click.option("--rate", default=500.0, help="Postbacks a second, over both gateways.")
 @click.option("--faults", default=20, help="How many faults, spread over the posting.")
-def main(seeds: tuple[int, ...], brokers: str, postbacks: int, rate: float, faults: int) -> None:
+@click.option("--blackouts", default=0, help="How often everything is killed at once, besides.")
+def main(
+    seeds: tuple[int, ...], brokers: str, postbacks: int, rate: float, faults: int, blackouts: int
+) -> None:
     """Kill, stop and freeze gateways, workers, sinks, brokers and ClickHouse while postbacks come in.
 
     Then wait for silence, and prove that every postback that got a 2xx is in ClickHouse, counted once, and
@@ -40,8 +43,9 @@ def main(seeds: tuple[int, ...], brokers: str, postbacks: int, rate: float, faul
         folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
         began = time.monotonic()
         console.print(f"seed {seed}, {brokers} broker(s); what happens is written to {folder}/chaos.log")
+        wanted = Wanted(seed, postbacks, rate, faults, int(brokers), blackouts)
         try:
-            outcome = asyncio.run(run_chaos(Wanted(seed, postbacks, rate, faults, int(brokers)), folder))
+            outcome = asyncio.run(run_chaos(wanted, folder))
         except NoRest as error:
             console.print(f"seed {seed} did not come to rest: {error}")
             good = False

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -181,7 +181,24 @@ class Disk:
                 return
 
 
-Target = Service | Broker | Disk
+class Everything:
+    """All services and brokers, ended at the same moment: the machine loses its power, but for the disks."""
+
+    def __init__(self, services: Collection[Service], brokers: Sequence[Broker]) -> None:
+        self.name = "everything"
+        self._services = services
+        self._brokers = brokers
+
+    async def hit(self, fault: Fault) -> str:
+        async with self._brokers[0].turn:
+            await asyncio.gather(
+                *(service.hit(fault) for service in self._services),
+                *(broker.suffer(fault) for broker in self._brokers),
+            )
+        return ""
+
+
+Target = Service | Broker | Disk | Everything
 
 
 async def inflict(faults: list[Fault], targets: Mapping[str, Target], say: Say) -> None:

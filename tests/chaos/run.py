@@ -14,9 +14,9 @@ from pathlib import Path
 from local.simulator.packet import Packet
 from local.simulator.run import Plan, simulate
 from tests.apache_kafka import ApacheKafka, free_ports
-from tests.chaos.pipeline import Broker, Disk, Service, Target, inflict
+from tests.chaos.pipeline import Broker, Disk, Everything, Service, Target, inflict
 from tests.chaos.rest import NoRest, ready, silence
-from tests.chaos.schedule import Fault, plan_faults
+from tests.chaos.schedule import Fault, plan_blackouts, plan_faults
 from tests.chaos.stored import digest_of
 from tests.chaos.verdict import Posted, Verdict, judge
 from tests.small_disk import small_disk
@@ -89,6 +89,7 @@ class Wanted:
     rate: float
     faults: int
     brokers: int
+    blackouts: int = 0
 
 
 async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
@@ -118,6 +119,7 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
             turn = asyncio.Lock()
             brokers = [Broker(f"kafka-{node.number}", node, turn) for node in cluster.nodes]
             targets |= {broker.name: broker for broker in brokers}
+            targets["everything"] = Everything(services.values(), brokers)
             targets["disk"] = Disk(folder / "disk", brokers[: len(brokers) // 2 + 1])
             await asyncio.gather(
                 inflict(faults, targets, say),
@@ -181,7 +183,8 @@ def _faults(wanted: Wanted, services: dict[str, Service], disk: bool) -> list[Fa
     targets = [*services, *(f"kafka-{number + 1}" for number in range(wanted.brokers))]
     targets += ["disk"] if disk else []
     seconds = wanted.postbacks / wanted.rate
-    return plan_faults(wanted.seed, seconds, wanted.faults, targets, SESSION_SECONDS)
+    faults = plan_faults(wanted.seed, seconds, wanted.faults, targets, SESSION_SECONDS)
+    return sorted([*faults, *plan_blackouts(seconds, wanted.blackouts)])
 
 
 async def _post(wanted: Wanted, url: str, number: int, posting: Posting) -> None:

@@ -65,6 +65,14 @@ def plan_faults(
     return faults
 
 
+def plan_blackouts(seconds: float, count: int) -> list[Fault]:
+    """So many times within so many seconds everything is killed at once, at equal distances."""
+    return [
+        Fault(round(seconds * (number + 1) / (count + 1), 2), "everything", "kill", 1.0)
+        for number in range(count)
+    ]
+
+
 def kind_of(target: str) -> str:
     return target.partition("-")[0]
 

@@ -20,8 +20,9 @@ from streams.table import MessagesTable, Superseded
 
 #: States in one look, keys in one write.
 PORTION = 1_000
-#: Of the time at most this part goes into looking.
-SHARE = 0.1
+#: Of the time at most this part goes into looking, with rests of so many seconds at most: who waited for
+#: Kafka, or was frozen, has nothing to rest from.
+SHARE, LONGEST_REST = 0.1, 1.0
 PAUSE_SECONDS = 0.2
 
 
@@ -59,7 +60,7 @@ class Sweeper:
                     worked |= await self._step(partition)
                 except Superseded:  # perhaps only for a moment: who still has it then looks through all again
                     self.begin(partition)
-                await asyncio.sleep((monotonic() - began) * (1 / SHARE - 1))
+                await asyncio.sleep(min((monotonic() - began) * (1 / SHARE - 1), LONGEST_REST))
             if not worked:
                 await asyncio.sleep(PAUSE_SECONDS)
 

@@ -1,4 +1,4 @@
-"""The sweep goes on by itself after a write that was not allowed for a moment."""
+"""The sweep goes on by itself after a write that was not allowed for a moment, or took long."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
+import pytest
 from faust.types import TP
 
 from gateway.postback import SENT
+from streams import sweeper
 from streams.change import Change
 from streams.message import encode_message, state_of
 from streams.progress import Horizon
@@ -26,8 +28,9 @@ KEY = b"acme/message"
 class Table:
     """One partition that is ours all the time; its first write finds that the lease is over."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0) -> None:
         self.ready = {0}
+        self._seconds = seconds
         self.wrote = asyncio.Event()
         self._lock = asyncio.Lock()
         self._tried: defaultdict[bytes, int] = defaultdict(int)
@@ -47,17 +50,28 @@ class Table:
         for key in changes:
             self._tried[key] += 1
             if self._tried[key] == 1:
+                await asyncio.sleep(self._seconds)
                 raise Superseded
             self.wrote.set()
 
 
-async def test_what_is_due_while_the_lease_is_over_for_a_moment_is_marked_later() -> None:
-    table, horizon = Table(), Horizon[TP]()
+async def swept(table: Table) -> None:
+    """Wait until the sweep has marked the message."""
+    horizon = Horizon[TP]()
     horizon.observe(START + timedelta(hours=73), {TP(SENT, 0): 1}, {TP(SENT, 0): 1})
-    sweeper = Sweeper(cast(MessagesTable, table), horizon, timedelta(hours=72), timedelta(days=14))
-    sweeper.begin(0)
-    sweeping = asyncio.create_task(sweeper.run())
+    the_sweeper = Sweeper(cast(MessagesTable, table), horizon, timedelta(hours=72), timedelta(days=14))
+    the_sweeper.begin(0)
+    sweeping = asyncio.create_task(the_sweeper.run())
     try:
         await asyncio.wait_for(table.wrote.wait(), 30)
     finally:
         sweeping.cancel()
+
+
+async def test_what_is_due_while_the_lease_is_over_for_a_moment_is_marked_later() -> None:
+    await swept(Table())
+
+
+async def test_a_write_that_took_long_is_no_work_to_rest_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeper, "SHARE", 0.001)
+    await swept(Table(seconds=0.2))

@@ -29,10 +29,10 @@ from sinks.tables import TABLE_OF, TABLES, Table
 
 #: Inserts under way at a time; with the batches' bytes this bounds what a worker holds.
 IN_FLIGHT = 3
-#: Seconds for what is under way to be stored at the end.
-DRAIN_SECONDS = 15.0
+#: Seconds for what is under way to be stored at the end; with those below less than any supervisor waits.
+DRAIN_SECONDS = 10.0
 #: Seconds for Kafka to take a commit, and a good-bye.
-COMMIT_SECONDS, LEAVE_SECONDS = 5.0, 10.0
+COMMIT_SECONDS, LEAVE_SECONDS = 5.0, 5.0
 
 log = structlog.get_logger(__name__)
 

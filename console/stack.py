@@ -13,10 +13,6 @@ STAGES = ("gateway", "streams", "sinks")
 ENGINES = ("kafka", "clickhouse")
 SIMULATOR = "simulator"
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-#: Who lived this long has recovered; its next end is a new story.
-RECOVERED = 60.0
-
 
 @dataclass(frozen=True)
 class Service:
@@ -80,11 +76,6 @@ def simulator(url: str, rate: float) -> Service:
 def resting_on(services: tuple[Service, ...], name: str | None) -> tuple[Service, ...]:
     """Those that live and die with `name`; with None those that rest on nothing of ours."""
     return tuple(service for service in services if service.rests_on == name)
-
-
-def next_pause(last: float, lived: float) -> float:
-    """Seconds to wait until a service that lived for `lived` seconds is started again: ever longer."""
-    return FIRST_PAUSE if lived >= RECOVERED or not last else min(2 * last, LONGEST_PAUSE)
 
 
 def _port(address: str) -> str:

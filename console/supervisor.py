@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from console.processes import Child, Say
-from console.stack import Service, next_pause, resting_on
+from console.stack import Service, resting_on
 from runtime.errors import Refused
 from runtime.process import REFUSED
+from runtime.restarts import next_pause
 
 #: Seconds to end in good order; when what it rests on has died there is little order to keep.
 GRACE, ORPHANED_GRACE = 30.0, 5.0

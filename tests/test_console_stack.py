@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
-from console.stack import FIRST_PAUSE, LONGEST_PAUSE, RECOVERED, Places, Service, next_pause, plan, resting_on
+from console.stack import Places, Service, plan, resting_on
 
 EMBEDDED = Places(
     listen="127.0.0.1:8080",
@@ -71,16 +70,3 @@ def test_the_stages_rest_on_the_embedded_broker_whose_log_dies_with_it() -> None
 
 def test_on_a_broker_elsewhere_every_stage_lives_by_itself() -> None:
     assert names(resting_on(plan(ELSEWHERE), None)) == ["gateway", "streams", "sinks"]
-
-
-def test_the_pause_before_a_new_start_grows_up_to_a_limit() -> None:
-    pauses = [0.0]
-    for _ in range(12):
-        pauses.append(next_pause(pauses[-1], lived=1))
-    assert pauses[1] == FIRST_PAUSE
-    assert all(later >= earlier for earlier, later in pairwise(pauses))
-    assert pauses[-1] == LONGEST_PAUSE
-
-
-def test_who_lived_long_enough_is_started_again_at_once() -> None:
-    assert next_pause(LONGEST_PAUSE, lived=RECOVERED) == FIRST_PAUSE

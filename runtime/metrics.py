@@ -4,13 +4,23 @@ Labels are bounded: accounts, phone numbers, tokens or anything else that a stra
 one. Names follow Prometheus: `postbacks_<package>_<what>_<unit>`. Each process
 shows those of the other packages, too, at 0.
 
-Several gateway processes report as one (`runtime/ops.py`): their counters add up, and each gauge of theirs
-says how it does.
+Several gateway processes report as one (`runtime/together.py`): their counters add up, and each gauge of
+theirs says how it does.
 """
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+import os
+
+from prometheus_client import Counter, Gauge, Histogram, values
+
+#: A folder that several processes share to report as one; prometheus_client's own name for it.
+TOGETHER = "PROMETHEUS_MULTIPROC_DIR"
+#: What one of them is called there. Whoever is started in its place has the same name, and goes on counting;
+#: without a name it is the process's id, and each restart leaves files behind that are read for ever.
+TOGETHER_AS = "PROMETHEUS_MULTIPROC_NAME"
+if _name := os.environ.get(TOGETHER_AS):
+    values.ValueClass = values.MultiProcessValue(lambda: _name)  # type: ignore[no-untyped-call]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -74,12 +84,18 @@ STREAMS_BATCH_SECONDS = Histogram(
 )
 MERGED = Counter("postbacks_streams_merged_total", "Postbacks merged, repeats included.", ["topic"])
 STATES_WRITTEN = Counter("postbacks_streams_states_written_total", "Records written to `messages`.")
-STATES_KEPT = Gauge("postbacks_streams_states_kept", "Messages in the stores of this worker, roughly.")
+STATES_KEPT = Gauge(
+    "postbacks_streams_states_kept",
+    "Messages in the stores of this worker, roughly.",
+    multiprocess_mode="livesum",
+)
 STATES_RECOVERED = Counter(
     "postbacks_streams_states_recovered_total", "Records of `messages` read to fill the stores."
 )
 RECOVERY_LEFT = Gauge(
-    "postbacks_streams_recovery_left_records", "Records of `messages` still to read before work begins."
+    "postbacks_streams_recovery_left_records",
+    "Records of `messages` still to read before work begins.",
+    multiprocess_mode="livesum",
 )
 LEASE_LOST = Counter(
     "postbacks_streams_lease_lost_total", "Writes that were not made as the partitions were not surely ours."

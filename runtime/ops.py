@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from runtime.metrics import READY
-
-#: A folder that several processes share to report as one; prometheus_client's own name for it.
-TOGETHER = "PROMETHEUS_MULTIPROC_DIR"
 
 log = structlog.get_logger(__name__)
 
@@ -29,23 +24,36 @@ class Health:
     def __init__(self) -> None:
         self.missing: dict[str, str] = {}
 
+    async def working(self) -> bool:
+        """Whether the work is done; what `missing` says is then as of now."""
+        return not self.missing
+
 
 @asynccontextmanager
-async def serve_ops(address: str, health: Health) -> AsyncIterator[str]:
+async def serve_ops(
+    address: str, health: Health, exposition: Callable[[], bytes] = generate_latest
+) -> AsyncIterator[str]:
     """Serve on `host:port` while the block runs; yields the address in use (port 0 takes a free one).
 
     /livez answers as long as the event loop turns: a process that only a restart can help ends itself, and
     the one that cannot even do that does not answer. Whatever else is wrong is for /readyz.
+
+    Args:
+        exposition: gives the metrics in Prometheus' text format.
     """
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="alive\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        lines = [f"{part}: {problem}" for part, problem in health.missing.items()] or ["ready"]
-        return web.Response(status=503 if health.missing else 200, text="\n".join(lines) + "\n")
+        working = await health.working()
+        lines = [f"{part}: {problem}" for part, problem in health.missing.items()]
+        if working:
+            lines.insert(0, "ready, but not all of it" if lines else "ready")
+        return web.Response(status=200 if working else 503, text="\n".join(lines) + "\n")
 
     async def metrics(_: web.Request) -> web.Response:
+        await health.working()
         READY.set(not health.missing)
         return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -61,12 +69,3 @@ async def serve_ops(address: str, health: Health) -> AsyncIterator[str]:
         yield bound
     finally:
         await runner.cleanup()
-
-
-def exposition() -> bytes:
-    """The metrics in Prometheus' text format: of this process, or of all that share a folder."""
-    if not os.environ.get(TOGETHER):
-        return generate_latest(REGISTRY)
-    together = CollectorRegistry()
-    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-    return generate_latest(together)

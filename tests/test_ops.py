@@ -9,7 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
-from runtime.ops import TOGETHER, Health, serve_ops
+from runtime.ops import Health, serve_ops
+from runtime.together import Together
 from tests.processes import ROOT
 
 WORK = """
@@ -17,7 +18,6 @@ from runtime.metrics import REQUEST_BYTES, SPOOL_AGE, SPOOL_BYTES
 REQUEST_BYTES.inc({0}); SPOOL_BYTES.set({0}); SPOOL_AGE.set({0})
 input("ready\\n")
 """
-REPORT = "from runtime.ops import exposition; print(exposition().decode())"
 
 
 async def ask(address: str, path: str) -> tuple[int, str]:
@@ -47,29 +47,48 @@ async def test_nobody_restarts_a_process_for_what_others_lack() -> None:
         assert await ask(address, "livez") == (200, "alive\n")
 
 
-def test_several_processes_report_as_one(tmp_path: Path) -> None:
-    environment = os.environ | {TOGETHER: str(tmp_path)}
-    workers = [
-        subprocess.Popen(
+class Counting:
+    """A process that counts so much, and waits."""
+
+    def __init__(self, together: Together, name: str, number: int) -> None:
+        self.popen = subprocess.Popen(
             [sys.executable, "-c", WORK.format(number)],
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, **together.environment(name)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for number in (2, 40)
-    ]
+        assert self.popen.stdout
+        assert self.popen.stdout.readline() == "ready\n"
+
+    def end(self) -> None:
+        self.popen.communicate("\n")
+
+
+def test_several_processes_report_as_one_and_one_in_the_place_of_another_goes_on_counting(
+    tmp_path: Path,
+) -> None:
+    together = Together(tmp_path)
+    first, second = Counting(together, "1", 2), Counting(together, "2", 40)
     try:
-        for worker in workers:
-            assert worker.stdout
-            assert worker.stdout.readline() == "ready\n"
-        report = subprocess.check_output(
-            [sys.executable, "-c", REPORT], cwd=ROOT, env=environment, text=True
-        ).splitlines()
+        report = together.exposition().decode().splitlines()
+        assert "postbacks_gateway_request_bytes_total 42.0" in report
+        assert "postbacks_gateway_spool_bytes 42.0" in report
+        assert "postbacks_gateway_spool_age_seconds 40.0" in report
+        files = len(list(tmp_path.iterdir()))
+
+        second.end()
+        together.lost("2")
+        report = together.exposition().decode().splitlines()
+        assert "postbacks_gateway_request_bytes_total 42.0" in report
+        assert "postbacks_gateway_spool_bytes 2.0" in report
+
+        second = Counting(together, "2", 100)
+        report = together.exposition().decode().splitlines()
+        assert "postbacks_gateway_request_bytes_total 142.0" in report
+        assert "postbacks_gateway_spool_bytes 102.0" in report
+        assert len(list(tmp_path.iterdir())) == files
     finally:
-        for worker in workers:
-            worker.communicate("\n")
-    assert "postbacks_gateway_request_bytes_total 42.0" in report
-    assert "postbacks_gateway_spool_bytes 42.0" in report
-    assert "postbacks_gateway_spool_age_seconds 40.0" in report
+        first.end()
+        second.end()

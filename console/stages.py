@@ -30,6 +30,7 @@ def gateway() -> None:
     \b
     Settings (`postbacks settings` tells more):
       POSTBACKS_LISTEN       where it takes postbacks
+      POSTBACKS_PROCESSES    how many processes it is, for as many cores
       POSTBACKS_TOKENS       which accounts there are; without any, loopback only
       POSTBACKS_KAFKA        where Kafka is
       POSTBACKS_PARTITIONS, POSTBACKS_REPLICATION

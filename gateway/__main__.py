@@ -1,12 +1,15 @@
 """`python -m gateway`: takes postbacks until it is stopped. Prints `host:port` when its port is open.
 
-Here settings become parts, and parts a process; nothing else is decided.
+Here settings become parts, and parts a process; nothing else is decided. With POSTBACKS_PROCESSES there are
+several of them, under `gateway.processes`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -17,9 +20,11 @@ import structlog
 from gateway.accounts import Accounts
 from gateway.accounts_file import demand_loopback, file_of, read_accounts
 from gateway.app import Gateway
+from gateway.child import ONE, end_with_parent
 from gateway.cloudevents import headers_of, no_headers
 from gateway.networks import read_networks
 from gateway.port import Patience, open_port
+from gateway.processes import keep_processes
 from gateway.publisher import Publisher
 from gateway.reload import Reloaded, keep_current
 from gateway.spool import SpoolFailed
@@ -39,8 +44,11 @@ END_SECONDS = 19.0
 log = structlog.get_logger(__name__)
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
+async def serve(settings: Settings, stop: asyncio.Event, shared: bool = False) -> None:
     """Keep postbacks until `stop` is set, then come to an end of what is in hand.
+
+    Args:
+        shared: as one of several processes; then its ops port is printed, too.
 
     Raises:
         Refused: settings or topics do not allow it.
@@ -68,18 +76,38 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         reloaded.append(Reloaded(certificate.files, certificate.load))
         tls = certificate.context
     patience = Patience(settings.connections, settings.request_timeout, settings.idle_timeout)
-    async with serve_ops(settings.ops or OPS, health), publisher, open_spool(sink, settings):
+    async with serve_ops(settings.ops or OPS, health) as ops, publisher, open_spool(sink, settings):
         # A Kafka that is there should get the very first postback; one that is not is not waited for.
         if await _first_of(
             stop, publisher.opened(), publisher.refused(), asyncio.sleep(settings.ack_timeout)
         ):
             return
-        async with open_port(gateway, settings.listen, patience, tls) as address:
-            print(address, flush=True)
+        async with open_port(gateway, settings.listen, patience, tls, shared) as address:
+            print(*((address, ops) if shared else (address,)), flush=True)
             log.info("Open for postbacks", address=address, accounts=gateway.accounts.names, tls=bool(tls))
             del health.missing["port"]
             await _first_of(stop, publisher.refused(), sink.failed(), keep_current(reloaded, reread))
             end_anyway(END_SECONDS, None)
+
+
+async def serve_one(settings: Settings, stop: asyncio.Event) -> None:
+    """As `serve`, as one of several processes: until the parent ends it, too."""
+    end = asyncio.Event()  # not `stop`: the first signal after that would count as the second, which kills
+    end_with_parent(end, END_SECONDS)
+    stopped = asyncio.create_task(stop.wait())
+    stopped.add_done_callback(lambda _: end.set())
+    try:
+        await serve(settings, end, shared=True)
+    finally:
+        stopped.cancel()
+
+
+async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
+    """As `serve`, with as many processes as are set."""
+    if settings.processes == 1:
+        await serve(settings, stop)
+    else:
+        await keep_processes(settings, stop, settings.ops or OPS, os.environ)
 
 
 @asynccontextmanager
@@ -142,4 +170,4 @@ async def _first_of(stop: asyncio.Event, *others: Coroutine[None, None, None]) -
 
 
 if __name__ == "__main__":
-    run_process(serve)
+    run_process(serve_one if ONE in sys.argv[1:] else serve_all)

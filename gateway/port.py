@@ -145,11 +145,14 @@ class Port(web.Server):
 
 @asynccontextmanager
 async def open_port(
-    handler: Handler, listen: str, patience: Patience, tls: ssl.SSLContext | None
+    handler: Handler, listen: str, patience: Patience, tls: ssl.SSLContext | None, shared: bool = False
 ) -> AsyncIterator[str]:
     """The port, open while the block runs; yields the address in use (port 0 takes a free one).
 
     At the end nobody new is let in, and who is in hand is answered.
+
+    Args:
+        shared: with other processes, each of which gets a part of the connections.
 
     Raises:
         BadSetting: the address cannot be used, or the system does not allow as many connections.
@@ -166,6 +169,7 @@ async def open_port(
             ssl=tls,
             ssl_handshake_timeout=patience.request_seconds if tls else None,
             ssl_shutdown_timeout=patience.request_seconds if tls else None,
+            reuse_port=shared or None,
         )
     except OSError as error:
         raise BadSetting(f"POSTBACKS_LISTEN={listen}: cannot be used: {error.strerror}") from None

@@ -81,6 +81,9 @@ class Settings(BaseModel):
         SecretStr(""), description="account=token,account=token; or the path of a TOML file"
     )
     listen: Address = Field("127.0.0.1:8080", description="where the gateway takes postbacks")
+    processes: int = Field(
+        1, ge=1, le=64, description="of the gateway, all on its one port; about one for each core it may use"
+    )
     tls_certificate: Path | None = Field(
         None, description="the gateway's certificate with its chain (PEM); without it there is no TLS"
     )
@@ -88,7 +91,9 @@ class Settings(BaseModel):
     proxies: Networks = Field(
         "", validate_default=False, description="networks of the proxies whose X-Forwarded-For is believed"
     )
-    connections: int = Field(2_000, ge=1, le=100_000, description="connections to the gateway at a time")
+    connections: int = Field(
+        2_000, ge=1, le=100_000, description="connections to a gateway process at a time"
+    )
     request_timeout: float = Field(
         10.0, gt=0, le=300, description="seconds a request may take to come in, first byte to last"
     )
@@ -104,7 +109,7 @@ class Settings(BaseModel):
         2.0, gt=0, le=60, description="seconds Kafka may take to acknowledge a postback"
     )
     spool_bytes: int = Field(
-        2**30, ge=2**20, description="bytes that wait on disk while Kafka is away, at most"
+        2**30, ge=2**20, description="bytes that wait on disk while Kafka is away, at most, of each process"
     )
     spool_age: float = Field(
         7 * 86400.0, gt=0, description="seconds that something may wait there before nothing more is taken"

@@ -30,8 +30,10 @@ Each process serves three pages on its ops port (`POSTBACKS_OPS`; it logs the ad
 Labels are bounded: nothing that a stranger can make grow is one. Besides these there are those of the client
 library (`process_cpu_seconds_total`, `process_resident_memory_bytes` and so on).
 
-Several processes of one kind are told apart by Prometheus, by their addresses. Where they share one ops port
-they report as one, if all of them have the same folder in `PROMETHEUS_MULTIPROC_DIR` (empty at the start).
+Several processes of one kind are told apart by Prometheus, by their addresses. Those of one gateway
+(`POSTBACKS_PROCESSES`) report as one: what is theirs is added up, `/readyz` answers 200 as long as one of
+them has all it needs, with a line for whatever another one lacks, and `postbacks_ready` is 0 until nothing
+is missing. What the client library says of a process has a label `process` there.
 """
 PARTS = {
     "": "Every process",

@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from benchmarks import correlation, growth, questions, sink
+from benchmarks import correlation, gateway, growth, questions, sink
 from benchmarks.report import write_report
 from benchmarks.result import Result
 from benchmarks.table import page
@@ -20,7 +20,11 @@ from runtime.logs import configure_logs
 Benchmark = Callable[[Plan], Coroutine[Any, Any, Result]]
 
 #: In the order of the data's way.
-BENCHMARKS: dict[str, Benchmark] = {"correlation": correlation.measure, "sink": sink.measure}
+BENCHMARKS: dict[str, Benchmark] = {
+    "gateway": gateway.measure,
+    "correlation": correlation.measure,
+    "sink": sink.measure,
+}
 #: Only when asked for by name.
 LONG: dict[str, Benchmark] = {"growth": growth.measure, "questions": questions.measure}
 

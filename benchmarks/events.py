@@ -44,7 +44,7 @@ def events(seed: int, began: datetime) -> Iterator[Event]:
     for number in count():
         mask = Random(f"{seed}/{number}").getrandbits(128) if number else 0
         for topic, value, message_id, event_id in templates:
-            new_id = _masked_guid(message_id, mask)
+            new_id = masked_guid(message_id, mask)
             new_value = value.replace(message_id.encode(), new_id.encode()).replace(
                 event_id.encode(), _masked(event_id, mask).encode()
             )
@@ -76,6 +76,7 @@ def _masked(digits: str, mask: int) -> str:
     return f"{int(digits, 16) ^ mask:032x}"
 
 
-def _masked_guid(guid: str, mask: int) -> str:
+def masked_guid(guid: str, mask: int) -> str:
+    """Another id; the same for the same mask, and back again with it."""
     digits = _masked(guid.replace("-", ""), mask)
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,75 @@
+"""From a form to a record, as one would write it: the contract's fields, key and JSON, nothing lenient.
+
+Fields, dates and encoding are our own, so that what differs is the server, and how it talks to Kafka.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from gateway.fields import read_guid, read_number
+from gateway.postback import TOPIC_OF, AnyPostback, Receipt, Response, Sent, encode, key_of
+from gateway.times import read_time, time_of
+
+#: Whose postbacks come under which token.
+ACCOUNTS = {"benchmark-token": "acme"}
+KNOWN = {
+    *("SMSSent", "SMSResponse", "DeliveryReceipt", "MessageID", "ReferenceID", "FromPhoneNumber"),
+    *("ToPhoneNumber", "SentTime", "MatchedMessageID", "ResponseReceiveDate", "Message"),
+    *("DeliveryReceiptMessage", "Code", "BackupMessageID"),
+}
+
+
+def record_of(
+    form: Mapping[str, str], body: bytes, account: str, query: str, client_ip: str
+) -> tuple[str, bytes, bytes]:
+    """Topic, key and value.
+
+    Raises:
+        ValueError: it is no postback.
+    """
+    postback = _postback(form, body, account, query, client_ip)
+    return TOPIC_OF[type(postback)], key_of(account, postback.message_id), encode(postback)
+
+
+def _postback(form: Mapping[str, str], body: bytes, account: str, query: str, client_ip: str) -> AnyPostback:
+    own_id, matched_id = read_guid(form.get("MessageID", "")), read_guid(form.get("MatchedMessageID", ""))
+    message_id = matched_id or own_id
+    if message_id is None:
+        raise ValueError("MessageID must be a GUID")
+    shared: dict[str, Any] = {
+        "event_id": blake2b(encode([account, sorted(form.items())]), digest_size=16).hexdigest(),
+        "message_id": message_id,
+        "account": account,
+        "reference_id": form.get("ReferenceID", ""),
+        "from_number": read_number(form.get("FromPhoneNumber", "")),
+        "to_number": read_number(form.get("ToPhoneNumber", "")),
+        "received_at": time_of(time.time()),
+        "client_ip": client_ip,
+        "query": query,
+        "body": body.decode(),
+        "extra": {name: value for name, value in form.items() if name not in KNOWN},
+    }
+    if "SMSSent" in form:
+        occurred_at = read_time(form.get("SentTime", ""))
+        return Sent(**shared, occurred_at=occurred_at, sent=form["SMSSent"] != "0")
+    if "SMSResponse" in form:
+        return Response(
+            **shared,
+            occurred_at=read_time(form.get("ResponseReceiveDate", "")),
+            reply_id=own_id,
+            matched=matched_id is not None,
+            text=form.get("Message", ""),
+        )
+    if "DeliveryReceipt" in form:
+        return Receipt(
+            **shared,
+            occurred_at=None,
+            code=form.get("Code", ""),
+            text=form.get("DeliveryReceiptMessage", ""),
+            backup_message_id=read_guid(form.get("BackupMessageID", "")),
+        )
+    raise ValueError("There is no SMSSent, SMSResponse or DeliveryReceipt in it")

@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from benchmarks import correlation, gateway, growth, questions, sink
+from benchmarks import correlation, end_to_end, gateway, growth, questions, sink
 from benchmarks.report import write_report
 from benchmarks.result import Result
 from benchmarks.table import page
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "gateway": gateway.measure,
     "correlation": correlation.measure,
     "sink": sink.measure,
+    "end_to_end": end_to_end.measure,
 }
 #: Only when asked for by name.
 LONG: dict[str, Benchmark] = {"growth": growth.measure, "questions": questions.measure}

@@ -34,7 +34,12 @@ WARM_SECONDS, SECONDS = 2.0, 8.0
 OURS, TWO, PLAIN = "ours", "ours, two processes", "ours without CloudEvents headers"
 CEILING, FASTAPI, AIOHTTP = "ceiling (keeps nothing)", "FastAPI, send_and_wait", "aiohttp, send_and_wait"
 OURS_HALF, CEILING_HALF = "ours, at half load", "ceiling, at half load"
-RATE, CPU, BROKER, LOAD = "requests/s", "CPU s per million", "Kafka's CPU s", "load's CPU s"
+RATE, CPU, BROKER, LOAD = (
+    "requests/s",
+    "CPU s per million",
+    "Kafka's CPU s per million",
+    "load's CPU s per million",
+)
 P50, P99, P999 = "p50 ms", "p99 ms", "p99.9 ms"
 
 

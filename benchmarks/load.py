@@ -165,7 +165,6 @@ def main() -> None:
     parser = ArgumentParser(prog="python -m benchmarks.load")
     parser.add_argument("url")
     parser.add_argument("bodies", type=Path, help="as benchmarks.bodies writes them")
-    parser.add_argument("--skip", type=int, default=0, help="so many of them were posted before")
     parser.add_argument("--seconds", type=float, default=10.0, help="for so long; default 10")
     parser.add_argument("--rate", type=float, help="requests a second; default: as many as are answered")
     parser.add_argument("--times", type=Path, help="where to write when (monotonic) each was answered")
@@ -173,7 +172,7 @@ def main() -> None:
     url = urlsplit(given.url)
     assert url.hostname
     assert url.port
-    requests = [request(url.netloc, url.path, body) for body in read_bodies(given.bodies)[given.skip :]]
+    requests = [request(url.netloc, url.path, body) for body in read_bodies(given.bodies)]
     generator = Generator((url.hostname, url.port), requests)
     began, used = monotonic(), time.process_time()
     if given.rate:

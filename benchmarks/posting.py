@@ -22,7 +22,6 @@ async def post(
     bodies: Path,
     seconds: float,
     rate: float | None = None,
-    skip: int = 0,
     times: Path | None = None,
 ) -> Load:
     """Post the bodies to the gateway at `address`, as `benchmarks.load` describes it.
@@ -31,7 +30,7 @@ async def post(
         NotAllKept: the generator gave up; it has said why.
     """
     (token,) = ACCOUNTS
-    options = {"--seconds": seconds, "--rate": rate, "--skip": skip, "--times": times}
+    options = {"--seconds": seconds, "--rate": rate, "--times": times}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.load", f"http://{address}/postback/{token}", str(bodies)),
         *(str(part) for name, value in options.items() if value is not None for part in (name, value)),
@@ -48,13 +47,15 @@ async def post(
     return json.decode(told, type=Load)
 
 
-async def post_all_kept(address: str, bodies: Path, seconds: float, rate: float | None = None) -> Load:
+async def post_all_kept(
+    address: str, bodies: Path, seconds: float, rate: float | None = None, times: Path | None = None
+) -> Load:
     """The same, where nothing but 200 will do.
 
     Raises:
         NotAllKept: there was another answer.
     """
-    load = await post(address, bodies, seconds, rate)
+    load = await post(address, bodies, seconds, rate, times)
     if load.statuses.keys() != {"200"}:
         raise NotAllKept(f"Answers by status: {load.statuses}")
     return load

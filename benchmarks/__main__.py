@@ -36,7 +36,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join([*every, 'report'])}")
     parser.add_argument("--rounds", type=int, default=3, help="how often each contender runs; default 3")
     parser.add_argument(
-        "--size", type=int, help="how many events or rows; default: what the benchmark finds right"
+        "--size",
+        type=int,
+        help="events, rows, requests, or seconds to hold; default: what the benchmark finds right",
     )
     parser.add_argument(
         "--only", action="append", default=[], metavar="CONTENDER", help="run this one; repeatable"

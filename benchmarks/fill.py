@@ -9,11 +9,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.partitioner import murmur2
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 
 from benchmarks.events import Event
+from gateway.partition import partition_of
 from gateway.topics import gateway_topics
 from runtime.settings import load_settings
 from runtime.topics import ensure_topics
@@ -29,11 +29,6 @@ async def make_topics(kafka: str, partitions: int) -> None:
     settings = load_settings({"POSTBACKS_PARTITIONS": str(partitions)})
     specs = [*gateway_topics(settings), messages_topic(settings)]
     await ensure_topics({"bootstrap_servers": kafka}, specs, PATIENCE_SECONDS)
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """As Kafka's own clients choose it."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 async def fill(kafka: str, partitions: int, events: Iterable[Event]) -> int:

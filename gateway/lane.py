@@ -1,14 +1,15 @@
 """The records on their way to one partition of one topic.
 
 At most one batch is under way; what comes meanwhile is the next. So a lane that is busy gathers more into
-each batch, and one that is idle waits a moment for company.
+each batch. When a lane may send is decided in `gateway.lanes`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -19,7 +20,6 @@ from gateway.cloudevents import HeadersOf
 from gateway.sink import TooLarge
 from runtime.metrics import BATCH_RECORDS, PRODUCE_ERRORS
 
-LINGER_SECONDS = 0.001
 #: More than a batch holds.
 ANY_NUMBER = 1_000_000
 
@@ -44,17 +44,27 @@ class Lane:
         producer: Callable[[], AIOKafkaProducer],
         ack_timeout: float,
         headers: HeadersOf,
+        due: Callable[[Lane], None],
         answered: Callable[[Lane], None],
     ) -> None:
-        """`answered` is called after each batch: `down` tells how it went."""
+        """
+        Args:
+            producer: gives the client to send with.
+            due: is called when there is something to `send`.
+            answered: is called after each batch; `down` tells how it went.
+        """
         self.partition = partition
         self.down: str | None = None
+        self._loop = asyncio.get_running_loop()
         self._producer = producer
         self._ack_timeout = ack_timeout
         self._headers = headers
+        self._due = due
         self._answered = answered
         self._waiting: list[Record] = []
-        self._sending: asyncio.Task[None] | None = None
+        self._under_way: list[Record] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._sent: asyncio.Future[Any] | None = None
         #: Records of the next batch, at most: few after Kafka refused one for its size.
         self._most = ANY_NUMBER
 
@@ -63,68 +73,105 @@ class Lane:
 
         A record that Kafka refuses for its size is answered with the exception TooLarge.
         """
-        loop = asyncio.get_running_loop()
-        record = Record(key, value, loop.time() + self._ack_timeout, loop.create_future())
+        record = Record(key, value, self._loop.time() + self._ack_timeout, self._loop.create_future())
         if self.down:
             record.answer.set_result(self.down)
             return record.answer
         self._waiting.append(record)
-        if not self._sending:
-            self._sending = asyncio.create_task(self._send_all())
+        if self._timer is None:
+            self._take_turn()
         return record.answer
 
-    async def drained(self) -> None:
-        """Return when nothing is waiting or under way."""
-        if self._sending:
-            await asyncio.wait([self._sending])
+    @property
+    def _name(self) -> str:
+        return f"{self.partition.topic}/{self.partition.partition}"
 
-    async def _send_all(self) -> None:
-        await asyncio.sleep(LINGER_SECONDS)
-        while self._waiting:
-            taken, self.down = await self._send_some()
-            BATCH_RECORDS.observe(len(taken))
-            if self.down:  # those who came meanwhile would wait in vain
-                taken += self._waiting
-                self._waiting = []
-            for record in taken:
-                if not record.answer.done():
-                    record.answer.set_result(self.down)
-            self._answered(self)
-        self._sending = None
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is waiting or under way."""
+        return self._timer is None
 
-    async def _send_some(self) -> tuple[list[Record], str | None]:
-        """Send as many of those who wait as a batch holds: who they are, and why they may not be safe."""
+    @property
+    def settled(self) -> bool:
+        """Whether the client is through with what it was given last, be it given up here or not."""
+        return self._sent is None or self._sent.done()
+
+    def forget(self) -> None:
+        """The client that was given something is gone."""
+        self._sent = None
+
+    async def send(self) -> None:
+        """Give the client as many of those who wait as a batch holds. Does not wait for Kafka."""
+        if self._under_way or not self._waiting:  # they waited too long for their turn, and were answered
+            return
+        taken = self._under_way
         topic, partition = self.partition
-        taken = self._waiting
         try:
             batch = self._producer().create_batch()
-            taken = self._fill(batch)
-            async with asyncio.timeout_at(taken[0].deadline):
-                acknowledged = await self._producer().send_batch(batch, topic, partition=partition)
-                acknowledged.add_done_callback(_heard)
-                await asyncio.shield(acknowledged)
-            self._most = min(self._most * 2, ANY_NUMBER)
-        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
-            return self._smaller(taken, f"{topic}/{partition}: {error}"), None
+            taken = self._under_way = self._fill(batch)
+            self._sent = await self._producer().send_batch(batch, topic, partition=partition)
         except Exception as error:  # the client's edge: assertions and type errors of its own included
-            PRODUCE_ERRORS.labels(type(error).__name__).inc()
-            log.warning("Batch not acknowledged", topic=topic, partition=partition, error=repr(error))
-            return taken, f"{topic}/{partition}: {str(error) or type(error).__name__}"
-        return taken, None
+            self._end(taken, error)
+        else:
+            self._sent.add_done_callback(partial(self._heard, taken))
 
-    def _smaller(self, taken: list[Record], why: str) -> list[Record]:
+    def _take_turn(self) -> None:
+        self._timer = self._loop.call_at(self._waiting[0].deadline, self._late)
+        self._due(self)
+
+    def _late(self) -> None:
+        self._end(self._under_way, TimeoutError(f"no answer within {self._ack_timeout:g} s"))
+
+    def _heard(self, taken: list[Record], sent: asyncio.Future[Any]) -> None:
+        error = asyncio.CancelledError() if sent.cancelled() else sent.exception()
+        if taken is not self._under_way:  # it was given up before, and its records answered
+            return
+        if isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)):
+            self._try_less(taken, error)
+            return
+        if not error:
+            self._most = min(self._most * 2, ANY_NUMBER)
+        self._end(taken, error)
+
+    def _try_less(self, taken: list[Record], error: BaseException) -> None:
         """Kafka refused a batch for its size: try less of it, down to the one record that is at fault."""
         self._most = max(1, len(taken) // 2)
-        if len(taken) > 1:
-            self._waiting = taken + self._waiting
-            return []
-        if not taken[0].answer.done():
-            taken[0].answer.set_exception(TooLarge(why))
-        return taken
+        if len(taken) == 1:
+            if not taken[0].answer.done():
+                taken[0].answer.set_exception(TooLarge(f"{self._name}: {error}"))
+            self._end(taken, None)
+        else:
+            self._under_way, self._waiting = [], taken + self._waiting
+            self._due(self)
+
+    def _end(self, taken: list[Record], error: BaseException | None) -> None:
+        """Answer those under way; after an error also those who came meanwhile: they would wait in vain."""
+        if taken is not self._under_way:  # given up before, while the client did not even take it
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = None
+        self._under_way = []
+        self.down = self._noted(error) if error else None
+        BATCH_RECORDS.observe(len(taken))
+        if self.down:
+            taken, self._waiting = taken + self._waiting, []
+        for record in taken:
+            if not record.answer.done():
+                record.answer.set_result(self.down)
+        if self._waiting:
+            self._take_turn()
+        self._answered(self)
+
+    def _noted(self, error: BaseException) -> str:
+        PRODUCE_ERRORS.labels(type(error).__name__).inc()
+        log.warning("Batch not acknowledged", partition=self._name, error=repr(error))
+        return f"{self._name}: {str(error) or type(error).__name__}"
 
     def _fill(self, batch: BatchBuilder) -> list[Record]:
+        topic = self.partition.topic
         for index, record in enumerate(self._waiting):
-            headers = self._headers(self.partition.topic, record.value)
+            headers = self._headers(topic, record.value)
             if (
                 index == self._most
                 or batch.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None
@@ -133,9 +180,3 @@ class Lane:
                 return taken
         taken, self._waiting = self._waiting, []
         return taken
-
-
-def _heard(late: asyncio.Future[object]) -> None:
-    """Take note of what became of a batch that was given up, so that asyncio does not complain."""
-    if not late.cancelled():
-        late.exception()

@@ -1,6 +1,6 @@
 """Keeps records by giving them to Kafka: every in-sync replica has a record before anybody is told so.
 
-Records of concurrent requests are gathered into batches, one lane for each partition (`gateway.lane`). A
+Records of concurrent requests are gathered into batches, one lane for each partition (`gateway.lanes`). A
 lane whose batch was not acknowledged in time takes nothing more until the partition has a leader that
 answers; while no broker answers, no lane takes anything. Who would wait in vain is told at once.
 
@@ -16,13 +16,14 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from gateway.cloudevents import HeadersOf, headers_of
 from gateway.lane import Lane
+from gateway.lanes import Lanes
+from gateway.partition import partition_of
 from gateway.sink import Kept, NotKept
 from runtime.errors import KafkaAway
 from runtime.metrics import PRODUCERS_REBUILT, UNDERREPLICATED
@@ -64,11 +65,10 @@ class Publisher:
         self._specs = specs
         self._ack_timeout = ack_timeout
         self._health = health
-        self._headers = headers
         self._away: str | None = "Kafka has not answered yet"
         self._producer: AIOKafkaProducer | None = None
         self._partitions = {spec.name: spec.partitions for spec in specs}
-        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._lanes = Lanes(self._started, ack_timeout, headers, self._note)
         self._acknowledged_at = 0.0
         self._failed_in_a_row = 0
         self._trouble = asyncio.Event()
@@ -88,8 +88,8 @@ class Publisher:
         Raises:
             NotKept: it was not acknowledged in time, or could not be.
         """
-        problem = self._away or await self._lane(topic, key).put(key, value)
-        if problem:
+        lane = self._lanes.of(topic, partition_of(key, self._partitions[topic]))
+        if problem := self._away or await lane.put(key, value):
             raise NotKept(problem)
         return Kept.BY_KAFKA
 
@@ -112,22 +112,12 @@ class Publisher:
 
     async def __aexit__(self, *_: object) -> None:
         """Let what is under way come to its end, which is at most the time-out and some seconds."""
-        await asyncio.gather(*(lane.drained() for lane in self._lanes.values()))
+        await self._lanes.drained()
         assert self._watching
         self._watching.cancel()
         await asyncio.wait([self._watching])
         if self._producer:
             await _end(self._producer)
-
-    def _lane(self, topic: str, key: bytes) -> Lane:
-        # As Kafka's own clients choose it, so that all topics, and replays by others, agree on a key.
-        partition = (murmur2(key) & 0x7FFFFFFF) % self._partitions[topic]
-        lane = self._lanes.get((topic, partition))
-        if not lane:
-            place = TopicPartition(topic, partition)
-            lane = Lane(place, self._started, self._ack_timeout, self._headers, self._note)
-            self._lanes[topic, partition] = lane
-        return lane
 
     def _started(self) -> AIOKafkaProducer:
         assert self._producer
@@ -143,7 +133,7 @@ class Publisher:
 
     def _report(self) -> str | None:
         """Tell the operator why not everything can be kept now, if so."""
-        problem = self._away or next((lane.down for lane in self._lanes.values() if lane.down), None)
+        problem = self._away or next((lane.down for lane in self._lanes if lane.down), None)
         if problem:
             self._health.missing["kafka"] = problem
         else:
@@ -173,8 +163,10 @@ class Publisher:
             if self._report():
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
             else:
+                # Not wait_for: Python 3.11 forgets that it was cancelled when trouble comes in the same turn.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._trouble.wait(), LOOK_SECONDS)
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._trouble.wait()
 
     async def _look(self) -> None:
         """Make sure of the topics, and open those lanes again whose partition has a leader that answers."""
@@ -186,19 +178,24 @@ class Publisher:
             PRODUCERS_REBUILT.inc()
             stuck, self._producer = self._producer, await self._start_producer()
             self._failed_in_a_row = 0
+            for lane in self._lanes:
+                lane.forget()
             self._ending = asyncio.create_task(_end(stuck))  # it may take its time; partitions wait to open
         client = self._producer.client
         cluster: ClusterMetadata = await client.fetch_all_metadata()
         if any(not cluster.partitions_for_topic(name) for name in self._partitions):
             await ensure_topics(self._options, self._specs)  # a broker that lost its memory
         UNDERREPLICATED.set(self._underreplicated(cluster))
-        down = [lane for lane in self._lanes.values() if lane.down]
+        down = [lane for lane in self._lanes if lane.down]
         if down and not await client.force_metadata_update():
             raise KafkaAway("Kafka does not say who leads the partitions")
         for lane in down:
             leader = cluster.leader_for_partition(lane.partition)  # the client's own may not know the topic
             if leader not in (None, -1) and await client.ready(leader):
-                lane.down = None
+                if lane.settled:
+                    lane.down = None
+                else:
+                    self._failed_in_a_row += 1
 
     def _underreplicated(self, cluster: ClusterMetadata) -> int:
         partitions = cluster._partitions

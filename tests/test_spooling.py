@@ -16,6 +16,7 @@ from msgspec import json
 
 from gateway import spool, spooling
 from gateway.cloudevents import Headers
+from gateway.partition import partition_of
 from gateway.postback import RECEIPT, SENT
 from gateway.publisher import Publisher
 from gateway.sink import Kept, NotKept, TooLarge
@@ -143,7 +144,8 @@ async def test_a_partition_opens_again_though_the_client_only_heard_of_others() 
             assert publisher._producer
             # As when a broker that had just started knew no topics yet, and then one of them was sent to.
             await publisher._producer.client.set_topics([RECEIPT])
-            publisher._lane(SENT, b"default/1").down = "not acknowledged by the client before"
+            lane = publisher._lanes.of(SENT, partition_of(b"default/1", settings.partitions))
+            lane.down = "not acknowledged by the client before"
             async with asyncio.timeout(30):
                 while True:
                     with suppress(NotKept):

@@ -21,7 +21,7 @@ REJECTED = "postbacks.rejected"
 Time: TypeAlias = str
 
 
-class Postback(Struct, kw_only=True, tag_field="type"):
+class Postback(Struct, kw_only=True, tag_field="type", gc=False):
     """What all types share. Field names are those of the JSON and of ClickHouse's columns."""
 
     #: 128-bit hash, hex, of the account and all that the provider said: a repeat has the same one.

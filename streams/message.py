@@ -6,27 +6,32 @@ ClickHouse does the same join (`sinks/schema`), and a test holds the two against
 compacted: the last record of a key is its whole state as one worker knew it, a tombstone (no value) says
 that streams let go of it, and whoever wants to be exact joins what he reads.
 
-This file decides what a state is and how states join. When a message is overdue or let go is decided in
-`streams/deadline.py`.
+This file decides what a state is and how states join; how lists of facts join is in `streams/facts.py`, when
+a message is overdue or let go in `streams/deadline.py`.
 """
 
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, Literal, TypeAlias, TypeVar
+from functools import reduce
+from typing import Literal, TypeAlias
 
 from msgspec import DecodeError, Struct, json
-from msgspec.structs import astuple
 
 from gateway.postback import AnyPostback, Receipt, Sent, Time
 from runtime.errors import Refused
+from streams.facts import FACTS_OF_A_KIND as FACTS_OF_A_KIND
+from streams.facts import Attempt as Attempt
+from streams.facts import ReceiptFact as ReceiptFact
+from streams.facts import Reply as Reply
+from streams.facts import with_fact
 from streams.receipt import CODES
 
 MESSAGES = "messages"
 #: Of this format. A worker refuses a newer one, so that a rolling upgrade loses no field.
 VERSION = 1
 #: Caps, so that no message outgrows a Kafka record; they change no status and no time.
-FACTS_OF_A_KIND, CHARACTERS, DIGITS = 100, 1000, 32
+CHARACTERS, DIGITS = 1000, 32
 
 Direction: TypeAlias = Literal["outbound", "inbound"]
 Status: TypeAlias = Literal[
@@ -37,33 +42,7 @@ STATUSES: tuple[Status, ...] = (
 )  # fmt: skip
 
 
-class Fact(Struct, kw_only=True, omit_defaults=True):
-    """One event. The same one twice is one fact, at the earliest `received_at`."""
-
-    received_at: Time
-    event_id: str
-
-
-class Attempt(Fact):
-    """The provider handed the message on (`sent`), or was refused."""
-
-    sent: bool
-    occurred_at: Time | None = None
-
-
-class ReceiptFact(Fact):
-    code: str
-    text: str = ""
-    backup_message_id: str | None = None
-
-
-class Reply(Fact):
-    text: str = ""
-    reply_id: str | None = None
-    occurred_at: Time | None = None
-
-
-class Message(Struct, kw_only=True, omit_defaults=True):
+class Message(Struct, kw_only=True, omit_defaults=True, gc=False):
     """The state of one message. What is null, empty or false is left out of the JSON.
 
     `*_at` are the least `received_at` of such facts: our clock; the provider's times are in the facts.
@@ -127,69 +106,75 @@ def decode_message(value: bytes) -> Message:
 
 def merge(state: Message | None, postback: AnyPostback) -> Message:
     """What is known after the postback. The very same object when that is nothing new."""
-    seen = state_of(postback)
-    return seen if state is None else join(state, seen)
+    if state is None:
+        return state_of(postback)
+    after = _learn(copy(state), postback)
+    return state if after == state else after
 
 
 def state_of(postback: AnyPostback) -> Message:
     """All that one postback alone tells about its message."""
-    at = postback.received_at
-    state = Message(
+    nothing = Message(
         version=VERSION,
         message_id=postback.message_id,
         account=postback.account,
-        direction="outbound",
-        reference_id=postback.reference_id[:CHARACTERS],
-        from_number=postback.from_number[:DIGITS],
-        to_number=postback.to_number[:DIGITS],
-        first_seen_at=at,
-        last_seen_at=at,
+        direction="inbound",
+        first_seen_at=postback.received_at,
+        last_seen_at=postback.received_at,
     )
+    return _learn(nothing, postback)
+
+
+def _learn(state: Message, postback: AnyPostback) -> Message:
+    """`join(state, state_of(postback))` without a second state; changes `state` itself, but not its lists."""
+    at = postback.received_at
+    from_number, to_number = postback.from_number[:DIGITS], postback.to_number[:DIGITS]
     if isinstance(postback, Sent):
-        state.attempts = [
-            Attempt(
-                received_at=at,
-                event_id=postback.event_id,
-                sent=postback.sent,
-                occurred_at=postback.occurred_at,
-            )
-        ]
+        rank = 0
+        state.direction = "outbound"
+        attempt = Attempt(
+            received_at=at,
+            event_id=postback.event_id,
+            sent=postback.sent,
+            occurred_at=postback.occurred_at,
+        )
+        state.attempts = with_fact(state.attempts, attempt)
         if postback.sent:
-            state.sent_at = at
+            state.sent_at = _earliest(state.sent_at, at)
     elif isinstance(postback, Receipt):
-        _rank(state, 1)
-        state.receipts = [
-            ReceiptFact(
-                received_at=at,
-                event_id=postback.event_id,
-                code=postback.code[:DIGITS],
-                text=postback.text[:CHARACTERS],
-                backup_message_id=postback.backup_message_id,
-            )
-        ]
+        rank = 1
+        state.direction = "outbound"
+        receipt = ReceiptFact(
+            received_at=at,
+            event_id=postback.event_id,
+            code=postback.code[:DIGITS],
+            text=postback.text[:CHARACTERS],
+            backup_message_id=postback.backup_message_id,
+        )
+        state.receipts = with_fact(state.receipts, receipt)
         if known := CODES.get(postback.code):
             if known.meaning == "delivered":
-                state.delivered_at = at
+                state.delivered_at = _earliest(state.delivered_at, at)
             elif known.meaning == "failed":
-                state.failed_at = at
+                state.failed_at = _earliest(state.failed_at, at)
             else:
-                state.carrier_at = at
+                state.carrier_at = _earliest(state.carrier_at, at)
     else:
-        state.replies = [
-            Reply(
-                received_at=at,
-                event_id=postback.event_id,
-                text=postback.text[:CHARACTERS],
-                reply_id=postback.reply_id,
-                occurred_at=postback.occurred_at,
-            )
-        ]
+        rank = 2
+        reply = Reply(
+            received_at=at,
+            event_id=postback.event_id,
+            text=postback.text[:CHARACTERS],
+            reply_id=postback.reply_id,
+            occurred_at=postback.occurred_at,
+        )
+        state.replies = with_fact(state.replies, reply)
         if postback.matched:  # a reply travels the other way than the message it answers
-            state.from_number, state.to_number = state.to_number, state.from_number
-            state.replied_at = at
-        else:
-            state.direction = "inbound"
-        _rank(state, 2)
+            state.direction = "outbound"
+            from_number, to_number = to_number, from_number
+            state.replied_at = _earliest(state.replied_at, at)
+    _name(state, postback.reference_id[:CHARACTERS], rank, from_number, rank, to_number, rank)
+    _see(state, at, at)
     return _conclude(state)
 
 
@@ -198,62 +183,48 @@ def join(a: Message, b: Message) -> Message:
     state = copy(a)
     if b.direction == "outbound":
         state.direction = "outbound"
-    if b.reference_id and (
-        not a.reference_id or (b.reference_rank, b.reference_id) < (a.reference_rank, a.reference_id)
-    ):
-        state.reference_id, state.reference_rank = b.reference_id, b.reference_rank
-    if b.from_number and (not a.from_number or (b.from_rank, b.from_number) < (a.from_rank, a.from_number)):
-        state.from_number, state.from_rank = b.from_number, b.from_rank
-    if b.to_number and (not a.to_number or (b.to_rank, b.to_number) < (a.to_rank, a.to_number)):
-        state.to_number, state.to_rank = b.to_number, b.to_rank
-    state.first_seen_at = min(a.first_seen_at, b.first_seen_at)
-    state.last_seen_at = max(a.last_seen_at, b.last_seen_at)
+    _name(state, b.reference_id, b.reference_rank, b.from_number, b.from_rank, b.to_number, b.to_rank)
+    _see(state, b.first_seen_at, b.last_seen_at)
     state.sent_at = _earliest(a.sent_at, b.sent_at)
     state.carrier_at = _earliest(a.carrier_at, b.carrier_at)
     state.delivered_at = _earliest(a.delivered_at, b.delivered_at)
     state.failed_at = _earliest(a.failed_at, b.failed_at)
     state.replied_at = _earliest(a.replied_at, b.replied_at)
     state.overdue_at = _earliest(a.overdue_at, b.overdue_at)
-    state.attempts = _union(a.attempts, b.attempts)
-    state.receipts = _union(a.receipts, b.receipts)
-    state.replies = _union(a.replies, b.replies)
+    state.attempts = reduce(with_fact, b.attempts, a.attempts)
+    state.receipts = reduce(with_fact, b.receipts, a.receipts)
+    state.replies = reduce(with_fact, b.replies, a.replies)
     _conclude(state)
     return a if state == a else state
 
 
-def _rank(state: Message, rank: int) -> None:
-    """Note the type of postback that the values are from; an empty one is from nobody."""
-    state.reference_rank = rank if state.reference_id else 0
-    state.from_rank = rank if state.from_number else 0
-    state.to_rank = rank if state.to_number else 0
+def _name(
+    state: Message,
+    reference_id: str,
+    reference_rank: int,
+    from_number: str,
+    from_rank: int,
+    to_number: str,
+    to_rank: int,
+) -> None:
+    """Take over what is better founded than the state's own; an empty value is from nobody, so of rank 0."""
+    if reference_id and (
+        not state.reference_id or (reference_rank, reference_id) < (state.reference_rank, state.reference_id)
+    ):
+        state.reference_id, state.reference_rank = reference_id, reference_rank
+    if from_number and (
+        not state.from_number or (from_rank, from_number) < (state.from_rank, state.from_number)
+    ):
+        state.from_number, state.from_rank = from_number, from_rank
+    if to_number and (not state.to_number or (to_rank, to_number) < (state.to_rank, state.to_number)):
+        state.to_number, state.to_rank = to_number, to_rank
 
 
-F = TypeVar("F", bound=Fact)
-
-
-def _union(a: list[F], b: list[F]) -> list[F]:
-    """The facts of both, each once, in order, the earliest only."""
-    if not b or a == b:
-        return a
-    if not a:
-        return b
-    facts = {fact.event_id: fact for fact in a}
-    for fact in b:
-        known = facts.get(fact.event_id)
-        facts[fact.event_id] = fact if known is None else min(known, fact, key=_precedence)
-    return sorted(facts.values(), key=_order)[:FACTS_OF_A_KIND]
-
-
-def _order(fact: Fact) -> tuple[Time, str]:
-    return fact.received_at, fact.event_id
-
-
-def _precedence(fact: Fact) -> tuple[Any, ...]:
-    """Of two tellings of one event the earlier; a better parser may tell the same one differently.
-
-    Then field by field, as ClickHouse compares them, too; what is null counts as empty.
-    """
-    return fact.received_at, *("" if value is None else value for value in astuple(fact))
+def _see(state: Message, first: Time, last: Time) -> None:
+    if first < state.first_seen_at:
+        state.first_seen_at = first
+    if last > state.last_seen_at:
+        state.last_seen_at = last
 
 
 def _earliest(a: Time | None, b: Time | None) -> Time | None:
@@ -264,12 +235,11 @@ def _earliest(a: Time | None, b: Time | None) -> Time | None:
 
 def _conclude(state: Message) -> Message:
     """Set what follows from the facts."""
-    if state.overdue_at is not None and state.receipts and state.receipts[0].received_at <= state.overdue_at:
-        state.overdue_at = None
-    if state.backup_message_ids or any(receipt.backup_message_id for receipt in state.receipts):
-        state.backup_message_ids = sorted(
-            {receipt.backup_message_id for receipt in state.receipts if receipt.backup_message_id}
-        )
+    if state.receipts:
+        if state.overdue_at is not None and state.receipts[0].received_at <= state.overdue_at:
+            state.overdue_at = None
+        backups = {receipt.backup_message_id for receipt in state.receipts}
+        state.backup_message_ids = sorted(filter(None, backups))
     state.orphan = state.direction == "outbound" and not state.attempts
     state.status = _status(state)
     return state

@@ -77,6 +77,13 @@ def test_marks_of_being_overdue_join_in_any_order(
     assert join(join(x, y), late) == join(x, join(late, y)) == join(join(y, late), x)
 
 
+@given(stories, postbacks)
+def test_a_postback_adds_what_the_state_of_it_alone_would(
+    story: list[AnyPostback], more: AnyPostback
+) -> None:
+    assert merge(fold(story), more) == join(fold(story), state_of(more))
+
+
 @given(stories)
 def test_a_state_survives_its_encoding(story: list[AnyPostback]) -> None:
     state = fold(story)
@@ -198,6 +205,12 @@ def test_the_earliest_hundred_facts_are_kept_whatever_the_order_and_split(
     state = join(fold(events[:split]), fold(events[split:]))
     assert [fact.event_id for fact in state.receipts] == [f"{n:03}" for n in range(100)]
     assert (state.status, state.delivered_at) == ("delivered", at(64))
+
+
+def test_a_fact_beyond_the_cap_changes_nothing_when_it_comes_again() -> None:
+    events = [receipt(f"{n:03}", n) for n in range(110)]
+    state = fold(events)
+    assert all(merge(state, event) is state for event in events)
 
 
 def test_caps_do_not_hide_a_late_success_behind_many_refusals() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
@@ -27,6 +27,7 @@ from mode import Service
 from streams.frontier import Frontier
 from streams.lease import Lease
 from streams.producer import BatchProducer
+from streams.unpack import Unpacked
 
 log = structlog.get_logger(__name__)
 
@@ -91,8 +92,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if consumer._subscription.reassignment_in_progress:
             await consumer._subscription.wait_for_assignment()
         for result in consumer._fetcher._records.values():
-            if isinstance(result, FetchResult) and result.has_more():
-                result._partition_records._consumer_record = _as_it_is
+            if isinstance(result, FetchResult) and isinstance(result._partition_records, PartitionRecords):
+                result._partition_records = Unpacked(result._partition_records)
         before = _positions(consumer)
         fetched = await super()._fetch_records(consumer, active_partitions, timeout=0)
         return {
@@ -100,11 +101,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             for tp, end in _positions(consumer).items()
             if end > before.get(tp, end)
         }
-
-
-def _as_it_is(_: TP, record: Any) -> Any:
-    """The record as the parser gives it: what aiokafka makes of it takes as long again as the parsing."""
-    return record
 
 
 def _positions(consumer: AIOKafkaConsumer) -> dict[TP, int]:

@@ -30,26 +30,54 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
 
 
-class Sorted(NamedTuple):
-    """The postbacks of a batch by the key of their message, and the records that are none."""
+class Correlated(NamedTuple):
+    """What the records of a batch came to: changes by key, and the records that are no postback."""
 
-    postbacks: dict[bytes, list[AnyPostback]]
+    changes: dict[bytes, Change]
     rejected: list[Rejected]
 
 
-def sort_out(cluster: str, topic: str, partition: int, records: Iterable[Record]) -> Sorted:
-    """Decode the records of one of the postback topics."""
-    postbacks: dict[bytes, list[AnyPostback]] = {}
-    rejected: list[Rejected] = []
+def by_key(records: Iterable[Record]) -> dict[bytes, list[Record]]:
+    """The records of each key; one without a key is under the empty one, which is no message's."""
+    found: dict[bytes, list[Record]] = {}
     for record in records:
-        read = _read(topic, record)
-        if isinstance(read, str):
-            place = Place(cluster, topic, partition, record.offset)
-            rejected.append(rejection(place, read, record.key, record.value, record.timestamp))
-        else:
-            assert record.key is not None  # it is the postback's
-            postbacks.setdefault(record.key, []).append(read)
-    return Sorted(postbacks, rejected)
+        found.setdefault(record.key or b"", []).append(record)
+    return found
+
+
+def correlate(
+    cluster: str,
+    topic: str,
+    partition: int,
+    records: Mapping[bytes, Sequence[Record]],
+    known: Sequence[bytes | None],
+) -> Correlated:
+    """Merge what came of each key into what is known of it (in the same order); only what changed is told.
+
+    Key by key from bytes to bytes, so that no more than one message is held decoded: memory that is used
+    again at once is faster.
+
+    Args:
+        topic: one of those of postbacks, from which all records are.
+
+    Raises:
+        NewerVersion: a known state is of a newer format than this code knows.
+    """
+    changes: dict[bytes, Change] = {}
+    rejected: list[Rejected] = []
+    for (key, news), value in zip(records.items(), known, strict=True):
+        before = None if value is None else decode_message(value)
+        after: Message | None = before
+        for record in news:
+            read = _read(topic, record)
+            if isinstance(read, str):
+                place = Place(cluster, topic, partition, record.offset)
+                rejected.append(rejection(place, read, record.key, record.value, record.timestamp))
+            else:
+                after = merge(after, read)
+        if after is not None and after is not before:
+            changes[key] = changed(before, after)
+    return Correlated(changes, rejected)
 
 
 def _read(topic: str, record: Record) -> AnyPostback | Reason:
@@ -62,22 +90,3 @@ def _read(topic: str, record: Record) -> AnyPostback | Reason:
     if record.key != key_of(postback.account, postback.message_id):
         return "foreign_key"  # it would meet others of its message by chance only
     return postback if is_time(postback.received_at) else "undecodable_record"
-
-
-def correlate(
-    postbacks: Mapping[bytes, Sequence[AnyPostback]], known: Sequence[bytes | None]
-) -> dict[bytes, Change]:
-    """Merge postbacks into what is known of their messages (in the same order); only what changed is told.
-
-    Raises:
-        NewerVersion: a known state is of a newer format than this code knows.
-    """
-    changes = {}
-    for (key, news), value in zip(postbacks.items(), known, strict=True):
-        before = None if value is None else decode_message(value)
-        after: Message | None = before
-        for postback in news:
-            after = merge(after, postback)
-        if after is not None and after is not before:
-            changes[key] = changed(before, after)
-    return changes

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import structlog
-from faust.types import TP, StreamT
+from faust.types import TP, EventT, StreamT
 
-from gateway.postback import POSTBACK_TOPICS, REJECTED, encode
+from gateway.postback import POSTBACK_TOPICS, REJECTED, Rejected, encode
 from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS
 from runtime.metrics import REJECTED as REJECTED_COUNT
 from runtime.ops import Health
 from runtime.process import end_anyway
 from runtime.settings import Settings
 from streams.app import faust_app
-from streams.correlate import correlate, sort_out
+from streams.change import Change
+from streams.correlate import by_key, correlate
 from streams.healer import Healer
 from streams.lately import Lately
 from streams.progress import Horizon
@@ -39,6 +42,8 @@ from streams.watch import Watch
 log = structlog.get_logger(__name__)
 
 STOP_SECONDS, CRASH_SECONDS = 20.0, 1.0
+#: Of which all but one are being written; and how much of one is merged before others get their turn.
+BATCHES_AT_ONCE, KEYS_AT_ONCE = 3, 500
 
 
 def utc_now() -> datetime:
@@ -120,28 +125,48 @@ class Worker:
         parts[0].cancel()
 
     async def _consume(self, stream: StreamT[Any]) -> None:
+        """Merge a batch while the one before is being written; they are acknowledged in their order."""
+        under_way: deque[asyncio.Task[None]] = deque()
         async for event in stream.noack().events():  # type: ignore[attr-defined]
-            batch: Batch = event.message.value
-            try:
-                with STREAMS_BATCH_SECONDS.time(), suppress(Superseded):  # who has it next reads it again
-                    await self._merge(event.message.tp, batch)
-                    batch.done = True
-            except Exception as error:
-                await self.app.crash(error)
-                return
-            event.ack()
+            before = under_way[-1] if under_way else None
+            under_way.append(asyncio.create_task(self._take(event, before)))
+            if len(under_way) == BATCHES_AT_ONCE:
+                await under_way.popleft()
+
+    async def _take(self, event: EventT[Any], before: asyncio.Task[None] | None) -> None:
+        batch: Batch = event.message.value  # type: ignore[assignment]
+        try:
+            with STREAMS_BATCH_SECONDS.time(), suppress(Superseded):  # who has it next reads it again
+                await self._merge(event.message.tp, batch)
+                batch.done = True
+        except Exception as error:
+            await self.app.crash(error)
+            return
+        if before:
+            await before
+        event.ack()
 
     async def _merge(self, tp: TP, batch: Batch) -> None:
+        rejected: list[Rejected] = []
+        changes: dict[bytes, Change] = {}
         async with self.table.lock(tp.partition):
-            found = sort_out(self._cluster, tp.topic, tp.partition, batch.records)
-            if found.rejected:
-                records = [(rejected.rejection_id.encode(), encode(rejected)) for rejected in found.rejected]
-                await self.table.insist(lambda _: self.table.producer.append(REJECTED, records))
-                for rejected in found.rejected:
-                    REJECTED_COUNT.labels("streams", rejected.reason).inc()
-            known = self.table.load(tp.partition, list(found.postbacks))
-            await self.table.write(tp.partition, correlate(found.postbacks, known))
-        MERGED.labels(tp.topic).inc(len(batch.records) - len(found.rejected))
+            records = iter(by_key(batch.records).items())
+            while portion := dict(islice(records, KEYS_AT_ONCE)):
+                known = self.table.load(tp.partition, list(portion))
+                found = correlate(self._cluster, tp.topic, tp.partition, portion, known)
+                changes |= found.changes
+                rejected += found.rejected
+                await asyncio.sleep(0)  # the batch before is on its way to Kafka meanwhile
+            if rejected:
+                await self._reject(rejected)
+            await self.table.write(tp.partition, changes)
+        MERGED.labels(tp.topic).inc(len(batch.records) - len(rejected))
+
+    async def _reject(self, rejected: Sequence[Rejected]) -> None:
+        records = [(one.rejection_id.encode(), encode(one)) for one in rejected]
+        await self.table.insist(lambda _: self.table.producer.append(REJECTED, records))
+        for one in rejected:
+            REJECTED_COUNT.labels("streams", one.reason).inc()
 
     async def _settle(self, *_: Any, **__: Any) -> None:
         await self.table.settle()

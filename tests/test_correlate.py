@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.postback import RECEIPT, SENT, TOPIC_OF, AnyPostback, encode, key_of
 from streams.change import headers
-from streams.correlate import correlate, sort_out
+from streams.correlate import Correlated, by_key, correlate
 from streams.message import VERSION, NewerVersion, decode_message, encode_message, merge, state_of
 from streams.rejection import KEPT_BYTES
 from tests.postbacks import MESSAGE, postbacks, receipt, sent
@@ -31,27 +31,30 @@ def record_of(postback: AnyPostback, offset: int = 0) -> Record:
     return Record(encode(postback), key_of(postback.account, postback.message_id), offset)
 
 
+def correlated(records: list[Record], topic: str = SENT, known: bytes | None = None) -> Correlated:
+    """What they come to; `known` of each of their messages."""
+    grouped = by_key(records)
+    return correlate(CLUSTER, topic, 0, grouped, [known] * len(grouped))
+
+
 def test_a_change_tells_the_status_before_and_after() -> None:
-    news = sort_out(CLUSTER, SENT, 0, [record_of(sent())]).postbacks
-    first = correlate(news, [None])[KEY]
+    first = correlated([record_of(sent())]).changes[KEY]
     assert (first.status, first.previous) == ("sent", "")
-    news = sort_out(CLUSTER, RECEIPT, 0, [record_of(receipt(code="000"))]).postbacks
-    second = correlate(news, [first.value])[KEY]
+    second = correlated([record_of(receipt(code="000"))], RECEIPT, first.value).changes[KEY]
     assert (second.status, second.previous) == ("delivered", "sent")
     assert headers(second.status, second.previous) == [("status", b"delivered"), ("previous", b"sent")]
 
 
 def test_all_postbacks_of_a_message_in_a_batch_make_one_change() -> None:
     records = [record_of(sent(f"s{n}", second=n, ok=n == 3), n) for n in range(4)]
-    changes = correlate(sort_out(CLUSTER, SENT, 0, records).postbacks, [None])
-    (change,) = changes.values()
+    (change,) = correlated(records).changes.values()
     assert change.value
     assert len(decode_message(change.value).attempts) == 4
 
 
 def test_what_was_merged_before_changes_nothing() -> None:
     known = encode_message(state_of(sent()))
-    assert correlate({KEY: [sent(), sent()]}, [known]) == {}
+    assert correlated([record_of(sent()), record_of(sent())], known=known).changes == {}
 
 
 @given(st.lists(postbacks, min_size=1, max_size=8), st.integers(0, 8))
@@ -60,8 +63,9 @@ def test_however_postbacks_are_cut_into_batches_the_state_is_their_fold(
 ) -> None:
     value: bytes | None = None
     for batch in (story[:cut], story[cut:]):
-        if batch:
-            changes = correlate({KEY: batch}, [value])
+        for kind, topic in TOPIC_OF.items():
+            records = [record_of(postback) for postback in batch if type(postback) is kind]
+            changes = correlated(records, topic, value).changes
             value = changes[KEY].value if changes else value
     state = None
     for postback in story:
@@ -74,13 +78,13 @@ def test_a_state_of_a_newer_version_is_refused() -> None:
     state = state_of(sent())
     state.version = VERSION + 1
     with pytest.raises(NewerVersion, match=f"format {VERSION + 1}"):
-        correlate({KEY: [sent()]}, [encode_message(state)])
+        correlated([record_of(sent())], known=encode_message(state))
 
 
 def test_an_undecodable_record_is_rejected_and_the_rest_goes_on() -> None:
     records = [record_of(sent("s1"), 7), Record(b'{"type":"sent"}', offset=8), record_of(sent("s2"), 9)]
-    found = sort_out(CLUSTER, SENT, 3, records)
-    assert [postback.event_id for postback in found.postbacks[KEY]] == ["s1", "s2"]
+    found = correlate(CLUSTER, SENT, 3, by_key(records), [None])
+    assert found.changes[KEY].value == encode_message(merge(state_of(sent("s1")), sent("s2")))
     (rejected,) = found.rejected
     assert (rejected.reason, rejected.stage) == ("undecodable_record", "streams")
     assert (rejected.topic, rejected.partition, rejected.offset) == (SENT, 3, 8)
@@ -92,7 +96,7 @@ def test_an_undecodable_record_is_rejected_and_the_rest_goes_on() -> None:
     "value", [b"", b"null", b"\xff\xfe", b"[]", b'{"type":"receipt"}', b"{" * 5000, b'{"a":"\xff"}']
 )
 def test_no_value_whatever_ends_the_worker(value: bytes) -> None:
-    (rejected,) = sort_out(CLUSTER, SENT, 0, [Record(value)]).rejected
+    (rejected,) = correlated([Record(value)]).rejected
     assert rejected.reason == "undecodable_record"
     assert (rejected.body.encode() or b64decode(rejected.body_base64)) == value
 
@@ -100,31 +104,31 @@ def test_no_value_whatever_ends_the_worker(value: bytes) -> None:
 def test_a_postback_whose_time_is_none_is_rejected() -> None:
     when = sent()
     when.received_at = "soon"
-    assert [one.reason for one in sort_out(CLUSTER, SENT, 0, [record_of(when)]).rejected] == [
-        "undecodable_record"
-    ]
+    assert [one.reason for one in correlated([record_of(when)]).rejected] == ["undecodable_record"]
 
 
 def test_a_record_without_a_value_is_rejected() -> None:
-    (rejected,) = sort_out(CLUSTER, SENT, 0, [Record(None)]).rejected
+    (rejected,) = correlated([Record(None)]).rejected
     assert rejected.reason == "empty_record"
 
 
 @pytest.mark.parametrize("key", [None, b"", b"other/" + MESSAGE.encode(), b"\xff"])
 def test_a_record_under_the_key_of_another_message_is_rejected(key: bytes | None) -> None:
-    found = sort_out(CLUSTER, SENT, 0, [Record(encode(sent()), key)])
-    assert found.postbacks == {}
+    found = correlated([Record(encode(sent()), key)])
+    assert found.changes == {}
     assert [rejected.reason for rejected in found.rejected] == ["foreign_key"]
 
 
 def test_rejecting_a_record_again_gives_the_same_rejection() -> None:
     records = [Record(b"?", offset=8)]
-    assert sort_out(CLUSTER, SENT, 0, records).rejected == sort_out(CLUSTER, SENT, 0, records).rejected
+    assert correlated(records).rejected == correlated(records).rejected
 
 
 def test_records_at_other_places_are_other_rejections() -> None:
     ids = {
-        sort_out(cluster, topic, partition, [Record(b"?", offset=offset)]).rejected[0].rejection_id
+        correlate(cluster, topic, partition, {KEY: [Record(b"?", offset=offset)]}, [None])
+        .rejected[0]
+        .rejection_id
         for cluster in ("a", "b")
         for topic in TOPIC_OF.values()
         for partition in (0, 1)
@@ -134,5 +138,5 @@ def test_records_at_other_places_are_other_rejections() -> None:
 
 
 def test_of_a_huge_record_the_beginning_is_kept() -> None:
-    (rejected,) = sort_out(CLUSTER, SENT, 0, [Record(b"x" * (KEPT_BYTES + 1))]).rejected
+    (rejected,) = correlated([Record(b"x" * (KEPT_BYTES + 1))]).rejected
     assert len(rejected.body) == KEPT_BYTES

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from streams.message import Message, encode_message
 
 Headers = list[tuple[str, bytes]]
 
 
-class Change(NamedTuple):
+class Change(Struct, frozen=True, gc=False):
     """The new state, encoded (None: let go of), and the status now and before; empty where there is none."""
 
     value: bytes | None

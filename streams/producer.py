@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.transport.drivers import aiokafka as driver
 
-from streams.change import Headers
-
-Entry = tuple[bytes, bytes | None, Headers]
+from streams.change import Change, headers
 
 
 class Written(NamedTuple):
@@ -27,8 +25,10 @@ class BatchProducer(driver.Producer):
 
     logger = logging.getLogger("faust.transport")
 
-    async def write(self, topic: str, partition: int, entries: Iterable[Entry], within: float) -> Written:
-        """Append the records in order; return once all are acknowledged.
+    async def write(
+        self, topic: str, partition: int, changes: Mapping[bytes, Change], within: float
+    ) -> Written:
+        """Append a record of each change, in order; return once all are acknowledged.
 
         Args:
             within: seconds in which they may be sent again after an error. One that was sent just before may
@@ -39,7 +39,7 @@ class BatchProducer(driver.Producer):
         """
         producer = self._ensure_producer()
         producer._message_accumulator._batch_ttl = within
-        batches = _filled(producer, entries)
+        batches = _filled(producer, changes)
         sent = []
         for batch in batches:
             sent.append(await producer.send_batch(batch, topic, partition=partition))
@@ -62,10 +62,11 @@ async def _all(sent: list[asyncio.Future[Any]]) -> list[Any]:
     return [future.result() for future in sent]
 
 
-def _filled(producer: Any, entries: Iterable[Entry]) -> list[BatchBuilder]:
+def _filled(producer: Any, changes: Mapping[bytes, Change]) -> list[BatchBuilder]:
     batches = [producer.create_batch()]
-    for key, value, headers in entries:
-        if batches[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+    for key, change in changes.items():
+        about = headers(change.status, change.previous)
+        if batches[-1].append(timestamp=None, key=key, value=change.value, headers=about) is None:
             batches.append(producer.create_batch())  # it takes at least one record, however large
-            batches[-1].append(timestamp=None, key=key, value=value, headers=headers)
+            batches[-1].append(timestamp=None, key=key, value=change.value, headers=about)
     return batches

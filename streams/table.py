@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, AppT
 
 from runtime.metrics import LEASE_LOST, STATES_WRITTEN, TOMBSTONES
-from streams.change import Change, headers
+from streams.change import Change
 from streams.message import MESSAGES, decode_message
 from streams.producer import BatchProducer, Written
 from streams.states import Kept, States
@@ -135,12 +135,9 @@ class MessagesTable(faust.Table[bytes, bytes]):
         """
         if not changes:
             return
-        entries = [
-            (key, change.value, headers(change.status, change.previous)) for key, change in changes.items()
-        ]
         kept = self.kept(partition)
         written: Written = await self.insist(
-            lambda within: self.producer.write(MESSAGES, partition, entries, within)
+            lambda within: self.producer.write(MESSAGES, partition, changes, within)
         )
         if partition not in self.ready or self.kept(partition) is not kept:
             raise Superseded

@@ -238,8 +238,9 @@ def _conclude(state: Message) -> Message:
     if state.receipts:
         if state.overdue_at is not None and state.receipts[0].received_at <= state.overdue_at:
             state.overdue_at = None
-        backups = {receipt.backup_message_id for receipt in state.receipts}
-        state.backup_message_ids = sorted(filter(None, backups))
+        backups = [receipt.backup_message_id for receipt in state.receipts if receipt.backup_message_id]
+        if backups or state.backup_message_ids:
+            state.backup_message_ids = sorted({*backups})
     state.orphan = state.direction == "outbound" and not state.attempts
     state.status = _status(state)
     return state

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from time import perf_counter
 
 import structlog
@@ -33,6 +34,8 @@ PATH = "/postback"
 HEALTH_PATH = "/healthz"
 RETRY_AFTER_SECONDS = "5"
 ANSWER_OF = {Kept.BY_KAFKA: 200, Kept.ON_DISK: 202}
+_requests = cache(REQUESTS.labels)  # which looks them up each time, under a lock
+_KEPT = frozenset(name.encode() for name in KEPT_HEADERS)
 TYPE_OF = {struct: topic.removeprefix("postbacks.") for struct, topic in TOPIC_OF.items()}
 
 log = structlog.get_logger(__name__)
@@ -76,7 +79,7 @@ class Gateway:
         if path == HEALTH_PATH:
             return self._health(request.method)
         kind, response = await self._answer(request, path)
-        REQUESTS.labels(kind, response.status).inc()
+        _requests(kind, response.status).inc()
         REQUEST_SECONDS.observe(perf_counter() - began)
         return response
 
@@ -168,8 +171,7 @@ def _token(path: str) -> str:
 
 
 def _kept_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    named = [(decode_text(name), value) for name, value in raw]
-    return [(name, decode_text(value)) for name, value in named if name.lower() in KEPT_HEADERS]
+    return [(decode_text(name), decode_text(value)) for name, value in raw if name.lower() in _KEPT]
 
 
 def _as_text(query: str) -> str:

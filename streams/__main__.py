@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 from collections.abc import Mapping
 from typing import Any
@@ -21,8 +20,6 @@ from streams.worker import Worker
 
 OPS = "127.0.0.1:8182"
 RETRY_SECONDS = 1.0
-#: By glibc's numbers: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, in bytes.
-MALLOC = {-3: 2**30, -1: 2**30, -2: 64 * 2**20}
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +37,6 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         if cluster is None:
             return
         _collect_garbage_rarely()
-        _keep_freed_memory()
         log.info("At work", cluster=cluster, store=settings.store, data=str(settings.data))
         await Worker(settings, options, cluster, health).run(stop)
 
@@ -70,16 +66,6 @@ def _collect_garbage_rarely() -> None:
     """A batch is thousands of objects without a cycle, that Python would walk through again and again."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-
-def _keep_freed_memory() -> None:
-    """Let no freed block go back to the system, where the C library is glibc.
-
-    A fetch is tens of megabytes, copied several times: each would need its pages cleared and mapped anew.
-    """
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        for parameter, size in MALLOC.items():
-            mallopt(parameter, size)
 
 
 if __name__ == "__main__":

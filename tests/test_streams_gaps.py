@@ -20,6 +20,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from gateway.postback import SENT, encode, key_of
 from local.kafka import embedded_kafka
 from streams.message import MESSAGES, encode_message, state_of
+from streams.topics import RECORD_BYTES
 from tests.apache_kafka import ApacheKafka, free_ports
 from tests.fresh import wipe
 from tests.load import differences, last, postbacks
@@ -105,6 +106,7 @@ async def test_states_are_filled_from_a_log_that_was_compacted(streams: Streams)
             "min.compaction.lag.ms": "0",
             "min.cleanable.dirty.ratio": "0.01",
             "segment.ms": "100",
+            "max.message.bytes": str(RECORD_BYTES),
         }
         made = await client.create_topics([NewTopic(MESSAGES, streams.partitions, 1, topic_configs=eager)])
         assert [code for _, code, *_ in made.topic_errors] == [0]
@@ -147,8 +149,12 @@ async def test_when_kafka_deleted_what_was_not_read_the_worker_goes_on_behind_it
 
 async def test_a_worker_that_cannot_write_ends_itself_and_says_why(streams: Streams) -> None:
     async with admin(streams.kafka) as client:
-        tight = {"cleanup.policy": "compact", "max.message.bytes": "100"}
-        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, MESSAGES, configs=tight)])
+        alone = {  # there is one broker
+            "cleanup.policy": "compact",
+            "max.message.bytes": str(RECORD_BYTES),
+            "min.insync.replicas": "2",
+        }
+        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, MESSAGES, configs=alone)])
     await streams.give(postbacks(20, seed=5))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -160,7 +166,7 @@ async def test_a_worker_that_cannot_write_ends_itself_and_says_why(streams: Stre
     _, said = await asyncio.wait_for(process.communicate(), SECONDS)
     assert process.returncode == 1
     assert b"postbacks to merge, and nothing done for" in said
-    assert b"MessageSizeTooLarge" in said
+    assert b"NotEnoughReplicas" in said
 
 
 async def test_a_worker_does_not_end_itself_while_kafka_does_not_answer(

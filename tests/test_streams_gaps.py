@@ -148,14 +148,7 @@ async def test_when_kafka_deleted_what_was_not_read_the_worker_goes_on_behind_it
 
 
 async def test_a_worker_that_cannot_write_ends_itself_and_says_why(streams: Streams) -> None:
-    async with admin(streams.kafka) as client:
-        alone = {  # there is one broker
-            "cleanup.policy": "compact",
-            "max.message.bytes": str(RECORD_BYTES),
-            "min.insync.replicas": "2",
-        }
-        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, MESSAGES, configs=alone)])
-    await streams.give(postbacks(20, seed=5))
+    given = postbacks(20, seed=5)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "streams"),
@@ -163,10 +156,16 @@ async def test_a_worker_that_cannot_write_ends_itself_and_says_why(streams: Stre
         env=streams.settings(ops="127.0.0.1:0", stall_after=3),
         stderr=asyncio.subprocess.PIPE,
     )
+    await streams.give(given[:10])
+    await streams.merged()
+    async with admin(streams.kafka) as client:
+        tight = {"cleanup.policy": "compact", "max.message.bytes": "100"}
+        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, MESSAGES, configs=tight)])
+    await streams.give(given[10:])
     _, said = await asyncio.wait_for(process.communicate(), SECONDS)
     assert process.returncode == 1
     assert b"postbacks to merge, and nothing done for" in said
-    assert b"NotEnoughReplicas" in said
+    assert b"MessageSizeTooLarge" in said
 
 
 async def test_a_worker_does_not_end_itself_while_kafka_does_not_answer(

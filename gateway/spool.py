@@ -86,11 +86,9 @@ class SpoolFile:
             SpoolDamaged: the file is damaged.
         """
         size = sum(record.size for record in records)
+        if room(self.path.parent) < 3 * size:  # in the journal, in the file, and more
+            raise SpoolFailed(f"{self.path}: its disk is full, but for {RESERVE >> 20} MiB of reserve")
         try:
-            if (
-                disk_usage(self.path.parent).free < RESERVE + 3 * size
-            ):  # in the journal, in the file, and more
-                raise SpoolFailed(f"{self.path}: its disk is full, but for {RESERVE >> 20} MiB of reserve")
             with self._db:
                 self._db.executemany(
                     "INSERT INTO record (topic, key, value, spooled_at) VALUES (?, ?, ?, ?)", records
@@ -169,12 +167,16 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-def is_full(folder: Path, needed: int = 0) -> bool:
-    """Whether so many bytes more would touch the disk's reserve, as far as that can be told."""
+def room(folder: Path) -> int:
+    """Bytes that the disk has above the reserve; below zero when that is touched.
+
+    Raises:
+        SpoolFailed: the folder is not there (any more).
+    """
     try:
-        return disk_usage(folder).free < RESERVE + needed
-    except OSError:
-        return False
+        return disk_usage(folder).free - RESERVE
+    except OSError as error:
+        raise SpoolFailed(f"{folder}: {error}") from error
 
 
 def lock_of(path: Path) -> Path:

@@ -65,7 +65,7 @@ class Spools:
         try:
             await self._make_own()
         except SpoolFailed as error:
-            if not spool.is_full(self._folder):
+            if spool.room(self._folder) >= 0:
                 raise
             log.error("The disk is full: no spool yet", error=str(error))
         await self.adopt()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -127,6 +128,14 @@ def test_a_folder_that_cannot_be_made_is_a_failing_disk(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SpoolFailed, match="file"):
         spool.create(tmp_path / "file" / "spool")
+
+
+def test_a_folder_that_is_gone_is_a_failing_disk_and_keeps_nothing(tmp_path: Path) -> None:
+    file = spool.create(tmp_path / "spool")
+    shutil.rmtree(tmp_path / "spool")
+    with pytest.raises(SpoolFailed, match="spool"):
+        file.append(records(10))
+    assert file.count == 0
 
 
 def test_a_damaged_spool_is_set_aside_and_what_can_be_read_is_saved(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from benchmarks.result import Reach, Result, Trial, ratios, reaches, values
 from benchmarks.rivals.naive_postback import ACCOUNTS
 from benchmarks.trials import Contender, Figures, Plan, alternate
 from benchmarks.usage import cpu_seconds
-from runtime.settings import Settings
 from tests.processes import running
 
 TITLE = "Gateway: HTTP becomes records in Kafka"
@@ -96,8 +95,7 @@ class _Gateways:
 
     def contenders(self) -> Iterator[Contender]:
         yield Contender(OURS, lambda: self._ours(OURS))
-        if "processes" in Settings.model_fields:
-            yield Contender(TWO, lambda: self._ours(TWO, POSTBACKS_PROCESSES="2"))
+        yield Contender(TWO, lambda: self._ours(TWO, POSTBACKS_PROCESSES="2"))
         yield Contender(PLAIN, lambda: self._ours(PLAIN, POSTBACKS_CLOUDEVENTS="false"))
         yield Contender(CEILING, lambda: self._ceiling(CEILING))
         yield Contender(FASTAPI, lambda: self._rival(FASTAPI, "benchmarks.rivals.fastapi_send"))

@@ -68,7 +68,7 @@ def parse(arrival: Arrival) -> AnyPostback:
         "extra": {name: value for name, value in reversed(said) if name.lower() not in fields}
         if len(texts) < len(values)
         else {},
-        "headers": _used(headers, texts, in_body + in_query) if headers else {},
+        "headers": _used(headers, texts, dict(in_body + in_query)) if headers else {},
     }
     own_id = read_guid(get("messageid", ""))
 
@@ -103,12 +103,12 @@ def _lower(pairs: Pairs) -> Pairs:
     return [(name.lower(), value) for name, value in pairs]
 
 
-def _used(headers: Pairs, texts: dict[str, str], before: Pairs) -> dict[str, str]:
+def _used(headers: Pairs, texts: dict[str, str], before: dict[str, str]) -> dict[str, str]:
     """The headers that a field was taken from, as no place before them has it."""
     return {
         name: value
         for name, value in reversed(headers)
-        if texts.get(name.lower()) == value and name.lower() not in dict(before)
+        if texts.get(name.lower()) == value and name.lower() not in before
     }
 
 

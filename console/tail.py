@@ -92,13 +92,14 @@ async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
     Raises:
         KafkaAway: nobody answers, or there is no such topic.
     """
+    known = await cluster_id(options)  # before all else: whatever comes after another one began is read
     async with open_logs(options) as logs:
         ends = await logs.ends([MESSAGES])
     if not ends:
         raise KafkaAway(f"There is no topic {MESSAGES} yet. Does `postbacks streams` run on this Kafka?")
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
-    watching = asyncio.create_task(_begin_anew(consumer, options))
+    watching = asyncio.create_task(_begin_anew(consumer, options, known))
     try:
         click.echo(
             f"Following {MESSAGES} on {','.join(options['bootstrap_servers'])}; Ctrl-C ends it", err=True
@@ -113,12 +114,11 @@ async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
         await consumer.stop()
 
 
-async def _begin_anew(consumer: AIOKafkaConsumer, options: Mapping[str, Any]) -> None:
-    """Read from the beginning when there is another cluster: an embedded broker that was started again.
+async def _begin_anew(consumer: AIOKafkaConsumer, options: Mapping[str, Any], known: str) -> None:
+    """Read from the beginning when the cluster is not the known one: an embedded broker was started again.
 
     Its logs are new, so our places in the old ones mean nothing in them.
     """
-    known = await cluster_id(options)
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         with suppress(KafkaAway):

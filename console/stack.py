@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.settings import PREFIX
+from runtime.settings import PREFIX, Settings
 
 #: In the order of the flow, which is the order in which they are stopped.
 STAGES = ("gateway", "streams", "sinks")
 ENGINES = ("kafka", "clickhouse")
 SIMULATOR = "simulator"
+
+#: What the embedded broker is to be used with: it is one, without TLS.
+EMBEDDED_KAFKA = {"kafka_security": "PLAINTEXT", "replication": 1}
+#: What it is fast with, unless something else is asked for: for each fetch of a partition that has news it goes
+#: through all batches that the partition ever had. So: few partitions, large batches, few fetches.
+FAST_EMBEDDED_KAFKA = {"partitions": 1, "linger": 0.02, "fetch_wait": 0.2}
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,13 @@ class Places:
     clickhouse: str | None
 
 
-def plan(places: Places) -> tuple[Service, ...]:
+def with_embedded_kafka(settings: Settings, address: str) -> Settings:
+    """The settings for the embedded broker at `host:port`."""
+    fast = {name: value for name, value in FAST_EMBEDDED_KAFKA.items() if name not in settings.model_fields_set}
+    return settings.model_copy(update={"kafka": address} | EMBEDDED_KAFKA | fast)
+
+
+def plan(places: Places, settings: Settings) -> tuple[Service, ...]:
     """The services, each after what it rests on.
 
     The embedded broker loses its log when it ends, and creates whatever topic an old client names, with
@@ -48,7 +60,9 @@ def plan(places: Places) -> tuple[Service, ...]:
     shared: dict[str, str] = {}
     if places.kafka:
         services.append(Service("kafka", ("local", "kafka", "--port", _port(places.kafka))))
-        shared |= {"KAFKA": places.kafka, "KAFKA_SECURITY": "PLAINTEXT", "REPLICATION": "1"}
+        told = with_embedded_kafka(settings, places.kafka)
+        names = ["kafka", *EMBEDDED_KAFKA, *FAST_EMBEDDED_KAFKA]
+        shared |= {name.upper(): str(getattr(told, name)) for name in names}
     if places.clickhouse:
         arguments = ("local", "clickhouse", "--port", _port(places.clickhouse), "--data", str(places.data))
         services.append(Service("clickhouse", arguments))

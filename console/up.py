@@ -23,7 +23,7 @@ from console.places import Wanted, find_places, owned_folder
 from console.rates import show_rates
 from console.ready import postback_url, ready_page
 from console.screen import Screen
-from console.stack import Places, plan, simulator
+from console.stack import Places, plan, simulator, with_embedded_kafka
 from console.supervisor import Supervisor
 from console.topics import all_topics, make_topics
 from runtime.errors import BadSetting
@@ -118,11 +118,11 @@ async def run_stack(
             f"--simulate posts without a token, but {PREFIX}TOKENS is set: leave out one of the two, "
             f"or run `{command} simulate --url {postback_url(places, settings)}` beside this"
         )
-    found = _found(settings, places)
+    found = with_embedded_kafka(settings, places.kafka) if places.kafka else settings
     prepare = {"kafka": partial(make_topics, client_options(found), all_topics(found))}
     with owned_folder(places.data), Screen(Console()) as screen:
         configure_logs(settings.log_level, settings.log_format)  # now, so that its lines mind the live one
-        supervisor = Supervisor(plan(places), environment, screen.say, prepare)
+        supervisor = Supervisor(plan(places, settings), environment, screen.say, prepare)
         stop = _until_signal(supervisor)
         supervisor.start()
         if await _first(supervisor.ready(), stop.wait(), supervisor.given_up) == 0:
@@ -135,15 +135,6 @@ async def run_stack(
             raise supervisor.given_up.result()
         screen.say(NAME, _last_words(drained, places))
     return DONE if drained else FAILED
-
-
-def _found(settings: Settings, places: Places) -> Settings:
-    """The settings with which this process itself finds Kafka."""
-    if places.kafka is None:
-        return settings
-    return settings.model_copy(
-        update={"kafka": places.kafka, "kafka_security": "PLAINTEXT", "replication": 1}
-    )
 
 
 def _last_words(drained: bool, places: Places) -> str:

@@ -58,7 +58,12 @@ async def serve(settings: Settings, stop: asyncio.Event, shared: bool = False) -
     health.missing["port"] = "not open yet"
     headers = headers_of if settings.cloudevents else no_headers
     publisher = Publisher(
-        client_options(settings), gateway_topics(settings), settings.ack_timeout, health, headers
+        client_options(settings),
+        gateway_topics(settings),
+        settings.linger,
+        settings.ack_timeout,
+        health,
+        headers,
     )
     limits = Limits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
     sink = SpoolingSink(publisher, settings.data / "spool", limits, time.time)

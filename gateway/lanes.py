@@ -14,8 +14,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from gateway.cloudevents import HeadersOf
 from gateway.lane import Lane
 
-LINGER_SECONDS = 0.001
-
 
 class Lanes:
     """A lane for each partition that records went to."""
@@ -23,6 +21,7 @@ class Lanes:
     def __init__(
         self,
         producer: Callable[[], AIOKafkaProducer],
+        linger: float,
         ack_timeout: float,
         headers: HeadersOf,
         answered: Callable[[Lane], None],
@@ -30,9 +29,12 @@ class Lanes:
         """
         Args:
             producer: gives the client to send with.
+            linger: seconds of that moment.
+            ack_timeout: seconds that a record may take, at most.
             answered: is called after each batch of a lane.
         """
         self._producer = producer
+        self._linger = linger
         self._ack_timeout = ack_timeout
         self._headers = headers
         self._answered = answered
@@ -73,7 +75,7 @@ class Lanes:
 
     async def _send(self) -> None:
         while self._due:
-            await asyncio.sleep(LINGER_SECONDS)
+            await asyncio.sleep(self._linger)
             due, self._due = self._due, []
             for lane in due:
                 await lane.send()

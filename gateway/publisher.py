@@ -48,6 +48,7 @@ class Publisher:
         self,
         options: Mapping[str, Any],
         specs: Sequence[TopicSpec],
+        linger: float,
         ack_timeout: float,
         health: Health,
         headers: HeadersOf = headers_of,
@@ -57,6 +58,7 @@ class Publisher:
         Args:
             options: of aiokafka's clients (`runtime.kafka.client_options`).
             specs: the topics that records go to; created or checked as soon as Kafka answers.
+            linger: seconds that a record may wait for others to share its batch.
             ack_timeout: seconds that a record may take, at most.
             health: where it says what is wrong with Kafka.
             headers: of each record.
@@ -68,7 +70,7 @@ class Publisher:
         self._away: str | None = "Kafka has not answered yet"
         self._producer: AIOKafkaProducer | None = None
         self._partitions = {spec.name: spec.partitions for spec in specs}
-        self._lanes = Lanes(self._started, ack_timeout, headers, self._note)
+        self._lanes = Lanes(self._started, linger, ack_timeout, headers, self._note)
         self._acknowledged_at = 0.0
         self._failed_in_a_row = 0
         self._trouble = asyncio.Event()

@@ -108,6 +108,9 @@ class Settings(BaseModel):
     ack_timeout: float = Field(
         2.0, gt=0, le=60, description="seconds Kafka may take to acknowledge a postback"
     )
+    linger: float = Field(
+        0.001, ge=0, le=1, description="seconds a postback may wait for others to share its batch"
+    )
     spool_bytes: int = Field(
         2**30, ge=2**20, description="bytes that wait on disk while Kafka is away, at most, of each process"
     )
@@ -123,6 +126,9 @@ class Settings(BaseModel):
     )
     forget_after: float = Field(
         14 * 86400.0, gt=0, description="seconds after its last event until streams lets a message go"
+    )
+    fetch_wait: float = Field(
+        0.05, ge=0.001, le=5, description="seconds streams lets Kafka wait for news, at most"
     )
     session_timeout: float = Field(
         10.0, ge=1, le=300, description="seconds until Kafka gives a silent worker's partitions away"

@@ -60,7 +60,7 @@ def faust_app(settings: Settings, options: Mapping[str, Any], folder: Path) -> f
         # Tansu calls the end of a log too low, so that what we know to be in it would look inconsistent.
         recovery_consistency_check=False,
     )
-    app.transport = Transport(app.conf.broker_consumer, app)
+    app.transport = Transport(app.conf.broker_consumer, app, fetch_wait=settings.fetch_wait)
     return app
 
 

@@ -31,9 +31,6 @@ from streams.unpack import Unpacked
 
 log = structlog.get_logger(__name__)
 
-#: While it waits for news of idle partitions, aiokafka asks that broker for no other; Faust's 1500 stalls.
-FETCH_WAIT_MS = 50
-
 
 class Batch:
     """What one fetch brought for a partition: offsets `start` to before `end`, and the records among them.
@@ -67,7 +64,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        assert isinstance(transport, Transport)
+        consumer._fetch_max_wait_ms = round(transport.fetch_wait * 1000)
         return consumer
 
     async def _fetch_records(
@@ -247,3 +245,12 @@ def _readable(offsets: Mapping[TP, int]) -> dict[str, int]:
 class Transport(driver.Transport):
     Consumer = BatchConsumer
     Producer = BatchProducer
+
+    def __init__(self, *args: Any, fetch_wait: float, **options: Any) -> None:
+        """
+        Args:
+            fetch_wait: seconds Kafka may wait for news of idle partitions, while aiokafka asks that broker for
+                no other: Faust's 1.5 stalls the busy ones.
+        """
+        super().__init__(*args, **options)
+        self.fetch_wait = fetch_wait

@@ -31,6 +31,8 @@ from tests.small_disk import small_disk
 from tests.test_gateway import HEALTH, READY, sent
 from tests.test_spool import disk_ends_at, records
 
+LINGER = 0.001
+
 
 async def accepted(gateway: RunningGateway, count: int) -> list[str]:
     """So many postbacks that got 202: the ids of their messages."""
@@ -122,7 +124,7 @@ async def test_what_is_spooled_is_published_oldest_first(tmp_path: Path) -> None
 async def test_a_client_of_kafka_whose_sender_died_is_made_anew() -> None:
     async with embedded_kafka() as broker:
         settings = load_settings({"POSTBACKS_KAFKA": broker.address})
-        async with Publisher(client_options(settings), gateway_topics(settings), 1.0, Health()) as publisher:
+        async with Publisher(client_options(settings), gateway_topics(settings), LINGER, 1.0, Health()) as publisher:
             await publisher.opened()
             assert await publisher.keep(SENT, b"default/1", b"{}") is Kept.BY_KAFKA
             assert publisher._producer
@@ -139,7 +141,7 @@ async def test_a_client_of_kafka_whose_sender_died_is_made_anew() -> None:
 async def test_a_partition_opens_again_though_the_client_only_heard_of_others() -> None:
     async with embedded_kafka() as broker:
         settings = load_settings({"POSTBACKS_KAFKA": broker.address})
-        async with Publisher(client_options(settings), gateway_topics(settings), 5.0, Health()) as publisher:
+        async with Publisher(client_options(settings), gateway_topics(settings), LINGER, 5.0, Health()) as publisher:
             await publisher.opened()
             assert publisher._producer
             # As when a broker that had just started knew no topics yet, and then one of them was sent to.
@@ -184,7 +186,7 @@ async def test_a_record_that_cannot_even_be_batched_is_answered_all_the_same() -
     async with embedded_kafka() as broker:
         settings = load_settings({"POSTBACKS_KAFKA": broker.address})
         options, topics = client_options(settings), gateway_topics(settings)
-        async with Publisher(options, topics, 1.0, Health(), broken) as publisher:
+        async with Publisher(options, topics, LINGER, 1.0, Health(), broken) as publisher:
             await publisher.opened()
             with pytest.raises(NotKept, match="a fault of ours"):
                 await asyncio.wait_for(publisher.keep(SENT, b"default/1", b"{}"), 10)

@@ -120,8 +120,8 @@ async def _rehearse(replaying: Replay) -> None:
 
 
 async def _perform(replaying: Replay, settings: Settings) -> None:
-    topics = gateway_topics(settings)
-    async with Publisher(client_options(settings), topics, settings.ack_timeout, Health()) as publisher:
+    topics, options = gateway_topics(settings), client_options(settings)
+    async with Publisher(options, topics, settings.linger, settings.ack_timeout, Health()) as publisher:
         await _open(publisher)
         replaying.sink = publisher
         with Bars() as bars:

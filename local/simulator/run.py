@@ -42,7 +42,7 @@ class Plan:
     seed: int
     count: int | None = None
     seconds: float | None = None
-    connections: int = 32
+    connections: int = 128
     #: Posts of a packet that is not acknowledged, the first included.
     tries: int = 100
     #: Seconds after which silence counts as no answer.

@@ -15,8 +15,8 @@ SIMULATOR = "simulator"
 
 #: What the embedded broker is to be used with: it is one, without TLS.
 EMBEDDED_KAFKA = {"kafka_security": "PLAINTEXT", "replication": 1}
-#: What it is fast with, unless something else is asked for: for each fetch of a partition that has news it goes
-#: through all batches that the partition ever had. So: few partitions, large batches, few fetches.
+#: What it is fast with, unless something else is asked for: for each fetch of a partition that has news it
+#: goes through all batches that the partition ever had. So: few partitions, large batches, few fetches.
 FAST_EMBEDDED_KAFKA = {"partitions": 1, "linger": 0.02, "fetch_wait": 0.2}
 
 
@@ -46,7 +46,8 @@ class Places:
 
 def with_embedded_kafka(settings: Settings, address: str) -> Settings:
     """The settings for the embedded broker at `host:port`."""
-    fast = {name: value for name, value in FAST_EMBEDDED_KAFKA.items() if name not in settings.model_fields_set}
+    asked = settings.model_fields_set
+    fast = {name: value for name, value in FAST_EMBEDDED_KAFKA.items() if name not in asked}
     return settings.model_copy(update={"kafka": address} | EMBEDDED_KAFKA | fast)
 
 
@@ -60,9 +61,9 @@ def plan(places: Places, settings: Settings) -> tuple[Service, ...]:
     shared: dict[str, str] = {}
     if places.kafka:
         services.append(Service("kafka", ("local", "kafka", "--port", _port(places.kafka))))
-        told = with_embedded_kafka(settings, places.kafka)
+        settings = with_embedded_kafka(settings, places.kafka)
         names = ["kafka", *EMBEDDED_KAFKA, *FAST_EMBEDDED_KAFKA]
-        shared |= {name.upper(): str(getattr(told, name)) for name in names}
+        shared |= {name.upper(): str(getattr(settings, name)) for name in names}
     if places.clickhouse:
         arguments = ("local", "clickhouse", "--port", _port(places.clickhouse), "--data", str(places.data))
         services.append(Service("clickhouse", arguments))
@@ -71,9 +72,9 @@ def plan(places: Places, settings: Settings) -> tuple[Service, ...]:
         own = {"OPS": places.ops[stage], "DATA": str(places.data / stage)}
         if stage == "gateway":
             own["LISTEN"] = places.listen
-        settings = {PREFIX + name: value for name, value in (shared | own).items()}
+        told = {PREFIX + name: value for name, value in (shared | own).items()}
         rests_on = "kafka" if places.kafka else None
-        services.append(Service(stage, (stage,), settings, places.ops[stage], rests_on))
+        services.append(Service(stage, (stage,), told, places.ops[stage], rests_on))
     return tuple(services)
 
 

@@ -249,8 +249,8 @@ class Transport(driver.Transport):
     def __init__(self, *args: Any, fetch_wait: float, **options: Any) -> None:
         """
         Args:
-            fetch_wait: seconds Kafka may wait for news of idle partitions, while aiokafka asks that broker for
-                no other: Faust's 1.5 stalls the busy ones.
+            fetch_wait: seconds Kafka may wait for news of idle partitions, while aiokafka asks that broker
+                for no other: Faust's 1.5 stalls the busy ones.
         """
         super().__init__(*args, **options)
         self.fetch_wait = fetch_wait

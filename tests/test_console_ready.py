@@ -28,6 +28,7 @@ def test_it_names_the_url_a_post_to_try_and_how_to_look_at_it() -> None:
 def test_it_says_that_the_brokers_log_is_in_memory_and_where_the_rest_is() -> None:
     page = ready_page(PLACES, DEFAULTS, "postbacks")
     assert "keeps its log in memory" in page
+    assert "With POSTBACKS_PARTITIONS=1 " in page
     assert "stays, in /data." in page
 
 

@@ -147,14 +147,14 @@ def test_simulate_posts_and_says_what_must_come_of_it(up: Stack) -> None:
 
 def test_topics_and_schema_that_are_as_they_must_be_are_left_alone(up: Stack) -> None:
     topics = up.run("topics")
-    assert (topics.returncode, topics.stdout.splitlines()[-1]) == (0, "messages: 8 partitions")
+    assert (topics.returncode, topics.stdout.splitlines()[-1]) == (0, "messages: 1 partitions")
     assert (up.run("migrate").stdout, up.run("migrate").returncode) == ("Nothing to apply\n", 0)
 
 
 def test_topics_that_would_break_correlation_are_refused(up: Stack) -> None:
     done = command("topics", settings={**up.settings, "POSTBACKS_PARTITIONS": "3"})
     assert done.returncode == 2
-    assert "has 8 partitions, not 3 (POSTBACKS_PARTITIONS)" in done.stderr
+    assert "has 1 partitions, not 3 (POSTBACKS_PARTITIONS)" in done.stderr
 
 
 def test_tail_shows_what_changes_and_from_what_to_what(up: Stack) -> None:

@@ -124,7 +124,8 @@ async def test_what_is_spooled_is_published_oldest_first(tmp_path: Path) -> None
 async def test_a_client_of_kafka_whose_sender_died_is_made_anew() -> None:
     async with embedded_kafka() as broker:
         settings = load_settings({"POSTBACKS_KAFKA": broker.address})
-        async with Publisher(client_options(settings), gateway_topics(settings), LINGER, 1.0, Health()) as publisher:
+        options, topics = client_options(settings), gateway_topics(settings)
+        async with Publisher(options, topics, LINGER, 1.0, Health()) as publisher:
             await publisher.opened()
             assert await publisher.keep(SENT, b"default/1", b"{}") is Kept.BY_KAFKA
             assert publisher._producer
@@ -141,7 +142,8 @@ async def test_a_client_of_kafka_whose_sender_died_is_made_anew() -> None:
 async def test_a_partition_opens_again_though_the_client_only_heard_of_others() -> None:
     async with embedded_kafka() as broker:
         settings = load_settings({"POSTBACKS_KAFKA": broker.address})
-        async with Publisher(client_options(settings), gateway_topics(settings), LINGER, 5.0, Health()) as publisher:
+        options, topics = client_options(settings), gateway_topics(settings)
+        async with Publisher(options, topics, LINGER, 5.0, Health()) as publisher:
             await publisher.opened()
             assert publisher._producer
             # As when a broker that had just started knew no topics yet, and then one of them was sent to.

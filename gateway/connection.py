@@ -7,7 +7,7 @@ when it does not take what was answered. How long that may be, and who looks, is
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from aiohttp import web
@@ -39,8 +39,7 @@ class Connection(web.RequestHandler):
         self.began: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._wire = transport
+        self._wire = cast(asyncio.Transport, transport)  # uvloop's are not derived from it
         super().connection_made(transport)
         self._port.enter(self)
 

@@ -22,8 +22,8 @@ DONE, FAILED, REFUSED = 0, 1, 2
 Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 
-def run_process(work: Work) -> None:
-    """Run `work(settings, stop)` to its end and exit with its status.
+def run_process(work: Work, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+    """Run `work(settings, stop)` to its end and exit with its status, on a loop of asyncio's or a `new_loop`.
 
     The first SIGTERM or SIGINT sets `stop`, upon which the work should end in good order; a second one ends
     the process at once.
@@ -32,7 +32,8 @@ def run_process(work: Work) -> None:
         settings = load_settings()
         personal = () if settings.log_personal else (shorten_numbers,)
         configure_logs(settings.log_level, settings.log_format, personal)
-        asyncio.run(_until_stopped(work, settings))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_until_stopped(work, settings))
     except Exception as why:
         sys.exit(_say(why))
     sys.exit(DONE)

@@ -10,6 +10,8 @@ import asyncio
 import time
 from uuid import uuid4
 
+import uvloop
+
 from benchmarks.rivals.naive_postback import ACCOUNTS
 from gateway.accounts import Account, Accounts, Listed, Token
 from gateway.app import Gateway
@@ -38,4 +40,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -8,7 +8,7 @@ Low-level on purpose: one function stands between aiohttp's parser and ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from time import perf_counter
 
@@ -16,6 +16,7 @@ import structlog
 from aiohttp import HttpVersion11, hdrs, web
 
 from gateway.accounts import Accounts
+from gateway.answer import NO_HEADERS, Answer
 from gateway.arrival import KEPT_HEADERS, Arrival
 from gateway.connection import TooSlow
 from gateway.forwarded import client_of
@@ -72,7 +73,7 @@ class Gateway:
         self._clock = clock
         self._new_id = new_id
 
-    async def __call__(self, request: web.BaseRequest) -> web.Response:
+    async def __call__(self, request: web.BaseRequest) -> Answer:
         """The answer, once what the request brought is safe or is known not to be."""
         began = perf_counter()
         path = request.rel_url.raw_path
@@ -83,7 +84,7 @@ class Gateway:
         REQUEST_SECONDS.observe(perf_counter() - began)
         return response
 
-    async def _answer(self, request: web.BaseRequest, path: str) -> tuple[str, web.Response]:
+    async def _answer(self, request: web.BaseRequest, path: str) -> tuple[str, Answer]:
         """What it was, for the metric, and the answer to it."""
         client = client_of(
             request.remote or "", request.headers.getall(hdrs.X_FORWARDED_FOR, ()), self._proxies
@@ -132,7 +133,7 @@ class Gateway:
         REQUEST_BYTES.inc(len(body))
         return body
 
-    async def _take(self, arrival: Arrival) -> tuple[str, web.Response]:
+    async def _take(self, arrival: Arrival) -> tuple[str, Answer]:
         try:
             postback = parse(arrival)
         except NotAPostback as why:
@@ -147,21 +148,21 @@ class Gateway:
             )
         except NotKept as why:
             return TYPE_OF[struct], _later(why)
-        return TYPE_OF[struct], _plain(ANSWER_OF[kept], "Kept")
+        return TYPE_OF[struct], Answer(ANSWER_OF[kept], "Kept")
 
-    async def _reject(self, arrival: Arrival, why: NotAPostback) -> web.Response:
+    async def _reject(self, arrival: Arrival, why: NotAPostback) -> Answer:
         record = rejected(arrival, why.reason, self._new_id())
         REJECTIONS.labels("gateway", why.reason).inc()
         try:
             await self._sink.keep(REJECTED, record.rejection_id.encode(), encode(record))
         except NotKept as not_kept:
             return _later(not_kept)
-        return _plain(400, str(why))
+        return Answer(400, str(why))
 
-    def _health(self, method: str) -> web.Response:
+    def _health(self, method: str) -> Answer:
         if method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-            return _plain(405, "Only GET", {hdrs.ALLOW: hdrs.METH_GET})
-        return _plain(503 if self._sink.away else 200, "away" if self._sink.away else "ok")
+            return Answer(405, "Only GET", {hdrs.ALLOW: hdrs.METH_GET})
+        return Answer(503 if self._sink.away else 200, "away" if self._sink.away else "ok")
 
 
 def _token(path: str) -> str:
@@ -179,25 +180,16 @@ def _as_text(query: str) -> str:
     return query if query.isascii() else decode_text(query.encode(errors="surrogateescape"))
 
 
-def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=status,
-        body=f"{text}\n".encode(),
-        content_type="text/plain",
-        headers={hdrs.SERVER: "postbacks", **(headers or {})},
-    )
-
-
-def _later(why: NotKept) -> web.Response:
+def _later(why: NotKept) -> Answer:
     log.debug("Not kept", why=str(why))
-    return _plain(503, "Not now, try again", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
+    return Answer(503, "Not now, try again", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
 
 
 def _final(
-    request: web.BaseRequest, status: int, text: str, headers: dict[str, str] | None = None
-) -> web.Response:
+    request: web.BaseRequest, status: int, text: str, headers: Mapping[str, str] = NO_HEADERS
+) -> Answer:
     """An answer that does not wait for the body: whoever holds it back need not send it any more."""
-    response = _plain(status, text, headers)
+    response = Answer(status, text, headers)
     if not request.content.is_eof():
         response.force_close()
     return response

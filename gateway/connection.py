@@ -7,11 +7,13 @@ when it does not take what was answered. How long that may be, and who looks, is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from aiohttp import web
 
+from gateway.answer import NO_HEADERS, Answer, packet
 from runtime.metrics import REQUESTS
 
 if TYPE_CHECKING:
@@ -78,13 +80,10 @@ class Connection(web.RequestHandler):
         elif now - self._untaken_since > patience:
             self._wire.abort()
 
-    def turn_away(self, status: int, text: str, headers: str = "") -> None:
+    def turn_away(self, status: int, text: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
         """Answer who has not brought a whole head, and close."""
         REQUESTS.labels("unknown", status).inc()
-        self._wire.write(
-            f"HTTP/1.1 {status} {text}\r\nServer: postbacks\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Connection: close\r\n{headers}Content-Length: {len(text) + 1}\r\n\r\n{text}\n".encode()
-        )
+        self._wire.write(b"".join(packet(status, text, headers, "close")))
         self.force_close()
 
     def handle_error(
@@ -98,13 +97,9 @@ class Connection(web.RequestHandler):
         if status >= 500:
             log.error("A request was not handled", exc_info=exc)
         REQUESTS.labels("unknown", status).inc()
-        response = web.Response(
-            status=status,
-            text="This is no HTTP\n" if status < 500 else "A fault of ours\n",
-            headers={"Server": "postbacks"},
-        )
-        response.force_close()
-        return response
+        answer = Answer(status, "This is no HTTP" if status < 500 else "A fault of ours")
+        answer.force_close()
+        return answer
 
     def _begin(self) -> None:
         self.began = asyncio.get_running_loop().time()

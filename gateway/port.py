@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.connection import Connection
 from runtime.errors import BadSetting
@@ -32,7 +32,7 @@ LINGER_SECONDS = 2.0
 #: Bytes of a request's first line, of a header's name and of its value; and how many headers there may be.
 LINE_BYTES, FIELD_BYTES, FIELDS = 8_190, 8_190, 64
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class Port(web.Server):
         CONNECTIONS.set(len(self._open))
         if len(self._open) > self._patience.connections:
             if not self._resting:
-                connection.turn_away(503, "Too many connections", "Retry-After: 5\r\n")
+                connection.turn_away(503, "Too many connections", {hdrs.RETRY_AFTER: "5"})
                 return
             next(iter(self._resting)).force_close()
         self.rest(connection)
@@ -126,12 +126,12 @@ class Port(web.Server):
         if self._closing and not self._open and not self._in_hand:
             self._done.set()
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, Connection)
         connection.begin(request)
         self._in_hand += 1
-        response: web.Response | None = None
+        response: web.StreamResponse | None = None
         try:
             response = await self._handler(request)
             if self._closing:

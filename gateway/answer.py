@@ -1,0 +1,62 @@
+"""What a request is answered: a line of text, head and body in one write.
+
+aiohttp's own response can be anything; making it out of a head and a body cost a sixth of the gateway's CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.helpers import rfc822_formatted_time
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class Answer(web.StreamResponse):
+    """An answer for aiohttp to give. Like all of its responses it is for one request."""
+
+    def __init__(self, status: int, text: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        super().__init__(status=status)
+        self._text = text
+        self._more = headers
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """aiohttp calls it before `write_eof`; nothing goes out yet."""
+        self._req = request
+        if self._keep_alive is None:
+            self._keep_alive = request.keep_alive
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send it.
+
+        Raises:
+            ConnectionResetError: the client is gone.
+        """
+        request = self._req
+        assert request
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError
+        if not self._keep_alive:
+            connection = "close"
+        else:
+            connection = "" if request.version >= HttpVersion11 else "keep-alive"
+        head, body = packet(self.status, self._text, self._more, connection)
+        request.transport.write(head if request.method == hdrs.METH_HEAD else head + body)
+        self._eof_sent = True
+
+
+def packet(status: int, text: str, headers: Mapping[str, str], connection: str) -> tuple[bytes, bytes]:
+    """Head and body as they go over the wire, with what is said of the connection, if anything."""
+    body = f"{text}\n".encode()
+    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) if headers else ""
+    if connection:
+        more += f"Connection: {connection}\r\n"
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nServer: postbacks\r\n"
+        f"Date: {rfc822_formatted_time()}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\n{more}\r\n"
+    )
+    return head.encode(), body

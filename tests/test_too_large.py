@@ -1,19 +1,24 @@
-"""A record that Kafka refuses for its size, as somebody lowered the limit: it waits, and nobody with it."""
+"""The largest body that can be allowed fits; a record too large for Kafka waits, and nobody with it."""
 
 from __future__ import annotations
 
 import asyncio
 from uuid import uuid4
 
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from gateway.postback import SENT
+from runtime.errors import BadSetting
+from runtime.settings import load_settings
 from tests.apache_kafka import ApacheKafka
 from tests.fresh import wipe
 from tests.gateways import open_gateway, post, until
 from tests.test_gateway import READY, sent
 from tests.test_spooling import sent_messages
+
+LARGEST_BODY = 262_144
 
 
 async def limit(kafka: str, size: int) -> None:
@@ -25,6 +30,20 @@ async def limit(kafka: str, size: int) -> None:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, SENT, configs=config)])
     finally:
         await admin.close()
+
+
+async def test_the_largest_body_that_can_be_allowed_makes_a_record_that_kafka_takes(
+    apache_kafka: ApacheKafka,
+) -> None:
+    with pytest.raises(BadSetting):
+        load_settings({"POSTBACKS_BODY_LIMIT": str(LARGEST_BODY + 1)})
+    start = b"SMSSent=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&x="
+    hostile = start.ljust(LARGEST_BODY, b"\x01")  # kept as a body and as a field, six characters of JSON each
+    await wipe(apache_kafka.address)
+    with open_gateway(apache_kafka.address, partitions="1", body_limit=str(LARGEST_BODY)) as gateway:
+        await until(200, gateway.ops, READY)
+        assert (await post(gateway.address, hostile)).status == 200
+    await wipe(apache_kafka.address)
 
 
 async def test_what_is_too_large_for_kafka_waits_on_disk_and_holds_up_nobody(

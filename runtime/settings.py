@@ -128,7 +128,7 @@ class Settings(BaseModel):
         14 * 86400.0, gt=0, description="seconds after its last event until streams lets a message go"
     )
     fetch_wait: float = Field(
-        0.05, ge=0.001, le=5, description="seconds streams lets Kafka wait for news, at most"
+        0.05, ge=0.001, le=5, description="seconds streams lets Kafka gather records, at most"
     )
     session_timeout: float = Field(
         10.0, ge=1, le=300, description="seconds until Kafka gives a silent worker's partitions away"

@@ -30,6 +30,8 @@ GROUP = "sinks"
 BATCH_BYTES = 32 * 2**20
 #: Bytes that one fetch brings, at most, and of them from one partition.
 FETCH_BYTES, PARTITION_BYTES = 16 * 2**20, 2**20
+#: As much is worth a fetch, and how long Kafka waits for it.
+FETCH_LEAST_BYTES, FETCH_WAIT_MS = 256 * 2**10, 100
 #: Seconds that one insert may take before it is tried again; it must be less than `stall_after`.
 INSERT_SECONDS = 30.0
 LONGEST_PAUSE = 5.0
@@ -86,6 +88,8 @@ def _consumer(settings: Settings) -> AIOKafkaConsumer:
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // 3,
         max_poll_interval_ms=DAY_MS,  # while ClickHouse is away nothing is read, and the member stays
+        fetch_min_bytes=FETCH_LEAST_BYTES,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
         fetch_max_bytes=FETCH_BYTES,
         max_partition_fetch_bytes=PARTITION_BYTES,
     )

@@ -29,6 +29,9 @@ from streams.lease import Lease
 from streams.producer import BatchProducer
 from streams.unpack import Unpacked
 
+#: Kafka gathers as much before it answers, if it comes soon: a fetch costs all sides more than a record.
+FETCH_LEAST_BYTES = 64 * 2**10
+
 log = structlog.get_logger(__name__)
 
 
@@ -65,6 +68,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         assert isinstance(transport, Transport)
+        consumer._fetch_min_bytes = FETCH_LEAST_BYTES
         consumer._fetch_max_wait_ms = round(transport.fetch_wait * 1000)
         return consumer
 

@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import structlog
-import uvloop
 
 from gateway.accounts import Accounts
 from gateway.accounts_file import demand_loopback, file_of, read_accounts
@@ -176,4 +175,4 @@ async def _first_of(stop: asyncio.Event, *others: Coroutine[None, None, None]) -
 
 
 if __name__ == "__main__":
-    run_process(serve_one if ONE in sys.argv[1:] else serve_all, uvloop.new_event_loop)
+    run_process(serve_one if ONE in sys.argv[1:] else serve_all)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import structlog
+import uvloop
 
 from runtime.errors import Refused
 from runtime.logs import configure_logs
@@ -22,8 +23,8 @@ DONE, FAILED, REFUSED = 0, 1, 2
 Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 
-def run_process(work: Work, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
-    """Run `work(settings, stop)` to its end and exit with its status, on a loop of asyncio's or a `new_loop`.
+def run_process(work: Work) -> None:
+    """Run `work(settings, stop)` to its end and exit with its status.
 
     The first SIGTERM or SIGINT sets `stop`, upon which the work should end in good order; a second one ends
     the process at once.
@@ -32,8 +33,8 @@ def run_process(work: Work, new_loop: Callable[[], asyncio.AbstractEventLoop] | 
         settings = load_settings()
         personal = () if settings.log_personal else (shorten_numbers,)
         configure_logs(settings.log_level, settings.log_format, personal)
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(_until_stopped(work, settings))
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the loops of threads, too
+        asyncio.run(_until_stopped(work, settings))
     except Exception as why:
         sys.exit(_say(why))
     sys.exit(DONE)

@@ -37,7 +37,9 @@ WARM_RATE, WARM_SECONDS = 50, 3.0
 #: Records behind that are as good as none, and how long to wait for it.
 SETTLED, SETTLE_SECONDS = 50, 180.0
 
-OURS, NAIVE = "ours", "naive stack"
+OURS, TUNED, NAIVE = "ours", "ours, postbacks gathered for longer", "naive stack"
+#: For a machine that does everything, and has a second to spare.
+TUNING = {"POSTBACKS_LINGER": "0.01", "POSTBACKS_FETCH_WAIT": "0.15"}
 RATE, P50, P99 = "postbacks/s held", "p50 s", "p99 s"
 
 
@@ -46,16 +48,20 @@ class NothingHolds(Exception):
 
 
 async def measure(plan: Plan) -> Result:
-    """Climb with ours, then with the naive stack; each then runs at half of what it held.
+    """Climb with ours, by default and tuned, and the naive stack; each then runs at half of what it held.
 
     The plan's size is for how many seconds a rate has to hold.
     """
     about = machine()
     hold = float(plan.size or HOLD_SECONDS)
-    climbs = [_Climb(OURS, stack.ours, hold), _Climb(NAIVE, stack.naive, hold)]
+    climbs = [
+        _Climb(OURS, lambda folder: stack.ours(folder, {}), hold),
+        _Climb(TUNED, lambda folder: stack.ours(folder, TUNING), hold),
+        _Climb(NAIVE, stack.naive, hold),
+    ]
     contenders = [Contender(climb.name, climb.run) for climb in climbs]
     trials = await alternate(contenders, replace(plan, rounds=1))
-    soon = list(values(trials, _at_half(OURS), P99).values())
+    soon = {name: list(values(trials, _at_half(name), P99).values()) for name in (OURS, TUNED)}
     return Result(
         name="end_to_end",
         title=TITLE,
@@ -67,11 +73,21 @@ async def measure(plan: Plan) -> Result:
             f"held: for {hold:g} s all answered with 200, at least {ACHIEVED:.0%} of the rate, and no stage "
             f"more than {LAG_SECONDS:g} s of traffic behind at the end",
             f"rates tried: {', '.join(f'{rung:,}' for rung in RUNGS)} a second",
+            f"{TUNED}: {' '.join(f'{name}={value}' for name, value in TUNING.items())}",
         ],
         trials=trials,
         reaches=[
-            *reaches({(f"{RATE} of the naive stack", 4): ratios(trials, RATE, OURS, NAIVE)}),
-            *([Reach("p99 from 200 to SQL at half load, s", "at most", 2, soon)] if soon else []),
+            *reaches(
+                {
+                    (f"{name}: {RATE} of the naive stack", 4): ratios(trials, RATE, name, NAIVE)
+                    for name in soon
+                }
+            ),
+            *(
+                Reach(f"{name}: p99 from 200 to SQL at half load, s", "at most", 2, waits)
+                for name, waits in soon.items()
+                if waits
+            ),
         ],
         remarks=[f"{climb.name}: {fall}" for climb in climbs for fall in climb.falls],
     )

@@ -62,8 +62,8 @@ def _engines(folder: Path) -> Iterator[tuple[engines.Engine, engines.Engine, str
 
 
 @asynccontextmanager
-async def ours(folder: Path) -> AsyncIterator[Stack]:
-    """The project's own, as its settings are by default."""
+async def ours(folder: Path, tuned: Mapping[str, str]) -> AsyncIterator[Stack]:
+    """The project's own, as its settings are by default but for those that are `tuned`."""
     with _engines(folder) as (broker, clickhouse, url), ExitStack() as processes:
         await make_topics(broker.address, PARTITIONS)
 
@@ -75,6 +75,7 @@ async def ours(folder: Path) -> AsyncIterator[Stack]:
                 "POSTBACKS_OPS": "127.0.0.1:0",
                 "POSTBACKS_DATA": str(folder / name),
                 "POSTBACKS_LOG_LEVEL": "warning",
+                **tuned,
                 **settings,
             }
             return processes.enter_context(running(name, environment=environment))

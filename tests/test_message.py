@@ -186,7 +186,7 @@ def test_a_receipt_can_name_the_message_with_which_the_provider_tried_again() ->
     assert state.backup_message_ids == ["a", "b"]
 
 
-@pytest.mark.parametrize("order", permutations(range(3)))
+@pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_a_telling_of_an_event_that_gives_way_to_an_earlier_one_takes_its_backup_along(
     order: tuple[int, ...],
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.stack import Places, embedded_clickhouse, with_embedded_kafka
+from console.stack import Places, embedded_clickhouse
 from runtime.settings import PREFIX, Settings, load_settings
 
 SAMPLE_ID = "9a35e913-ded0-7574-4642-5f60c550c706"
@@ -40,8 +40,7 @@ def ready_page(places: Places, settings: Settings, command: str) -> str:
     ]
     if places.kafka:
         lines += ["The embedded Kafka keeps its log in memory: it is gone when this command ends."]
-        partitions = with_embedded_kafka(settings, places.kafka).partitions
-        lines += [f"With {PREFIX}PARTITIONS={partitions} `replay` and `topics` agree with it."]
+        lines += [f"With {PREFIX}PARTITIONS={settings.partitions} `replay` and `topics` agree with it."]
     if places.clickhouse:
         lines += [f"What is in ClickHouse stays, in {places.data}."]
     return "\n".join([*lines, "Ctrl-C stops everything in good order.", ""])

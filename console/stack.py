@@ -52,7 +52,7 @@ def with_embedded_kafka(settings: Settings, address: str) -> Settings:
 
 
 def plan(places: Places, settings: Settings) -> tuple[Service, ...]:
-    """The services, each after what it rests on.
+    """The services, each after what it rests on; `settings` are those by which Kafka is found.
 
     The embedded broker loses its log when it ends, and creates whatever topic an old client names, with
     partitions of its own choice. Nobody who knew the last one may meet the next: the stages rest on it.
@@ -61,7 +61,6 @@ def plan(places: Places, settings: Settings) -> tuple[Service, ...]:
     shared: dict[str, str] = {}
     if places.kafka:
         services.append(Service("kafka", ("local", "kafka", "--port", _port(places.kafka))))
-        settings = with_embedded_kafka(settings, places.kafka)
         names = ["kafka", *EMBEDDED_KAFKA, *FAST_EMBEDDED_KAFKA]
         shared |= {name.upper(): str(getattr(settings, name)) for name in names}
     if places.clickhouse:

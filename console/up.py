@@ -122,11 +122,11 @@ async def run_stack(
     prepare = {"kafka": partial(make_topics, client_options(found), all_topics(found))}
     with owned_folder(places.data), Screen(Console()) as screen:
         configure_logs(settings.log_level, settings.log_format)  # now, so that its lines mind the live one
-        supervisor = Supervisor(plan(places, settings), environment, screen.say, prepare)
+        supervisor = Supervisor(plan(places, found), environment, screen.say, prepare)
         stop = _until_signal(supervisor)
         supervisor.start()
         if await _first(supervisor.ready(), stop.wait(), supervisor.given_up) == 0:
-            screen.page(ready_page(places, settings, command))
+            screen.page(ready_page(places, found, command))
             if simulate:
                 supervisor.keep(simulator(postback_url(places, settings), simulate))
             await _first(show_rates(places.ops, screen), stop.wait(), supervisor.given_up)

@@ -1,6 +1,6 @@
 """What a request is answered: a line of text, head and body in one write.
 
-aiohttp's own response can be anything; making it out of a head and a body cost a sixth of the gateway's CPU.
+aiohttp's own response can be anything; making it out of a head and a body cost a tenth of the gateway's CPU.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.helpers import rfc822_formatted_time
 
+RETRY_AFTER_SECONDS = "5"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -51,7 +52,7 @@ class Answer(web.StreamResponse):
 def packet(status: int, text: str, headers: Mapping[str, str], connection: str) -> tuple[bytes, bytes]:
     """Head and body as they go over the wire, with what is said of the connection, if anything."""
     body = f"{text}\n".encode()
-    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) if headers else ""
+    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if connection:
         more += f"Connection: {connection}\r\n"
     head = (

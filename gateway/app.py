@@ -16,7 +16,7 @@ import structlog
 from aiohttp import HttpVersion11, hdrs, web
 
 from gateway.accounts import Accounts
-from gateway.answer import NO_HEADERS, Answer
+from gateway.answer import NO_HEADERS, RETRY_AFTER_SECONDS, Answer
 from gateway.arrival import KEPT_HEADERS, Arrival
 from gateway.connection import TooSlow
 from gateway.forwarded import client_of
@@ -33,7 +33,6 @@ from runtime.metrics import REQUEST_BYTES, REQUEST_SECONDS, REQUESTS
 
 PATH = "/postback"
 HEALTH_PATH = "/healthz"
-RETRY_AFTER_SECONDS = "5"
 ANSWER_OF = {Kept.BY_KAFKA: 200, Kept.ON_DISK: 202}
 _requests = cache(REQUESTS.labels)  # which looks them up each time, under a lock
 _KEPT = frozenset(name.encode() for name in KEPT_HEADERS)

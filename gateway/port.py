@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import hdrs, web
 
+from gateway.answer import RETRY_AFTER_SECONDS
 from gateway.connection import Connection
 from runtime.errors import BadSetting
 from runtime.metrics import CONNECTIONS
@@ -79,7 +80,7 @@ class Port(web.Server):
         CONNECTIONS.set(len(self._open))
         if len(self._open) > self._patience.connections:
             if not self._resting:
-                connection.turn_away(503, "Too many connections", {hdrs.RETRY_AFTER: "5"})
+                connection.turn_away(503, "Too many connections", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
                 return
             next(iter(self._resting)).force_close()
         self.rest(connection)

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, gener
 
 from console.rates import FLOWS, describe, read_totals
 from console.ready import SAMPLE_ID, ready_page
-from console.stack import STAGES, Places
+from console.stack import STAGES, Places, with_embedded_kafka
 from runtime import metrics
 from runtime.settings import load_settings
 
@@ -26,7 +26,7 @@ def test_it_names_the_url_a_post_to_try_and_how_to_look_at_it() -> None:
 
 
 def test_it_says_that_the_brokers_log_is_in_memory_and_where_the_rest_is() -> None:
-    page = ready_page(PLACES, DEFAULTS, "postbacks")
+    page = ready_page(PLACES, with_embedded_kafka(DEFAULTS, "127.0.0.1:9092"), "postbacks")
     assert "keeps its log in memory" in page
     assert "With POSTBACKS_PARTITIONS=1 " in page
     assert "stays, in /data." in page

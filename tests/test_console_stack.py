@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.stack import Places, Service, plan, resting_on
+from console.stack import Places, Service, plan, resting_on, with_embedded_kafka
 from runtime.settings import load_settings
 
 EMBEDDED = Places(
@@ -16,10 +16,11 @@ EMBEDDED = Places(
 )
 ELSEWHERE = Places(EMBEDDED.listen, EMBEDDED.data, EMBEDDED.ops, kafka=None, clickhouse=None)
 DEFAULTS = load_settings({})
+FOUND = with_embedded_kafka(DEFAULTS, "127.0.0.1:9092")
 
 
 def by_name(places: Places) -> dict[str, Service]:
-    return {service.name: service for service in plan(places, DEFAULTS)}
+    return {service.name: service for service in plan(places, FOUND if places.kafka else DEFAULTS)}
 
 
 def names(services: tuple[Service, ...]) -> list[str]:
@@ -42,7 +43,7 @@ def test_the_embedded_broker_is_alone_and_speaks_plainly_whatever_the_settings_s
 def test_the_embedded_broker_is_given_few_partitions_unless_others_are_asked_for() -> None:
     asked = load_settings({"POSTBACKS_PARTITIONS": "4"})
     for settings, partitions in ((DEFAULTS, "1"), (asked, "4")):
-        for stage in plan(EMBEDDED, settings)[2:]:
+        for stage in plan(EMBEDDED, with_embedded_kafka(settings, "127.0.0.1:9092"))[2:]:
             assert stage.settings["POSTBACKS_PARTITIONS"] == partitions
 
 
@@ -57,7 +58,7 @@ def test_each_process_has_an_ops_port_and_a_folder_of_its_own() -> None:
 
 
 def test_only_the_gateway_is_told_where_to_listen() -> None:
-    heard = [service.name for service in plan(EMBEDDED, DEFAULTS) if "POSTBACKS_LISTEN" in service.settings]
+    heard = [service.name for service in plan(EMBEDDED, FOUND) if "POSTBACKS_LISTEN" in service.settings]
     assert heard == ["gateway"]
 
 
@@ -71,7 +72,7 @@ def test_an_engine_that_runs_elsewhere_is_not_started_and_its_setting_is_left_al
 
 
 def test_the_stages_rest_on_the_embedded_broker_whose_log_dies_with_it() -> None:
-    services = plan(EMBEDDED, DEFAULTS)
+    services = plan(EMBEDDED, FOUND)
     assert names(resting_on(services, "kafka")) == ["gateway", "streams", "sinks"]
     assert names(resting_on(services, "clickhouse")) == []
     assert names(resting_on(services, None)) == ["kafka", "clickhouse"]

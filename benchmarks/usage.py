@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -33,8 +34,9 @@ def memory_bytes(pid: int) -> int:
 def _tree(pid: int) -> list[int]:
     found = [pid]
     for task in (PROC / str(pid) / "task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += _tree(int(child))
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended just now
+            for child in (task / "children").read_text().split():
+                found += _tree(int(child))
     return found
 
 

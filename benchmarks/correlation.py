@@ -29,7 +29,7 @@ from streams.message import MESSAGES
 from tests.processes import running
 
 TITLE = "Correlation: postbacks become messages, one worker"
-EVENTS = 1_000_000
+EVENTS = 600_000
 PARTITIONS = 8
 #: Stock Faust would take minutes for all; this is enough to know its rate.
 FAUST_SECONDS = 12.0

@@ -30,11 +30,12 @@ class Plan:
 
 
 async def alternate(contenders: Iterable[Contender], plan: Plan) -> list[Trial]:
-    """Run those that take part, every other round in reverse order; says what comes out as it goes."""
+    """Run those that take part, each round beginning with another; says what comes out as it goes."""
     chosen = [one for one in contenders if not plan.only or one.name in plan.only]
     trials: list[Trial] = []
     for number in range(1, plan.rounds + 1):
-        for contender in chosen if number % 2 else reversed(chosen):
+        first = (number - 1) * len(chosen) // plan.rounds
+        for contender in chosen[first:] + chosen[:first]:
             for name, figures in (await contender.run()).items():
                 trials.append(Trial(name, number, dict(figures)))
                 told = ", ".join(f"{value:,.4g} {figure}" for figure, value in figures.items())

@@ -31,6 +31,8 @@ from streams.unpack import Unpacked
 
 #: Kafka gathers as much before it answers, if it comes soon: a fetch costs all sides more than a record.
 FETCH_LEAST_BYTES = 64 * 2**10
+#: Of one answer, at most; it is held three times while it is taken apart.
+FETCH_MOST_BYTES = 8 * 2**20
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +70,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         assert isinstance(transport, Transport)
-        consumer._fetch_min_bytes = FETCH_LEAST_BYTES
+        consumer._fetch_min_bytes, consumer._fetch_max_bytes = FETCH_LEAST_BYTES, FETCH_MOST_BYTES
         consumer._fetch_max_wait_ms = round(transport.fetch_wait * 1000)
         return consumer
 

@@ -1,4 +1,4 @@
-"""What streams reaches into of Faust and aiokafka is there, as it was: this names what a version breaks."""
+"""What we reach into of Faust and aiokafka is there, as it was: this names what a version breaks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import aiokafka
 import pytest
+from aiokafka import client
 from aiokafka.consumer import fetcher, subscription_state
 from aiokafka.producer import message_accumulator
+from aiokafka.protocol import produce
 from faust.stores import base as stores
 from faust.tables import base as tables
 from faust.tables import manager, recovery
@@ -52,12 +54,21 @@ CALLED_OR_REPLACED = [
     (subscription_state.SubscriptionState, "wait_for_assignment", ["self"]),
     (aiokafka.AIOKafkaProducer, "send_batch", ["self", "batch", "topic", "partition"]),
     (message_accumulator.BatchBuilder, "append", ["self", "timestamp", "key", "value", "headers"]),
+    (client.AIOKafkaClient, "send", ["self", "node_id", "request", "group"]),
+    (client.AIOKafkaClient, "set_topics", ["self", "topics"]),
+    (client.AIOKafkaClient, "ready", ["self", "node_id", "group"]),
+    (produce.ProduceRequest, "__init__", ["self", "transactional_id", "required_acks", "timeout", "topics"]),
 ]
 
 #: Attributes, by a word of the source that sets or reads them.
 READ_OR_SET: list[tuple[Any, str]] = [
     (aiokafka.AIOKafkaConsumer.__init__, "self._fetch_max_wait_ms ="),
     (aiokafka.AIOKafkaConsumer.start, "self._fetch_max_wait_ms"),
+    (aiokafka.AIOKafkaConsumer.__init__, "self._fetch_min_bytes ="),
+    (aiokafka.AIOKafkaConsumer.start, "self._fetch_min_bytes"),
+    (aiokafka.AIOKafkaConsumer.__init__, "self._fetch_max_bytes ="),
+    (aiokafka.AIOKafkaConsumer.start, "self._fetch_max_bytes"),
+    (client.AIOKafkaClient.send, "self._conns[(node_id, group)]"),
     (aiokafka.AIOKafkaConsumer, "self._subscription ="),
     (aiokafka.AIOKafkaConsumer, "self._fetcher ="),
     (fetcher.Fetcher.__init__, "self._records ="),

@@ -29,6 +29,7 @@ async def main(kafka: str, group: str) -> None:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 * 2**20,
+        fetch_max_bytes=8 * 2**20,
         fetch_max_wait_ms=50,
     ) as consumer:
         committed_at = monotonic()

@@ -1,18 +1,32 @@
-"""All lanes, and when they send: together, a moment after the first of them has something.
+"""All lanes, and when their batches are sent: in one request to each broker, a moment after the first record.
 
-Whatever lanes send in the same moment goes to a broker in one request, and the moment lets requests that come
-together share their batches.
+That moment lets requests that come together share their batches. A broker has one request under way at a
+time; what comes meanwhile goes with the next. So the busier it is, the more goes with each.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import CloseReason
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, UnknownError, for_code
+from aiokafka.protocol.produce import ProduceRequest
 
 from gateway.cloudevents import HeadersOf
-from gateway.lane import Lane
+from gateway.lane import Lane, Record
+
+ALL_IN_SYNC = -1
+#: Of the time that is left: then it says itself which partition's replicas are late, and is not hung up on.
+BROKERS_PART = 0.75
+#: Until a batch is tried again that a broker did not take: it may not know yet that it leads the partition.
+AGAIN_SECONDS = 0.1
+#: Who leads a partition that has no leader, or that the client does not know.
+NOBODY = (-1, None)
 
 
 class Lanes:
@@ -20,27 +34,32 @@ class Lanes:
 
     def __init__(
         self,
-        producer: Callable[[], AIOKafkaProducer],
+        client: Callable[[], AIOKafkaClient],
         linger: float,
         ack_timeout: float,
         headers: HeadersOf,
-        answered: Callable[[Lane], None],
+        answered: Callable[[BaseException | None], None],
     ) -> None:
         """
         Args:
-            producer: gives the client to send with.
+            client: gives the client to send with.
             linger: seconds of that moment.
             ack_timeout: seconds that a record may take, at most.
-            answered: is called after each batch of a lane.
+            answered: is called after a request with why there was no answer, or with None; the lanes' `down`
+                tells what the answer was. Not while all of it is tried again.
         """
-        self._producer = producer
+        self._loop = asyncio.get_running_loop()
+        self._client = client
         self._linger = linger
         self._ack_timeout = ack_timeout
         self._headers = headers
         self._answered = answered
         self._lanes: dict[tuple[str, int], Lane] = {}
-        self._due: list[Lane] = []
-        self._sending: asyncio.Task[None] | None = None
+        self._due: set[Lane] = set()
+        #: Those whose batch is to be tried again, and not at once.
+        self._resting: set[Lane] = set()
+        self._turn: asyncio.TimerHandle | None = None
+        self._requests: dict[int | None, asyncio.Task[None]] = {}
         self._rested = asyncio.Event()
 
     def __iter__(self) -> Iterator[Lane]:
@@ -50,33 +69,117 @@ class Lanes:
         """The lane to this partition."""
         lane = self._lanes.get((topic, partition))
         if lane is None:
-            place = TopicPartition(topic, partition)
-            lane = Lane(
-                place, self._producer, self._ack_timeout, self._headers, self._take_turn, self._end_turn
-            )
-            self._lanes[topic, partition] = lane
+            lane = self._lanes[topic, partition] = Lane(TopicPartition(topic, partition), self._headers)
         return lane
+
+    def put(self, topic: str, partition: int, key: bytes, value: bytes) -> asyncio.Future[str | None]:
+        """The answer comes within the time-out: None when the brokers have it, else why not.
+
+        A record that Kafka refuses for its size is answered with the exception TooLarge.
+        """
+        lane = self.of(topic, partition)
+        record = Record(key, value, self._loop.time() + self._ack_timeout, self._loop.create_future())
+        lane.put(record)
+        if lane.waiting:
+            self._due.add(lane)
+            self._take_turn()
+        return record.answer
 
     async def drained(self) -> None:
         """Return when nothing is waiting or under way in any of them."""
-        while not all(lane.idle for lane in self):
+        while self._due or self._requests:
             self._rested.clear()
             await self._rested.wait()
 
-    def _take_turn(self, lane: Lane) -> None:
-        self._due.append(lane)
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
+    def _take_turn(self) -> None:
+        if self._turn is None:
+            self._turn = self._loop.call_later(self._linger, self._send)
 
-    def _end_turn(self, lane: Lane) -> None:
-        self._answered(lane)
-        if lane.idle:
+    def _send(self) -> None:
+        """Start a request to each broker that has none under way and something to get."""
+        self._turn = None
+        cluster = self._client().cluster
+        led_by: dict[int | None, list[Lane]] = defaultdict(list)
+        for lane in self._due:
+            leader = cluster.leader_for_partition(lane.partition)
+            if leader not in self._requests and not lane.under_way and lane not in self._resting:
+                led_by[leader].append(lane)
+        for leader, lanes in led_by.items():
+            self._due.difference_update(lanes)
+            self._requests[leader] = self._loop.create_task(self._request(leader, lanes))
+
+    async def _request(self, leader: int | None, lanes: Sequence[Lane]) -> None:
+        client = self._client()
+        failure: BaseException | None = None
+        errors: Mapping[TopicPartition, BaseException | None] = {}
+        try:
+            batches = _packed(lanes)
+            if leader in NOBODY:
+                raise LeaderNotAvailableError
+            deadline = min(lane.deadline for lane in lanes)
+            async with asyncio.timeout_at(deadline):
+                patience = (deadline - self._loop.time()) * BROKERS_PART
+                request = ProduceRequest(None, ALL_IN_SYNC, max(1, int(patience * 1000)), batches)
+                errors = _errors(await client.send(leader, request))
+        except TimeoutError:
+            failure = TimeoutError(f"no answer within {self._ack_timeout:g} s")
+            _hang_up(client, leader)
+        except Exception as error:  # the client's edge: assertions and type errors of its own included
+            failure = error
+        del self._requests[leader]
+        again = [lane for lane in lanes if not self._ended(lane, failure, errors)]
+        if again:
+            client.force_metadata_update()
+            self._resting.update(again)
+            self._loop.call_later(AGAIN_SECONDS, self._wake, again)
+        if len(again) < len(lanes):
+            self._answered(failure)
+        if self._due:
+            self._take_turn()
+        elif not self._requests:
             self._rested.set()
 
-    async def _send(self) -> None:
-        while self._due:
-            await asyncio.sleep(self._linger)
-            due, self._due = self._due, []
-            for lane in due:
-                await lane.send()
-        self._sending = None
+    def _ended(
+        self, lane: Lane, failure: BaseException | None, errors: Mapping[TopicPartition, BaseException | None]
+    ) -> bool:
+        """Whether its batch has come to its end; else it waits again, as another leader may still take it."""
+        error = failure or errors.get(lane.partition, UnknownError("the broker did not say"))
+        retriable = isinstance(error, KafkaError) and error.retriable
+        ended = not retriable or lane.deadline < self._loop.time() + AGAIN_SECONDS
+        if ended:
+            lane.end(error)
+        else:
+            lane.wait_again()
+        if lane.waiting:
+            self._due.add(lane)
+        else:
+            self._due.discard(lane)
+        return ended
+
+    def _wake(self, lanes: Sequence[Lane]) -> None:
+        self._resting.difference_update(lanes)
+        self._take_turn()
+
+
+def _packed(lanes: Sequence[Lane]) -> list[tuple[str, list[tuple[int, bytes]]]]:
+    """The batches by partition by topic, as a request has them."""
+    batches: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+    for lane in lanes:
+        topic, partition = lane.partition
+        batches[topic].append((partition, lane.pack()))
+    return [*batches.items()]
+
+
+def _errors(response: Any) -> dict[TopicPartition, BaseException | None]:
+    """What a broker says of each partition; None: every in-sync replica has it."""
+    return {
+        TopicPartition(topic, partition): for_code(code)() if code else None
+        for topic, partitions in response.topics
+        for partition, code, *_ in partitions
+    }
+
+
+def _hang_up(client: AIOKafkaClient, leader: int | None) -> None:
+    """So that nobody stands in line behind what was given up, and a broker must take the call to be there."""
+    if connection := client._conns.get((leader, ConnectionGroup.DEFAULT)):
+        connection.close(reason=CloseReason.CONNECTION_TIMEOUT)

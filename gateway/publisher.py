@@ -16,13 +16,12 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
 from gateway.cloudevents import HeadersOf, headers_of
-from gateway.lane import Lane
-from gateway.lanes import Lanes
+from gateway.lanes import NOBODY, Lanes
 from gateway.partition import partition_of
 from gateway.sink import Kept, NotKept
 from runtime.errors import KafkaAway
@@ -33,10 +32,9 @@ from runtime.topics import TopicSpec, ensure_topics
 #: Seconds between looks at Kafka: while all is well, and while something is not.
 LOOK_SECONDS, LOOK_AGAIN_SECONDS = 5.0, 0.5
 LOOK_LIMIT_SECONDS = 30.0
-#: Batches that fail in a row, while brokers answer, until the client is taken for wedged and made anew.
+#: Requests that fail in a row, while brokers answer, until the client is taken for wedged and made anew.
 WEDGED = 5
 STOP_SECONDS = 5.0
-BATCH_BYTES = 512 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +66,7 @@ class Publisher:
         self._ack_timeout = ack_timeout
         self._health = health
         self._away: str | None = "Kafka has not answered yet"
-        self._producer: AIOKafkaProducer | None = None
+        self._client: AIOKafkaClient | None = None
         self._partitions = {spec.name: spec.partitions for spec in specs}
         self._lanes = Lanes(self._started, linger, ack_timeout, headers, self._note)
         self._acknowledged_at = 0.0
@@ -90,8 +88,8 @@ class Publisher:
         Raises:
             NotKept: it was not acknowledged in time, or could not be.
         """
-        lane = self._lanes.of(topic, partition_of(key, self._partitions[topic]))
-        if problem := self._away or await lane.put(key, value):
+        partition = partition_of(key, self._partitions[topic])
+        if problem := self._away or await self._lanes.put(topic, partition, key, value):
             raise NotKept(problem)
         return Kept.BY_KAFKA
 
@@ -118,20 +116,21 @@ class Publisher:
         assert self._watching
         self._watching.cancel()
         await asyncio.wait([self._watching])
-        if self._producer:
-            await _end(self._producer)
+        if self._client:
+            await _end(self._client)
 
-    def _started(self) -> AIOKafkaProducer:
-        assert self._producer
-        return self._producer
+    def _started(self) -> AIOKafkaClient:
+        assert self._client
+        return self._client
 
-    def _note(self, lane: Lane) -> None:
-        if lane.down:
+    def _note(self, failure: BaseException | None) -> None:
+        if failure:
             self._failed_in_a_row += 1
-            self._trouble.set()
         else:
             self._failed_in_a_row = 0
             self._acknowledged_at = asyncio.get_running_loop().time()
+        if any(lane.down for lane in self._lanes):
+            self._trouble.set()
 
     def _report(self) -> str | None:
         """Tell the operator why not everything can be kept now, if so."""
@@ -152,6 +151,8 @@ class Publisher:
                     await self._look()
             except (KafkaError, KafkaAway, OSError, TimeoutError) as error:
                 problem = str(error) or f"Kafka does not answer within {LOOK_LIMIT_SECONDS:g} s"
+                if isinstance(error, TimeoutError):
+                    self._failed_in_a_row = WEDGED  # it may be the client that is stuck
                 if self._acknowledged_at >= began:
                     log.warning("Kafka keeps, but does not answer otherwise", error=problem)
                 elif problem != self._away:
@@ -172,18 +173,16 @@ class Publisher:
 
     async def _look(self) -> None:
         """Make sure of the topics, and open those lanes again whose partition has a leader that answers."""
-        if not self._producer:
+        if not self._client:
             await ensure_topics(self._options, self._specs)
-            self._producer = await self._start_producer()
-        if self._wedged(self._producer):
+            self._client = await self._start_client()
+        if self._failed_in_a_row >= WEDGED:
             log.error("Kafka's client is stuck: made anew", failed_in_a_row=self._failed_in_a_row)
             PRODUCERS_REBUILT.inc()
-            stuck, self._producer = self._producer, await self._start_producer()
+            stuck, self._client = self._client, await self._start_client()
             self._failed_in_a_row = 0
-            for lane in self._lanes:
-                lane.forget()
             self._ending = asyncio.create_task(_end(stuck))  # it may take its time; partitions wait to open
-        client = self._producer.client
+        client = self._client
         cluster: ClusterMetadata = await client.fetch_all_metadata()
         if any(not cluster.partitions_for_topic(name) for name in self._partitions):
             await ensure_topics(self._options, self._specs)  # a broker that lost its memory
@@ -192,12 +191,13 @@ class Publisher:
         if down and not await client.force_metadata_update():
             raise KafkaAway("Kafka does not say who leads the partitions")
         for lane in down:
-            leader = cluster.leader_for_partition(lane.partition)  # the client's own may not know the topic
-            if leader not in (None, -1) and await client.ready(leader):
-                if lane.settled:
-                    lane.down = None
-                else:
-                    self._failed_in_a_row += 1
+            leader = client.cluster.leader_for_partition(lane.partition)
+            if leader in NOBODY:
+                continue
+            if await client.ready(leader):
+                lane.down = None
+            else:
+                self._failed_in_a_row += 1
 
     def _underreplicated(self, cluster: ClusterMetadata) -> int:
         partitions = cluster._partitions
@@ -207,28 +207,21 @@ class Publisher:
             for partition in partitions.get(name, {}).values()
         )
 
-    def _wedged(self, producer: AIOKafkaProducer) -> bool:
-        """Its sender died, or brokers answer and it brings nothing through to them."""
-        return bool(producer._sender._sender_task.done()) or self._failed_in_a_row >= WEDGED
-
-    async def _start_producer(self) -> AIOKafkaProducer:
-        # Not idempotent: such a producer never gives a batch up, and so never lets go of who waits for it.
-        producer = AIOKafkaProducer(
-            **self._options,
-            acks="all",
-            max_batch_size=BATCH_BYTES,
-            request_timeout_ms=int(max(self._ack_timeout, 1) * 1000),
-        )
+    async def _start_client(self) -> AIOKafkaClient:
+        patience = int(max(self._ack_timeout, 1) * 1000)
+        client = AIOKafkaClient(**self._options, request_timeout_ms=patience)
         try:
-            await producer.start()
+            await client.bootstrap()
+            if not await client.set_topics([*self._partitions]):
+                raise KafkaAway("Kafka does not say who leads the partitions")
         except BaseException:
-            await producer.stop()
+            await client.close()
             raise
-        return producer
+        return client
 
 
-async def _end(producer: AIOKafkaProducer) -> None:
+async def _end(client: AIOKafkaClient) -> None:
     try:
-        await asyncio.wait_for(producer.stop(), STOP_SECONDS)
+        await asyncio.wait_for(client.close(), STOP_SECONDS)
     except Exception as error:  # the client's edge: one that is stuck may fail in any way
         log.warning("Kafka's client does not end; left behind", error=repr(error))

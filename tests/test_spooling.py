@@ -16,8 +16,7 @@ from msgspec import json
 
 from gateway import spool, spooling
 from gateway.cloudevents import Headers
-from gateway.partition import partition_of
-from gateway.postback import RECEIPT, SENT
+from gateway.postback import SENT
 from gateway.publisher import Publisher
 from gateway.sink import Kept, NotKept, TooLarge
 from gateway.spooling import Limits, SpoolingSink
@@ -119,43 +118,6 @@ async def test_what_is_spooled_is_published_oldest_first(tmp_path: Path) -> None
         async with kafka_on(kafka):
             await until(200, gateway.ops, READY)
             assert await sent_messages(kafka, 10, partitions=1) == messages
-
-
-async def test_a_client_of_kafka_whose_sender_died_is_made_anew() -> None:
-    async with embedded_kafka() as broker:
-        settings = load_settings({"POSTBACKS_KAFKA": broker.address})
-        options, topics = client_options(settings), gateway_topics(settings)
-        async with Publisher(options, topics, LINGER, 1.0, Health()) as publisher:
-            await publisher.opened()
-            assert await publisher.keep(SENT, b"default/1", b"{}") is Kept.BY_KAFKA
-            assert publisher._producer
-            publisher._producer._sender.sender_task.cancel()
-            async with asyncio.timeout(60):
-                while True:
-                    try:
-                        await publisher.keep(SENT, b"default/1", b"{}")
-                        break
-                    except NotKept:
-                        await asyncio.sleep(0.1)
-
-
-async def test_a_partition_opens_again_though_the_client_only_heard_of_others() -> None:
-    async with embedded_kafka() as broker:
-        settings = load_settings({"POSTBACKS_KAFKA": broker.address})
-        options, topics = client_options(settings), gateway_topics(settings)
-        async with Publisher(options, topics, LINGER, 5.0, Health()) as publisher:
-            await publisher.opened()
-            assert publisher._producer
-            # As when a broker that had just started knew no topics yet, and then one of them was sent to.
-            await publisher._producer.client.set_topics([RECEIPT])
-            lane = publisher._lanes.of(SENT, partition_of(b"default/1", settings.partitions))
-            lane.down = "not acknowledged by the client before"
-            async with asyncio.timeout(30):
-                while True:
-                    with suppress(NotKept):
-                        assert await publisher.keep(SENT, b"default/1", b"{}") is Kept.BY_KAFKA
-                        return
-                    await asyncio.sleep(0.1)
 
 
 class Failing:

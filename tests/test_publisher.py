@@ -1,0 +1,124 @@
+"""A record is kept when its broker says so, is tried again while it may be taken, and is given up in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiokafka.errors import NotLeaderForPartitionError, TopicAuthorizationFailedError
+from aiokafka.protocol.produce import ProduceResponse_v7
+
+from gateway.postback import RECEIPT, SENT
+from gateway.publisher import WEDGED, Publisher
+from gateway.sink import Kept, NotKept
+from gateway.topics import gateway_topics
+from local.kafka import embedded_kafka
+from runtime.kafka import client_options
+from runtime.ops import Health
+from runtime.settings import load_settings
+
+LINGER, ACK_SECONDS = 0.001, 1.0
+KEY = b"default/1"
+
+Send = Callable[..., Coroutine[Any, Any, Any]]
+
+
+@pytest_asyncio.fixture
+async def publisher() -> AsyncIterator[Publisher]:
+    async with embedded_kafka() as broker:
+        settings = load_settings({"POSTBACKS_KAFKA": broker.address, "POSTBACKS_PARTITIONS": "1"})
+        options, topics = client_options(settings), gateway_topics(settings)
+        async with Publisher(options, topics, LINGER, ACK_SECONDS, Health()) as publisher:
+            await publisher.opened()
+            assert await publisher.keep(SENT, KEY, b"{}") is Kept.BY_KAFKA
+            yield publisher
+
+
+def answers(*codes: int) -> ProduceResponse_v7:
+    """What a broker says of partition 0 of the topics."""
+    told = [(topic, [(0, code, 0, -1, 0)]) for topic, code in zip((SENT, RECEIPT), codes, strict=False)]
+    return ProduceResponse_v7(topics=told, throttle_time_ms=0)
+
+
+def in_turn(first: Sequence[ProduceResponse_v7], then: Send) -> Send:
+    """Brokers that say what is given first, and then what is true."""
+    left = [*first]
+
+    async def send(*arguments: Any) -> Any:
+        return left.pop(0) if left else await then(*arguments)
+
+    return send
+
+
+async def test_a_batch_is_tried_again_while_a_broker_does_not_know_that_it_leads(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    not_mine = answers(NotLeaderForPartitionError.errno)
+    assert publisher._client
+    monkeypatch.setattr(publisher._client, "send", in_turn([not_mine] * 3, publisher._client.send))
+    assert await publisher.keep(SENT, KEY, b"{}") is Kept.BY_KAFKA
+
+
+async def test_what_no_broker_takes_is_given_up_in_time(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    not_mine = answers(NotLeaderForPartitionError.errno)
+    assert publisher._client
+    monkeypatch.setattr(publisher._client, "send", in_turn([not_mine] * 1000, publisher._client.send))
+    async with asyncio.timeout(ACK_SECONDS + 0.5):
+        with pytest.raises(NotKept, match="NotLeaderForPartition"):
+            await publisher.keep(SENT, KEY, b"{}")
+
+
+async def test_a_record_is_not_kept_before_the_broker_says_so_of_its_partition(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert publisher._client
+    monkeypatch.setattr(publisher._client, "send", in_turn([answers()] * 1000, publisher._client.send))
+    with pytest.raises(NotKept, match="did not say"):
+        await publisher.keep(SENT, KEY, b"{}")
+
+
+async def test_who_came_meanwhile_is_told_with_who_was_refused_and_others_are_not(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert publisher._client
+    under_way, refuse, sends = asyncio.Event(), asyncio.Event(), publisher._client.send
+
+    async def send(*arguments: Any) -> Any:
+        monkeypatch.setattr(publisher._client, "send", sends)
+        under_way.set()
+        await refuse.wait()
+        return answers(TopicAuthorizationFailedError.errno, 0)
+
+    monkeypatch.setattr(publisher._client, "send", send)
+    refused, other = (asyncio.create_task(publisher.keep(topic, KEY, b"{}")) for topic in (SENT, RECEIPT))
+    await under_way.wait()
+    meanwhile = [asyncio.create_task(publisher.keep(topic, KEY, b"{}")) for topic in (SENT, RECEIPT)]
+    await asyncio.sleep(0)
+    refuse.set()
+    outcomes = await asyncio.gather(refused, meanwhile[0], return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [NotKept, NotKept]
+    assert {*await asyncio.gather(other, meanwhile[1])} == {Kept.BY_KAFKA}
+
+
+async def test_a_client_of_kafka_that_is_stuck_is_made_anew(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forever(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(publisher._client, "send", forever)
+    refusals = 0
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await publisher.keep(SENT, KEY, b"{}")
+                break
+            except NotKept:
+                refusals += 1
+                await asyncio.sleep(0.1)
+    assert refusals >= WEDGED

@@ -7,11 +7,14 @@ brokers have it (acks=all) — but for the ceiling, which keeps nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from benchmarks import engines
 from benchmarks.bodies import bodies, write_bodies
@@ -26,9 +29,10 @@ from benchmarks.usage import cpu_seconds
 from tests.processes import running
 
 TITLE = "Gateway: HTTP becomes records in Kafka"
-REQUESTS = 150_000
+REQUESTS = 40_000
 PARTITIONS = 8
-WARM_SECONDS, SECONDS = 2.0, 8.0
+#: Short turns, and many: what the machine does besides changes from second to second.
+TURNS, WARM_SECONDS, SECONDS = 3, 4.0, 2.5
 
 OURS, TWO, PLAIN = "ours", "ours, two processes", "ours without CloudEvents headers"
 CEILING, FASTAPI, AIOHTTP = "ceiling (keeps nothing)", "FastAPI, send_and_wait", "aiohttp, send_and_wait"
@@ -45,23 +49,25 @@ P50, P99, P999 = "p50 ms", "p99 ms", "p99.9 ms"
 async def measure(plan: Plan) -> Result:
     """As many requests as each answers in some seconds; then ours and the ceiling at half of our rate."""
     size = plan.size or REQUESTS
-    with TemporaryDirectory() as folder, engines.kafka(Path(folder)) as broker:
+    turns = replace(plan, rounds=plan.rounds * TURNS)
+    with TemporaryDirectory() as folder, ExitStack() as processes:
+        broker = processes.enter_context(engines.kafka(Path(folder)))
         about = machine()
         await make_topics(broker.address, PARTITIONS)
         file = Path(folder) / "bodies"
         print(f"  making {size:,} requests", flush=True)
         write_bodies(file, list(islice(bodies(1), size)))
-        gateways = _Gateways(broker, Path(folder), file)
-        await gateways.warm_kafka()
-        trials = await alternate(gateways.contenders(), plan)
-        half = await gateways.at_half_load(trials, plan)
+        gateways = _Gateways(broker, Path(folder), file, processes)
+        await gateways.warm()
+        trials = await alternate(gateways.at_peak(), turns)
+        half = await alternate(gateways.at_half_load(trials), replace(turns, only=frozenset()))
     return Result(
         name="gateway",
         title=TITLE,
         at=now(),
         machine=about,
         conditions=[
-            f"{size:,} requests of the simulated provider at most, {SECONDS:g} s at most",
+            f"{TURNS} turns a round of {SECONDS:g} s each, with the requests of the simulated provider",
             f"{CONNECTIONS} kept-alive connections, one process each unless said otherwise",
             f"{broker.name}, {PARTITIONS} partitions of each topic",
         ],
@@ -89,63 +95,66 @@ def _later_than_the_ceiling(half: list[Trial]) -> list[Reach]:
 
 
 class _Gateways:
-    def __init__(self, broker: engines.Engine, folder: Path, bodies: Path) -> None:
+    """All contenders, up at once: they take the load in short turns, so that a slow minute meets all."""
+
+    def __init__(self, broker: engines.Engine, folder: Path, bodies: Path, processes: ExitStack) -> None:
         self._broker = broker
-        self._folder = folder
         self._bodies = bodies
-
-    async def warm_kafka(self) -> None:
-        """Let Kafka compile what it does often, for which whoever comes first would pay."""
-        await self._ours(OURS)
-
-    def contenders(self) -> Iterator[Contender]:
-        yield Contender(OURS, lambda: self._ours(OURS))
-        yield Contender(TWO, lambda: self._ours(TWO, POSTBACKS_PROCESSES="2"))
-        yield Contender(PLAIN, lambda: self._ours(PLAIN, POSTBACKS_CLOUDEVENTS="false"))
-        yield Contender(CEILING, lambda: self._ceiling(CEILING))
-        yield Contender(FASTAPI, lambda: self._rival(FASTAPI, "benchmarks.rivals.fastapi_send"))
-        yield Contender(AIOHTTP, lambda: self._rival(AIOHTTP, "benchmarks.rivals.aiohttp_send"))
-
-    async def at_half_load(self, trials: list[Trial], plan: Plan) -> list[Trial]:
-        """Ours and the ceiling at half of our rate, so that they are under the same load."""
-        measured = list(values(trials, OURS, RATE).values())
-        if not measured:
-            return []
-        rate = median(measured) / 2
-        contenders = [
-            Contender(OURS_HALF, lambda: self._ours(OURS_HALF, rate)),
-            Contender(CEILING_HALF, lambda: self._ceiling(CEILING_HALF, rate)),
-        ]
-        return await alternate(contenders, replace(plan, only=frozenset()))
-
-    async def _ours(self, name: str, rate: float | None = None, **settings: str) -> Mapping[str, Figures]:
-        environment = {
-            "POSTBACKS_KAFKA": self._broker.address,
+        self._processes = processes
+        self._environment = {
+            "POSTBACKS_KAFKA": broker.address,
             "POSTBACKS_PARTITIONS": str(PARTITIONS),
             "POSTBACKS_TOKENS": ",".join(f"{account}={token}" for token, account in ACCOUNTS.items()),
             "POSTBACKS_LISTEN": "127.0.0.1:0",
             "POSTBACKS_OPS": "127.0.0.1:0",
-            "POSTBACKS_DATA": str(self._folder / "gateway"),
             "POSTBACKS_LOG_LEVEL": "warning",
-            **settings,
         }
-        with running("gateway", environment=environment) as process:
-            return {name: await self._figures(process.line(), process.popen.pid, rate)}
+        self._folder = folder
+        self._started = {
+            OURS: self._ours("one"),
+            TWO: self._ours("two", POSTBACKS_PROCESSES="2"),
+            PLAIN: self._ours("plain", POSTBACKS_CLOUDEVENTS="false"),
+            CEILING: self._start("benchmarks.rivals.ceiling"),
+            FASTAPI: self._start("benchmarks.rivals.fastapi_send", broker.address),
+            AIOHTTP: self._start("benchmarks.rivals.aiohttp_send", broker.address),
+        }
 
-    async def _ceiling(self, name: str, rate: float | None = None) -> Mapping[str, Figures]:
-        with running("benchmarks.rivals.ceiling") as process:
-            return {name: await self._figures(process.line(), process.popen.pid, rate)}
+    async def warm(self) -> None:
+        """Let each connect to Kafka, and Kafka compile what it does often."""
+        for process in self._started.values():
+            await post_all_kept(process.address, self._bodies, WARM_SECONDS, None)
 
-    async def _rival(self, name: str, module: str) -> Mapping[str, Figures]:
-        with running(module, self._broker.address) as process:
-            return {name: await self._figures(process.line(), process.popen.pid, None)}
+    def at_peak(self) -> Iterator[Contender]:
+        for name in self._started:
+            yield Contender(name, partial(self._take, name, name, None))
 
-    async def _figures(self, address: str, pid: int, rate: float | None) -> Figures:
-        await post_all_kept(address, self._bodies, WARM_SECONDS, rate)
-        used, broker = cpu_seconds(pid), cpu_seconds(self._broker.pid)
-        load = await post_all_kept(address, self._bodies, SECONDS, rate)
-        used, broker = cpu_seconds(pid) - used, cpu_seconds(self._broker.pid) - broker
-        return _figures(load, used, broker)
+    def at_half_load(self, trials: list[Trial]) -> Iterator[Contender]:
+        """Ours and the ceiling at half of our rate, so that they are under the same load."""
+        if measured := values(trials, OURS, RATE).values():
+            rate = median(measured) / 2
+            yield Contender(OURS_HALF, partial(self._take, OURS_HALF, OURS, rate))
+            yield Contender(CEILING_HALF, partial(self._take, CEILING_HALF, CEILING, rate))
+
+    def _ours(self, folder: str, **settings: str) -> _Started:
+        return self._start(
+            "gateway", POSTBACKS_DATA=str(self._folder / folder), **self._environment, **settings
+        )
+
+    def _start(self, module: str, *arguments: str, **environment: str) -> _Started:
+        process = self._processes.enter_context(running(module, *arguments, environment=environment))
+        return _Started(process.line(), process.popen.pid)
+
+    async def _take(self, name: str, contender: str, rate: float | None) -> Mapping[str, Figures]:
+        process = self._started[contender]
+        used, broker = cpu_seconds(process.pid), cpu_seconds(self._broker.pid)
+        load = await post_all_kept(process.address, self._bodies, SECONDS, rate)
+        used, broker = cpu_seconds(process.pid) - used, cpu_seconds(self._broker.pid) - broker
+        return {name: _figures(load, used, broker)}
+
+
+class _Started(NamedTuple):
+    address: str
+    pid: int
 
 
 def _figures(load: Load, used: float, broker: float) -> Figures:

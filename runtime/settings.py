@@ -138,7 +138,7 @@ class Settings(BaseModel):
     )
 
     batch_rows: int = Field(
-        50_000, ge=1, le=500_000, description="rows of one insert into ClickHouse, at most"
+        20_000, ge=1, le=500_000, description="rows of one insert into ClickHouse, at most"
     )
     batch_seconds: float = Field(1.0, gt=0, le=60, description="seconds a row may wait for others, at most")
 

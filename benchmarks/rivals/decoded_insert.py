@@ -18,7 +18,7 @@ from msgspec.structs import asdict
 
 from gateway.postback import POSTBACK_TOPICS, decode
 
-ROWS, SECONDS = 50_000, 1.0
+ROWS, SECONDS = 20_000, 1.0
 TYPES = dict(zip(POSTBACK_TOPICS, ("sent", "response", "receipt"), strict=True))
 COLUMNS = (
     *("type", "event_id", "message_id", "account", "reference_id", "from_number", "to_number"),

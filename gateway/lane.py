@@ -69,8 +69,8 @@ class Lane:
 
     @property
     def deadline(self) -> float:
-        """The loop's time until which the batch under way must have come to its end."""
-        return self._under_way[0].deadline
+        """The loop's time until which the oldest of those under way, or else of those who wait, has."""
+        return (self._under_way or self._waiting)[0].deadline
 
     def pack(self) -> bytes:
         """As many of those who wait as a batch holds, as Kafka keeps them; under way until the `end`."""
@@ -107,7 +107,8 @@ class Lane:
             if not taken[0].answer.done():
                 taken[0].answer.set_exception(TooLarge(f"{self._name}: {error}"))
             return
-        BATCH_RECORDS.observe(len(taken))
+        if taken:
+            BATCH_RECORDS.observe(len(taken))
         if error:
             self.down = self._noted(error)
             taken, self._waiting = taken + self._waiting, []

@@ -25,6 +25,8 @@ ALL_IN_SYNC = -1
 BROKERS_PART = 0.75
 #: Until a batch is tried again that a broker did not take: it may not know yet that it leads the partition.
 AGAIN_SECONDS = 0.1
+#: That a request has, though a record in it has less: nobody is to pay for who was tried again.
+LEAST_SECONDS = 0.5
 #: Who leads a partition that has no leader, or that the client does not know.
 NOBODY = (-1, None)
 
@@ -38,15 +40,15 @@ class Lanes:
         linger: float,
         ack_timeout: float,
         headers: HeadersOf,
-        answered: Callable[[BaseException | None], None],
+        answered: Callable[[bool], None],
     ) -> None:
         """
         Args:
             client: gives the client to send with.
             linger: seconds of that moment.
             ack_timeout: seconds that a record may take, at most.
-            answered: is called after a request with why there was no answer, or with None; the lanes' `down`
-                tells what the answer was. Not while all of it is tried again.
+            answered: is called after a request, with whether Kafka acknowledged any of it; not while all of
+                it is tried again. The lanes' `down` tells more.
         """
         self._loop = asyncio.get_running_loop()
         self._client = client
@@ -59,6 +61,7 @@ class Lanes:
         #: Those whose batch is to be tried again, and not at once.
         self._resting: set[Lane] = set()
         self._turn: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._requests: dict[int | None, asyncio.Task[None]] = {}
         self._rested = asyncio.Event()
 
@@ -107,6 +110,20 @@ class Lanes:
         for leader, lanes in led_by.items():
             self._due.difference_update(lanes)
             self._requests[leader] = self._loop.create_task(self._request(leader, lanes))
+        if self._due and self._look is None:
+            self._look = self._loop.call_later(AGAIN_SECONDS, self._give_up_late)
+
+    def _give_up_late(self) -> None:
+        """Answer those who wait behind others until their time is over."""
+        now = self._loop.time()
+        late = [lane for lane in self._due if not lane.under_way and lane.deadline < now]
+        for lane in late:
+            lane.end(self._too_late())
+            self._due.discard(lane)
+        if late:
+            self._answered(False)
+        self._look = self._loop.call_later(AGAIN_SECONDS, self._give_up_late) if self._due else None
+        self._tell_if_rested()
 
     async def _request(self, leader: int | None, lanes: Sequence[Lane]) -> None:
         client = self._client()
@@ -116,34 +133,33 @@ class Lanes:
             batches = _packed(lanes)
             if leader in NOBODY:
                 raise LeaderNotAvailableError
-            deadline = min(lane.deadline for lane in lanes)
-            async with asyncio.timeout_at(deadline):
-                patience = (deadline - self._loop.time()) * BROKERS_PART
-                request = ProduceRequest(None, ALL_IN_SYNC, max(1, int(patience * 1000)), batches)
+            left = min(lane.deadline for lane in lanes) - self._loop.time()
+            patience = max(left, min(LEAST_SECONDS, self._ack_timeout))
+            async with asyncio.timeout(patience):
+                milliseconds = int(patience * BROKERS_PART * 1000)
+                request = ProduceRequest(None, ALL_IN_SYNC, milliseconds, batches)
                 errors = _errors(await client.send(leader, request))
         except TimeoutError:
-            failure = TimeoutError(f"no answer within {self._ack_timeout:g} s")
+            failure = self._too_late()
             _hang_up(client, leader)
         except Exception as error:  # the client's edge: assertions and type errors of its own included
             failure = error
         del self._requests[leader]
-        again = [lane for lane in lanes if not self._ended(lane, failure, errors)]
+        silence = UnknownError("the broker did not say")
+        outcomes = {lane: failure or errors.get(lane.partition, silence) for lane in lanes}
+        again = [lane for lane, error in outcomes.items() if not self._ended(lane, error)]
         if again:
             client.force_metadata_update()
             self._resting.update(again)
             self._loop.call_later(AGAIN_SECONDS, self._wake, again)
         if len(again) < len(lanes):
-            self._answered(failure)
+            self._answered(None in outcomes.values())
         if self._due:
             self._take_turn()
-        elif not self._requests:
-            self._rested.set()
+        self._tell_if_rested()
 
-    def _ended(
-        self, lane: Lane, failure: BaseException | None, errors: Mapping[TopicPartition, BaseException | None]
-    ) -> bool:
+    def _ended(self, lane: Lane, error: BaseException | None) -> bool:
         """Whether its batch has come to its end; else it waits again, as another leader may still take it."""
-        error = failure or errors.get(lane.partition, UnknownError("the broker did not say"))
         retriable = isinstance(error, KafkaError) and error.retriable
         ended = not retriable or lane.deadline < self._loop.time() + AGAIN_SECONDS
         if ended:
@@ -155,6 +171,13 @@ class Lanes:
         else:
             self._due.discard(lane)
         return ended
+
+    def _too_late(self) -> TimeoutError:
+        return TimeoutError(f"no answer within {self._ack_timeout:g} s")
+
+    def _tell_if_rested(self) -> None:
+        if not self._due and not self._requests:
+            self._rested.set()
 
     def _wake(self, lanes: Sequence[Lane]) -> None:
         self._resting.difference_update(lanes)

@@ -71,6 +71,7 @@ class Publisher:
         self._lanes = Lanes(self._started, linger, ack_timeout, headers, self._note)
         self._acknowledged_at = 0.0
         self._failed_in_a_row = 0
+        self._stuck = False
         self._trouble = asyncio.Event()
         self._report()
         self._opened = asyncio.Event()
@@ -123,12 +124,13 @@ class Publisher:
         assert self._client
         return self._client
 
-    def _note(self, failure: BaseException | None) -> None:
-        if failure:
-            self._failed_in_a_row += 1
-        else:
+    def _note(self, acknowledged: bool) -> None:
+        if acknowledged:
             self._failed_in_a_row = 0
             self._acknowledged_at = asyncio.get_running_loop().time()
+        else:
+            self._failed_in_a_row += 1
+            self._stuck = self._stuck or self._failed_in_a_row >= WEDGED
         if any(lane.down for lane in self._lanes):
             self._trouble.set()
 
@@ -151,8 +153,7 @@ class Publisher:
                     await self._look()
             except (KafkaError, KafkaAway, OSError, TimeoutError) as error:
                 problem = str(error) or f"Kafka does not answer within {LOOK_LIMIT_SECONDS:g} s"
-                if isinstance(error, TimeoutError):
-                    self._failed_in_a_row = WEDGED  # it may be the client that is stuck
+                self._stuck = True  # or it knows only brokers that are no more
                 if self._acknowledged_at >= began:
                     log.warning("Kafka keeps, but does not answer otherwise", error=problem)
                 elif problem != self._away:
@@ -176,28 +177,27 @@ class Publisher:
         if not self._client:
             await ensure_topics(self._options, self._specs)
             self._client = await self._start_client()
-        if self._failed_in_a_row >= WEDGED:
-            log.error("Kafka's client is stuck: made anew", failed_in_a_row=self._failed_in_a_row)
+            self._stuck = False
+        elif self._stuck:
+            old, self._client = self._client, await self._start_client()
+            log.warning("Kafka's client made anew", failed_in_a_row=self._failed_in_a_row)
             PRODUCERS_REBUILT.inc()
-            stuck, self._client = self._client, await self._start_client()
-            self._failed_in_a_row = 0
-            self._ending = asyncio.create_task(_end(stuck))  # it may take its time; partitions wait to open
+            self._stuck, self._failed_in_a_row = False, 0
+            self._ending = asyncio.create_task(_end(old))  # it may take its time; partitions wait to open
         client = self._client
         cluster: ClusterMetadata = await client.fetch_all_metadata()
-        if any(not cluster.partitions_for_topic(name) for name in self._partitions):
+        if any(len(cluster.partitions_for_topic(name) or ()) != n for name, n in self._partitions.items()):
             await ensure_topics(self._options, self._specs)  # a broker that lost its memory
         UNDERREPLICATED.set(self._underreplicated(cluster))
         down = [lane for lane in self._lanes if lane.down]
         if down and not await client.force_metadata_update():
             raise KafkaAway("Kafka does not say who leads the partitions")
-        for lane in down:
-            leader = client.cluster.leader_for_partition(lane.partition)
-            if leader in NOBODY:
-                continue
-            if await client.ready(leader):
+        led = {lane: client.cluster.leader_for_partition(lane.partition) for lane in down}
+        leaders = [*{leader for leader in led.values() if leader not in NOBODY}]
+        ready = dict(zip(leaders, await asyncio.gather(*map(client.ready, leaders)), strict=True))
+        for lane, leader in led.items():
+            if ready.get(leader):
                 lane.down = None
-            else:
-                self._failed_in_a_row += 1
 
     def _underreplicated(self, cluster: ClusterMetadata) -> int:
         partitions = cluster._partitions
@@ -212,7 +212,8 @@ class Publisher:
         client = AIOKafkaClient(**self._options, request_timeout_ms=patience)
         try:
             await client.bootstrap()
-            if not await client.set_topics([*self._partitions]):
+            # Of all topics: asked for by name, one that is not there might be made, and not as it must be.
+            if not await client.force_metadata_update():
                 raise KafkaAway("Kafka does not say who leads the partitions")
         except BaseException:
             await client.close()

@@ -122,3 +122,16 @@ async def test_a_client_of_kafka_that_is_stuck_is_made_anew(
                 refusals += 1
                 await asyncio.sleep(0.1)
     assert refusals >= WEDGED
+
+
+async def test_a_client_whose_brokers_are_no_more_asks_those_of_the_settings(publisher: Publisher) -> None:
+    assert publisher._client
+    await publisher._client.close()
+    publisher._client.cluster._brokers.clear()  # as when all of them moved elsewhere
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                assert await publisher.keep(SENT, KEY, b"{}") is Kept.BY_KAFKA
+                break
+            except NotKept:
+                await asyncio.sleep(0.1)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -172,13 +173,13 @@ class Disk:
 
     def _fill(self) -> None:
         free = shutil.disk_usage(self._ballast.parent).free
-        with self._ballast.open("wb") as ballast:
-            try:
-                for _ in range(free // 65_536 + 2):
-                    ballast.write(b"\0" * 65_536)
-                    ballast.flush()
-            except OSError:
-                return
+        with (
+            suppress(OSError),
+            self._ballast.open("wb") as ballast,
+        ):  # the spools may have filled it up before
+            for _ in range(free // 65_536 + 2):
+                ballast.write(b"\0" * 65_536)
+                ballast.flush()
 
 
 class Everything:

@@ -49,7 +49,8 @@ PRODUCE_ERRORS = Counter(
     "postbacks_gateway_produce_errors_total", "Batches that Kafka did not acknowledge.", ["error"]
 )
 PRODUCERS_REBUILT = Counter(
-    "postbacks_gateway_producers_rebuilt_total", "Times that Kafka's client was stuck and made anew."
+    "postbacks_gateway_producers_rebuilt_total",
+    "Times that Kafka's client was made anew, as it was stuck or knew no broker that answers.",
 )
 SPOOLED = Counter("postbacks_gateway_spooled_total", "Records that went to the disk, as Kafka was away.")
 SPOOL_RECORDS = Gauge(

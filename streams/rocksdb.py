@@ -21,6 +21,7 @@ from rocksdict import (
     Options,
     Rdict,
     WriteBatch,
+    WriteBufferManager,
     WriteOptions,
 )
 
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 OFFSET_KEY, FIRST_KEY = b"\x00offset", b"\x01"
 BLOCK_CACHE_BYTES = 256 * 2**20
 WRITE_BUFFER_BYTES = 32 * 2**20
+#: Of all partitions' write buffers together, as far as RocksDB can help it.
+WRITE_BUFFERS_BYTES = 160 * 2**20
 #: Of the write buffer, for a filter of the keys in it.
 MEMTABLE_BLOOM = 0.05
 #: A worker that was just killed may hold the files for a moment.
@@ -44,7 +47,7 @@ class DataInUse(Refused):
 
 
 class RocksFolder:
-    """The folder of a worker's states. All its stores share one cache of blocks."""
+    """The folder of a worker's states. Its stores share a cache of blocks and a budget for write buffers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -139,6 +142,7 @@ def _options() -> Options:
     options.set_block_based_table_factory(blocks)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_write_buffer_manager(WriteBufferManager(WRITE_BUFFERS_BYTES, allow_stall=False))
     options.set_memtable_whole_key_filtering(True)  # most keys that are asked for are new
     options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM)
     options.set_keep_log_file_num(2)

@@ -20,7 +20,7 @@ BATCH_BYTES = 900_000
 REQUEST_BYTES = 8 * 2**20
 REQUEST_SECONDS = 20.0
 #: Batches that may wait for the agent; Faust's 4096 would be gigabytes.
-BATCHES_AHEAD = 16
+BATCHES_AHEAD = 8
 
 
 def faust_app(settings: Settings, options: Mapping[str, Any], folder: Path) -> faust.App:

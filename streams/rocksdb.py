@@ -32,10 +32,11 @@ log = structlog.get_logger(__name__)
 
 #: Sorts before all keys of messages, which begin with an account's name.
 OFFSET_KEY, FIRST_KEY = b"\x00offset", b"\x01"
-BLOCK_CACHE_BYTES = 256 * 2**20
+#: Little: what comes again comes soon, and is in `Lately` or a write buffer; filters are beside it.
+BLOCK_CACHE_BYTES = 64 * 2**20
 WRITE_BUFFER_BYTES = 32 * 2**20
 #: Of all partitions' write buffers together, as far as RocksDB can help it.
-WRITE_BUFFERS_BYTES = 160 * 2**20
+WRITE_BUFFERS_BYTES = 256 * 2**20
 #: Of the write buffer, for a filter of the keys in it.
 MEMTABLE_BLOOM = 0.05
 #: A worker that was just killed may hold the files for a moment.

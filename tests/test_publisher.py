@@ -53,6 +53,19 @@ def in_turn(first: Sequence[ProduceResponse_v7], then: Send) -> Send:
     return send
 
 
+async def refusals_until_kept(publisher: Publisher) -> int:
+    """How often a record was not kept before Kafka had one."""
+    refusals = 0
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                assert await publisher.keep(SENT, KEY, b"{}") is Kept.BY_KAFKA
+                return refusals
+            except NotKept:
+                refusals += 1
+                await asyncio.sleep(0.1)
+
+
 async def test_a_batch_is_tried_again_while_a_broker_does_not_know_that_it_leads(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,26 +125,11 @@ async def test_a_client_of_kafka_that_is_stuck_is_made_anew(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(publisher._client, "send", forever)
-    refusals = 0
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await publisher.keep(SENT, KEY, b"{}")
-                break
-            except NotKept:
-                refusals += 1
-                await asyncio.sleep(0.1)
-    assert refusals >= WEDGED
+    assert await refusals_until_kept(publisher) >= WEDGED
 
 
 async def test_a_client_whose_brokers_are_no_more_asks_those_of_the_settings(publisher: Publisher) -> None:
     assert publisher._client
     await publisher._client.close()
     publisher._client.cluster._brokers.clear()  # as when all of them moved elsewhere
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                assert await publisher.keep(SENT, KEY, b"{}") is Kept.BY_KAFKA
-                break
-            except NotKept:
-                await asyncio.sleep(0.1)
+    await refusals_until_kept(publisher)

@@ -61,7 +61,6 @@ class Lanes:
         #: Those whose batch is to be tried again, and not at once.
         self._resting: set[Lane] = set()
         self._turn: asyncio.TimerHandle | None = None
-        self._look: asyncio.TimerHandle | None = None
         self._requests: dict[int | None, asyncio.Task[None]] = {}
         self._rested = asyncio.Event()
 
@@ -110,20 +109,6 @@ class Lanes:
         for leader, lanes in led_by.items():
             self._due.difference_update(lanes)
             self._requests[leader] = self._loop.create_task(self._request(leader, lanes))
-        if self._due and self._look is None:
-            self._look = self._loop.call_later(AGAIN_SECONDS, self._give_up_late)
-
-    def _give_up_late(self) -> None:
-        """Answer those who wait behind others until their time is over."""
-        now = self._loop.time()
-        late = [lane for lane in self._due if not lane.under_way and lane.deadline < now]
-        for lane in late:
-            lane.end(self._too_late())
-            self._due.discard(lane)
-        if late:
-            self._answered(False)
-        self._look = self._loop.call_later(AGAIN_SECONDS, self._give_up_late) if self._due else None
-        self._tell_if_rested()
 
     async def _request(self, leader: int | None, lanes: Sequence[Lane]) -> None:
         client = self._client()
@@ -140,7 +125,7 @@ class Lanes:
                 request = ProduceRequest(None, ALL_IN_SYNC, milliseconds, batches)
                 errors = _errors(await client.send(leader, request))
         except TimeoutError:
-            failure = self._too_late()
+            failure = TimeoutError(f"no answer within {self._ack_timeout:g} s")
             _hang_up(client, leader)
         except Exception as error:  # the client's edge: assertions and type errors of its own included
             failure = error
@@ -156,7 +141,8 @@ class Lanes:
             self._answered(None in outcomes.values())
         if self._due:
             self._take_turn()
-        self._tell_if_rested()
+        elif not self._requests:
+            self._rested.set()
 
     def _ended(self, lane: Lane, error: BaseException | None) -> bool:
         """Whether its batch has come to its end; else it waits again, as another leader may still take it."""
@@ -171,13 +157,6 @@ class Lanes:
         else:
             self._due.discard(lane)
         return ended
-
-    def _too_late(self) -> TimeoutError:
-        return TimeoutError(f"no answer within {self._ack_timeout:g} s")
-
-    def _tell_if_rested(self) -> None:
-        if not self._due and not self._requests:
-            self._rested.set()
 
     def _wake(self, lanes: Sequence[Lane]) -> None:
         self._resting.difference_update(lanes)

@@ -11,6 +11,7 @@ makes it the same fact.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,7 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
 from gateway.cloudevents import HeadersOf, headers_of
+from gateway.lane import Lane
 from gateway.lanes import NOBODY, Lanes
 from gateway.partition import partition_of
 from gateway.sink import Kept, NotKept
@@ -192,12 +194,12 @@ class Publisher:
         down = [lane for lane in self._lanes if lane.down]
         if down and not await client.force_metadata_update():
             raise KafkaAway("Kafka does not say who leads the partitions")
-        led = {lane: client.cluster.leader_for_partition(lane.partition) for lane in down}
-        leaders = [*{leader for leader in led.values() if leader not in NOBODY}]
-        ready = dict(zip(leaders, await asyncio.gather(*map(client.ready, leaders)), strict=True))
-        for lane, leader in led.items():
-            if ready.get(leader):
-                lane.down = None
+        led_by: dict[int | None, list[Lane]] = defaultdict(list)
+        for lane in down:
+            led_by[client.cluster.leader_for_partition(lane.partition)].append(lane)
+        await asyncio.gather(
+            *(_open(client, leader, lanes) for leader, lanes in led_by.items() if leader not in NOBODY)
+        )
 
     def _underreplicated(self, cluster: ClusterMetadata) -> int:
         partitions = cluster._partitions
@@ -219,6 +221,13 @@ class Publisher:
             await client.close()
             raise
         return client
+
+
+async def _open(client: AIOKafkaClient, leader: int | None, lanes: Sequence[Lane]) -> None:
+    """Let them take records again as soon as their leader can be asked."""
+    if await client.ready(leader):
+        for lane in lanes:
+            lane.down = None
 
 
 async def _end(client: AIOKafkaClient) -> None:

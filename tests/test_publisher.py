@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiokafka import TopicPartition
 from aiokafka.errors import NotLeaderForPartitionError, TopicAuthorizationFailedError
 from aiokafka.protocol.produce import ProduceResponse_v7
 
+from gateway.lanes import LEAST_SECONDS
 from gateway.postback import RECEIPT, SENT
-from gateway.publisher import WEDGED, Publisher
+from gateway.publisher import LOOK_LIMIT_SECONDS, WEDGED, Publisher
 from gateway.sink import Kept, NotKept
 from gateway.topics import gateway_topics
 from local.kafka import embedded_kafka
@@ -51,6 +53,10 @@ def in_turn(first: Sequence[ProduceResponse_v7], then: Send) -> Send:
         return left.pop(0) if left else await then(*arguments)
 
     return send
+
+
+async def forever(*_: object) -> bool:
+    return await asyncio.Event().wait()
 
 
 async def refusals_until_kept(publisher: Publisher) -> int:
@@ -118,12 +124,71 @@ async def test_who_came_meanwhile_is_told_with_who_was_refused_and_others_are_no
     assert {*await asyncio.gather(other, meanwhile[1])} == {Kept.BY_KAFKA}
 
 
+async def test_who_is_tried_again_takes_no_time_from_those_that_go_with_him(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert publisher._client
+    loop, sends = asyncio.get_running_loop(), publisher._client.send
+    elected = loop.time() + 0.7 * ACK_SECONDS
+
+    async def send(*arguments: Any) -> Any:
+        if loop.time() < elected:
+            return answers(NotLeaderForPartitionError.errno, NotLeaderForPartitionError.errno)
+        await asyncio.sleep(0.4 * ACK_SECONDS)  # more than is left for the first
+        return await sends(*arguments)
+
+    monkeypatch.setattr(publisher._client, "send", send)
+    tried_again = asyncio.create_task(publisher.keep(SENT, KEY, b"{}"))
+    await asyncio.sleep(0.6 * ACK_SECONDS)
+    fresh = asyncio.create_task(publisher.keep(RECEIPT, KEY, b"{}"))
+    assert {await tried_again, await fresh} == {Kept.BY_KAFKA}
+
+
+async def test_who_waits_behind_a_broker_that_is_frozen_is_told_in_time(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher._client, "send", forever)
+    loop = asyncio.get_running_loop()
+
+    async def seconds_until_told(topic: str) -> float:
+        asked = loop.time()
+        with pytest.raises(NotKept, match="no answer"):
+            await publisher.keep(topic, KEY, b"{}")
+        return loop.time() - asked
+
+    first = asyncio.create_task(seconds_until_told(SENT))
+    await asyncio.sleep(0.1 * ACK_SECONDS)
+    behind = asyncio.create_task(seconds_until_told(RECEIPT))
+    assert max(await first, await behind) < ACK_SECONDS + LEAST_SECONDS + 0.2
+
+
+async def test_a_broker_that_cannot_be_reached_keeps_no_partition_of_others_closed(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, unreachable = publisher._client, 99
+    assert client
+    leads, ready = client.cluster.leader_for_partition, client.ready
+
+    def leader(partition: TopicPartition) -> int:
+        return unreachable if partition.topic == RECEIPT else leads(partition)
+
+    async def ready_unless_unreachable(node: int, **options: Any) -> bool:
+        return await (forever() if node == unreachable else ready(node, **options))
+
+    refused = answers(TopicAuthorizationFailedError.errno, TopicAuthorizationFailedError.errno)
+    monkeypatch.setattr(client, "send", in_turn([refused], client.send))
+    monkeypatch.setattr(client, "ready", ready_unless_unreachable)
+    keeping = [asyncio.create_task(publisher.keep(topic, KEY, b"{}")) for topic in (RECEIPT, SENT)]
+    await asyncio.wait(keeping)
+    monkeypatch.setattr(client.cluster, "leader_for_partition", leader)
+    assert [type(task.exception()) for task in keeping] == [NotKept, NotKept]
+    async with asyncio.timeout(LOOK_LIMIT_SECONDS / 3):
+        await refusals_until_kept(publisher)
+
+
 async def test_a_client_of_kafka_that_is_stuck_is_made_anew(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def forever(*_: object) -> None:
-        await asyncio.Event().wait()
-
     monkeypatch.setattr(publisher._client, "send", forever)
     assert await refusals_until_kept(publisher) >= WEDGED
 

@@ -20,6 +20,7 @@ class Unpacked:
         #: Where the consumer goes on. Moves when all is unpacked: what cannot be is not passed over.
         self.next_fetch_offset: int = fetched.next_fetch_offset
         self._records = self._unpack(fetched)
+        fetched._records_iterator = None  # never begun, it would keep the fetch until garbage is collected
 
     def __iter__(self) -> Iterator[Any]:
         """The records as the parser gives them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -61,3 +63,15 @@ def test_after_a_damaged_batch_the_position_is_before_all_that_was_not_handed_ov
         list(ours)
     assert list(ours) == []
     assert ours.next_fetch_offset == 10
+
+
+def test_what_was_fetched_is_gone_with_its_records_and_waits_for_no_garbage_collection() -> None:
+    records = fetched(bytes(batch(10, b"a")), 10)
+    alive, ours = weakref.ref(records), Unpacked(records)
+    gc.disable()
+    try:
+        assert len([*ours]) == 1
+        del records, ours
+        assert alive() is None
+    finally:
+        gc.enable()

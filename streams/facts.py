@@ -51,7 +51,7 @@ def with_fact(facts: list[F], fact: F) -> list[F]:
         return [fact]
     for place, known in enumerate(facts):
         if known.event_id == fact.event_id:
-            if min(known, fact, key=_precedence) is known:
+            if known == fact or min(known, fact, key=_precedence) is known:
                 return facts
             facts = facts[:place] + facts[place + 1 :]
             break

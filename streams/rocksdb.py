@@ -17,6 +17,7 @@ import structlog
 from rocksdict import (
     BlockBasedOptions,
     Cache,
+    DBCompactionStyle,
     DBCompressionType,
     Options,
     Rdict,
@@ -36,9 +37,12 @@ OFFSET_KEY, FIRST_KEY = b"\x00offset", b"\x01"
 BLOCK_CACHE_BYTES = 64 * 2**20
 WRITE_BUFFER_BYTES = 32 * 2**20
 #: Of all partitions' write buffers together, as far as RocksDB can help it.
-WRITE_BUFFERS_BYTES = 256 * 2**20
+WRITE_BUFFERS_BYTES = 128 * 2**20
 #: Of the write buffer, for a filter of the keys in it.
 MEMTABLE_BLOOM = 0.05
+#: Sorted runs of a store until some are merged, by their size. By levels, as RocksDB does it by itself, each
+#: new run is merged with all that is there, as keys are random: the more there is, the more a state costs.
+RUNS = 8
 #: A worker that was just killed may hold the files for a moment.
 LOCK_SECONDS = 10.0
 
@@ -142,6 +146,8 @@ def _options() -> Options:
     options.create_if_missing(True)
     options.set_block_based_table_factory(blocks)
     options.set_compression_type(DBCompressionType.lz4())
+    options.set_compaction_style(DBCompactionStyle.universal())
+    options.set_level_zero_file_num_compaction_trigger(RUNS)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_write_buffer_manager(WriteBufferManager(WRITE_BUFFERS_BYTES, allow_stall=False))
     options.set_memtable_whole_key_filtering(True)  # most keys that are asked for are new

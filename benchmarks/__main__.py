@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from benchmarks import correlation, end_to_end, gateway, growth, questions, sink
+from benchmarks import correlation, end_to_end, gateway, growth, questions, sink, workers
 from benchmarks.report import write_report
 from benchmarks.result import Result
 from benchmarks.table import page
@@ -27,7 +27,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "end_to_end": end_to_end.measure,
 }
 #: Only when asked for by name.
-LONG: dict[str, Benchmark] = {"growth": growth.measure, "questions": questions.measure}
+LONG: dict[str, Benchmark] = {
+    "workers": workers.measure,
+    "growth": growth.measure,
+    "questions": questions.measure,
+}
 
 
 def main() -> None:

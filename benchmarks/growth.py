@@ -103,7 +103,7 @@ async def _seconds_to_be_ready(environment: dict[str, str], ops: str) -> float:
     with running("streams", environment=environment) as process:
         async with asyncio.timeout(READY_SECONDS), ClientSession() as session:
             while True:
-                if await _ready(session, ops, process):
+                if await ready(session, ops, process):
                     break
                 await asyncio.sleep(0.1)
         seconds = monotonic() - began
@@ -111,7 +111,8 @@ async def _seconds_to_be_ready(environment: dict[str, str], ops: str) -> float:
         return seconds
 
 
-async def _ready(session: ClientSession, ops: str, process: Process) -> bool:
+async def ready(session: ClientSession, ops: str, process: Process) -> bool:
+    """Whether nothing is missing for the process to work, whose ops port this is."""
     assert process.running, f"the worker ended with {process.popen.returncode}"
     try:
         async with session.get(f"http://{ops}/readyz") as answer:

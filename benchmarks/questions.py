@@ -1,10 +1,12 @@
 """The questions that people ask of ClickHouse, at a size of years: how long they take, how much they read.
 
-The data is made inside ClickHouse, a postback and a state for each step of a message's life, over 90 days.
+The data is made inside ClickHouse, over 90 days: a state of each message, and a postback for each step of its
+life. Questions are asked when parts have been merged as far as ClickHouse merges them by itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -26,7 +28,10 @@ MESSAGES, DAYS, PORTION = 20_000_000, 90, 1_000_000
 BEGAN = "toDateTime64('2026-08-01 00:00:00', 3, 'UTC')"
 MILLISECONDS, READ = "ms", "million rows read"
 
-#: Of message n: its id, when it was sent, whether it was delivered, replied to.
+#: For so long there must have been no merge.
+SETTLED_SECONDS = 5.0
+
+#: Of message n: its id, when it was sent, whether it has receipts, was delivered, replied to.
 LIFE = f"""
     SELECT
         number AS n,
@@ -38,36 +43,44 @@ LIFE = f"""
         concat('order-', toString(intDiv(n, 10))) AS reference,
         '74121' AS sender,
         concat('1', toString(2000000000 + cityHash64(n, 'phone') % 7000000000)) AS recipient,
+        cityHash64(n, 'silence') % 50 != 0 AS told,
+        n % 20 = 0 AS replied, final_time + 60 AS reply_time, if(n % 40 = 0, 'STOP', 'Yes ') AS reply_text,
+        hex(sipHash128(n, 'reply')) AS reply_event,
         hex(sipHash128(n, 'sent')) AS sent_event, hex(sipHash128(n, 'carrier')) AS carrier_event,
         hex(sipHash128(n, 'final')) AS final_event
     FROM numbers({{first:UInt64}}, {{count:UInt64}})
 """
 POSTBACKS = f"""
 INSERT INTO postbacks (type, event_id, message_id, account, reference_id, from_number, to_number, occurred_at,
-    received_at, client_ip, body, sent, code, text, cluster, topic, partition, offset)
-SELECT step.1, step.2, id, 'acme', reference, sender, recipient, NULL, step.3, '192.0.2.7',
+    received_at, client_ip, body, sent, matched, code, text, cluster, topic, partition, offset)
+SELECT step.1, step.2, id, 'acme', reference,
+    if(step.1 = 'response', recipient, sender), if(step.1 = 'response', sender, recipient),
+    NULL, step.3, '192.0.2.7',
     concat('MessageID=', toString(id), '&ReferenceID=', reference, '&FromPhoneNumber=', sender,
         '&ToPhoneNumber=', recipient, '&DeliveryReceiptMessage=', step.5, '&Code=', step.4),
-    if(step.1 = 'sent', true, NULL), step.4, step.5, 'made', concat('postbacks.', step.1), n % 8, n
-FROM ({LIFE}) ARRAY JOIN [
-    ('sent', sent_event, sent_time, '', ''),
-    ('receipt', carrier_event, carrier_time, '003', concat('id:', toString(n), ' stat:ACCEPTED err:003')),
-    ('receipt', final_event, final_time, final_code,
-        concat('id:', toString(n), ' stat:FINAL err:', final_code))
-] AS step
+    if(step.1 = 'sent', true, NULL), if(step.1 = 'response', true, NULL), step.4, step.5,
+    'made', concat('postbacks.', step.1), n % 8, n
+FROM ({LIFE}) ARRAY JOIN arrayConcat(
+    [('sent', sent_event, sent_time, '', '')],
+    if(told, [
+        ('receipt', carrier_event, carrier_time, '003', concat('id:', toString(n), ' stat:ACCEPTED err:003')),
+        ('receipt', final_event, final_time, final_code,
+            concat('id:', toString(n), ' stat:FINAL err:', final_code))], []),
+    if(replied, [('response', reply_event, reply_time, '', reply_text)], [])
+) AS step
 """
 STATES = f"""
 INSERT INTO message_states (account, message_id, version, direction, reference_id, from_number, to_number,
-    first_seen_at, last_seen_at, sent_at, carrier_at, delivered_at, failed_at, replied_at, attempts, receipts,
-    replies, cluster)
+    first_seen_at, last_seen_at, sent_at, carrier_at, delivered_at, failed_at, replied_at, overdue_at,
+    attempts, receipts, replies, cluster)
 SELECT 'acme', id, 1, 'outbound', reference, sender, recipient,
-    sent_time, final_time, sent_time, carrier_time,
-    if(final_code = '000', final_time, NULL), if(final_code = '000', NULL, final_time),
-    if(n % 20 = 0, final_time + 60, NULL),
+    sent_time, if(replied, reply_time, final_time), sent_time, if(told, carrier_time, NULL),
+    if(told AND final_code = '000', final_time, NULL), if(told AND final_code != '000', final_time, NULL),
+    if(replied, reply_time, NULL), if(told, NULL, sent_time + toIntervalDay(3)),
     [(sent_time, sent_event, true, NULL)],
-    [(carrier_time, carrier_event, '003', '', NULL), (final_time, final_event, final_code, '', NULL)],
-    if(n % 20 = 0,
-        [(final_time + 60, hex(sipHash128(n, 'reply')), if(n % 40 = 0, 'STOP', 'Yes'), NULL, NULL)], []),
+    if(told, [
+        (carrier_time, carrier_event, '003', '', NULL), (final_time, final_event, final_code, '', NULL)], []),
+    if(replied, [(reply_time, reply_event, reply_text, NULL, NULL)], []),
     'made'
 FROM ({LIFE})
 """
@@ -91,12 +104,10 @@ QUESTIONS = {
         "SELECT code, uniqExact(event_id) FROM postbacks WHERE type = 'receipt' AND "
         "received_at >= '2026-09-15' AND received_at < '2026-09-16' GROUP BY code"
     ),
-    "a day's overdue": (
-        f"SELECT count() FROM messages_between({DAY}) WHERE length(receipts) = 0 AND sent_at IS NOT NULL"
-    ),
+    "a day's overdue": f"SELECT count() FROM messages_between({DAY}) WHERE overdue_at IS NOT NULL",
     "30 days' replies by keyword": (
-        "SELECT upper(arrayJoin(replies.text)) AS word, count() FROM messages_between("
-        f"{MONTH}) WHERE replied_at IS NOT NULL GROUP BY word"
+        "SELECT upper(trimBoth(text)) AS word, uniqExact(event_id) FROM postbacks WHERE type = 'response' "
+        "AND received_at >= '2026-09-01' AND received_at < '2026-10-01' GROUP BY word"
     ),
     "a day's orphans": f"SELECT count() FROM messages_between({DAY}) WHERE orphan",
     "30 days' funnel": (
@@ -107,7 +118,7 @@ QUESTIONS = {
 
 
 async def measure(plan: Plan) -> Result:
-    """Make `plan.size` messages and three times as many postbacks, then ask."""
+    """Make `plan.size` messages and three times as many postbacks, wait for the merges, then ask."""
     size = plan.size or MESSAGES
     with TemporaryDirectory() as folder, clickhouse(Path(folder)) as engine:
         about, url = machine(), f"{engine.address}/benchmark"
@@ -118,11 +129,13 @@ async def measure(plan: Plan) -> Result:
                 for statement in (POSTBACKS, STATES):
                     client.command(statement, portion, settings={"max_partitions_per_insert_block": 0})
                 print(f"  made {first + portion['count']:,} messages", flush=True)
+            await _settle(client)
             (message_id,), *_ = client.query(
                 f"SELECT id FROM ({LIFE})", {"first": size // 2, "count": 1, "all": size}
             ).result_rows
             askers = _askers(client, {"id": message_id})
             trials = await alternate(askers, plan)
+            (postbacks,), *_ = client.query("SELECT count() FROM postbacks").result_rows
             bytes_on_disk = client.query(
                 "SELECT table, round(sum(bytes_on_disk) / 1e9, 2) FROM system.parts "
                 "WHERE active AND database = currentDatabase() GROUP BY table ORDER BY 2 DESC LIMIT 2"
@@ -133,12 +146,20 @@ async def measure(plan: Plan) -> Result:
         at=now(),
         machine=about,
         conditions=[
-            f"{size:,} messages, {3 * size:,} postbacks over {DAYS} days; {engine.name}",
+            f"{size:,} messages, {postbacks:,} postbacks over {DAYS} days; {engine.name}",
             "on disk: " + ", ".join(f"{table} {gigabytes:g} GB" for table, gigabytes in bytes_on_disk),
         ],
         trials=trials,
         reaches=[],
     )
+
+
+async def _settle(client: Any) -> None:
+    quiet = 0.0
+    while quiet < SETTLED_SECONDS:
+        ((merges,),) = client.query("SELECT count() FROM system.merges").result_rows
+        quiet = 0.0 if merges else quiet + 1
+        await asyncio.sleep(1)
 
 
 def _askers(client: Any, parameters: Mapping[str, Any]) -> list[Contender]:

@@ -1,0 +1,138 @@
+"""Workers: what two of streams do beside one, when each has its own share of a core.
+
+Two at full speed would need the core that Kafka needs. So Linux (cgroup v1) holds each to a share, from the
+moment at which all have their partitions; until then they may start as quickly as they can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from aiohttp import ClientSession
+
+from benchmarks.correlation import CPU, PARTITIONS, RATE
+from benchmarks.drain import follow, steady
+from benchmarks.engines import kafka
+from benchmarks.events import events
+from benchmarks.fill import end_offsets, fill, forget, make_topics
+from benchmarks.growth import ready
+from benchmarks.machine import machine, now
+from benchmarks.result import Result, ratios, reaches
+from benchmarks.trials import Contender, Figures, Plan, alternate
+from gateway.postback import POSTBACK_TOPICS
+from streams.message import MESSAGES
+from tests.gateways import free_address
+from tests.processes import Process, running
+
+TITLE = "Workers: two beside one, each with a share of a core"
+EVENTS = 900_000
+SHARE, PERIOD_MICROSECONDS = 0.3, 100_000
+GROUPS = Path("/sys/fs/cgroup/cpu")
+READY_SECONDS = 120.0
+ONE, TWO = "one worker", "two workers"
+
+
+class NoShares(Exception):
+    """Linux lets nobody say here how much of a core a process gets."""
+
+
+class _Worker(NamedTuple):
+    process: Process
+    ops: str
+
+
+async def measure(plan: Plan) -> Result:
+    """Let one and two of them drain the same topics.
+
+    Raises:
+        NoShares: there is no cgroup v1 for CPUs, or it is not for this user.
+    """
+    size = plan.size or EVENTS
+    with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
+        about = machine()
+        await make_topics(broker.address, PARTITIONS)
+        began = datetime.now(UTC) - timedelta(hours=1)
+        await fill(broker.address, PARTITIONS, islice(events(1, began), size))
+        ends = await end_offsets(broker.address, POSTBACK_TOPICS)
+
+        def contender(name: str, number: int) -> Contender:
+            async def run() -> Mapping[str, Figures]:
+                figures = await _drain(broker.address, ends, number)
+                await forget(broker.address, ["streams"], [MESSAGES])
+                return {name: figures}
+
+            return Contender(name, run)
+
+        trials = await alternate([contender(ONE, 1), contender(TWO, 2)], plan)
+    return Result(
+        name="workers",
+        title=TITLE,
+        at=now(),
+        machine=about,
+        conditions=[
+            f"{size:,} postbacks in {PARTITIONS} partitions of each topic; a worker has {SHARE:g} of a core",
+            broker.name,
+        ],
+        trials=trials,
+        reaches=reaches({(f"{RATE} of two workers beside one", 1.7): ratios(trials, RATE, TWO, ONE)}),
+    )
+
+
+async def _drain(kafka: str, ends: Mapping[Any, int], number: int) -> Figures:
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_worker(kafka)) for _ in range(number)]
+        await _all_ready(workers)
+        pids = [worker.process.popen.pid for worker in workers]
+        for pid in pids:
+            stack.enter_context(_held_to_a_share(pid))
+        done = steady(await follow(kafka, "streams", ends, pids))
+    assert min(done.cpu) > max(done.cpu) / 2, f"the work was not shared: {done.cpu} CPU s"
+    return {RATE: done.events / done.seconds, CPU: sum(done.cpu) / done.events * 1e6}
+
+
+@contextmanager
+def _worker(kafka: str) -> Iterator[_Worker]:
+    ops = free_address()
+    with TemporaryDirectory() as states:
+        environment = {
+            "POSTBACKS_KAFKA": kafka,
+            "POSTBACKS_PARTITIONS": str(PARTITIONS),
+            "POSTBACKS_DATA": states,
+            "POSTBACKS_OPS": ops,
+            "POSTBACKS_LOG_LEVEL": "warning",
+        }
+        with running("streams", environment=environment) as process:
+            yield _Worker(process, ops)
+
+
+async def _all_ready(workers: Sequence[_Worker]) -> None:
+    async with asyncio.timeout(READY_SECONDS), ClientSession() as session:
+        for worker in workers:
+            while True:
+                if await ready(session, worker.ops, worker.process):
+                    break
+                await asyncio.sleep(0.1)
+
+
+@contextmanager
+def _held_to_a_share(pid: int) -> Iterator[None]:
+    group = GROUPS / f"postbacks-{pid}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        raise NoShares(f"{GROUPS}: {error.strerror}") from error
+    try:
+        (group / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS))
+        (group / "cpu.cfs_quota_us").write_text(str(round(SHARE * PERIOD_MICROSECONDS)))
+        (group / "cgroup.procs").write_text(str(pid))
+        yield
+    finally:
+        (GROUPS / "cgroup.procs").write_text(str(pid))
+        group.rmdir()

@@ -75,7 +75,7 @@ class Lanes:
         return lane
 
     def put(self, topic: str, partition: int, key: bytes, value: bytes) -> asyncio.Future[str | None]:
-        """The answer comes within the time-out: None when the brokers have it, else why not.
+        """The answer comes within the time-out and LEAST_SECONDS: None when brokers have it, else why not.
 
         A record that Kafka refuses for its size is answered with the exception TooLarge.
         """

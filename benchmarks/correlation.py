@@ -9,22 +9,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.drain import follow, steady
 from benchmarks.engines import Engine, kafka
-from benchmarks.events import events
-from benchmarks.fill import end_offsets, fill, forget, make_topics
+from benchmarks.fill import forget, make_backlog
 from benchmarks.machine import machine, now
 from benchmarks.result import Result, ratios, reaches
 from benchmarks.rivals.kafka_streams import kafka_streams, missing_tools
+from benchmarks.streams_worker import worker
 from benchmarks.trials import Contender, Figures, Plan, alternate
 from benchmarks.usage import memory_bytes
-from gateway.postback import POSTBACK_TOPICS
 from streams.message import MESSAGES
 from tests.processes import running
 
@@ -48,11 +45,8 @@ async def measure(plan: Plan) -> Result:
     size = plan.size or EVENTS
     with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
         about = machine()
-        await make_topics(broker.address, PARTITIONS)
-        began = datetime.now(UTC) - timedelta(hours=1)
         print(f"  filling {size:,} events into {broker.name}", flush=True)
-        await fill(broker.address, PARTITIONS, islice(events(1, began), size))
-        ends = await end_offsets(broker.address, POSTBACK_TOPICS)
+        ends = await make_backlog(broker.address, PARTITIONS, size)
         drain = _Drain(broker, Path(folder), ends)
         trials = await alternate(drain.contenders(), plan)
     missing = missing_tools()
@@ -95,17 +89,8 @@ class _Drain:
             yield Contender("Kafka Streams, two threads", lambda: self._kafka_streams(2, COLD_TWO, WARM_TWO))
 
     async def _ours(self, name: str, store: str) -> Mapping[str, Figures]:
-        with self._empty_folder() as folder:
-            environment = {
-                "POSTBACKS_KAFKA": self._kafka,
-                "POSTBACKS_PARTITIONS": str(PARTITIONS),
-                "POSTBACKS_STORE": store,
-                "POSTBACKS_DATA": str(folder),
-                "POSTBACKS_OPS": "127.0.0.1:0",
-                "POSTBACKS_LOG_LEVEL": "warning",
-            }
-            with running("streams", environment=environment) as process:
-                figures = await self._follow("streams", process.popen.pid)
+        with self._empty_folder() as folder, worker(self._kafka, PARTITIONS, folder, store) as streams:
+            figures = await self._follow("streams", streams.pid)
         await forget(self._kafka, ["streams"], [MESSAGES])
         return {name: figures}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -12,8 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 
-from benchmarks.events import Event
+from benchmarks.events import Event, events
 from gateway.partition import partition_of
+from gateway.postback import POSTBACK_TOPICS
 from gateway.topics import gateway_topics
 from runtime.settings import load_settings
 from runtime.topics import ensure_topics
@@ -29,6 +31,14 @@ async def make_topics(kafka: str, partitions: int) -> None:
     settings = load_settings({"POSTBACKS_PARTITIONS": str(partitions)})
     specs = [*gateway_topics(settings), messages_topic(settings)]
     await ensure_topics({"bootstrap_servers": kafka}, specs, PATIENCE_SECONDS)
+
+
+async def make_backlog(kafka: str, partitions: int, size: int) -> Mapping[TopicPartition, int]:
+    """Make the topics, and append so many events of the simulated provider; returns where they end."""
+    await make_topics(kafka, partitions)
+    began = datetime.now(UTC) - timedelta(hours=1)
+    await fill(kafka, partitions, islice(events(1, began), size))
+    return await end_offsets(kafka, POSTBACK_TOPICS)
 
 
 async def fill(kafka: str, partitions: int, events: Iterable[Event]) -> int:

@@ -6,7 +6,6 @@ is started again with its store as it was, and once more with none, so that it r
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -15,8 +14,6 @@ from statistics import mean
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from aiohttp import ClientConnectionError, ClientSession
-
 from benchmarks.correlation import CPU, PARTITIONS, RAM, RATE
 from benchmarks.drain import follow, steady
 from benchmarks.engines import kafka
@@ -24,17 +21,15 @@ from benchmarks.events import events
 from benchmarks.fill import end_offsets, fill, make_topics
 from benchmarks.machine import machine, now
 from benchmarks.result import Reach, Result, Trial
+from benchmarks.streams_worker import worker
 from benchmarks.trials import Plan
 from benchmarks.usage import memory_bytes
 from gateway.postback import POSTBACK_TOPICS
-from tests.gateways import free_address
-from tests.processes import Process, running
 
 TITLE = "Growth: the cost of an event while the table grows"
 #: Of messages; an event is about 0.57 of one.
 MESSAGES, MESSAGES_PER_EVENT = 10_000_000, 0.57
 STEPS = 10
-READY_SECONDS = 1_800.0
 
 
 async def measure(plan: Plan) -> Result:
@@ -44,32 +39,24 @@ async def measure(plan: Plan) -> Result:
     trials: list[Trial] = []
     with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
         about, data = machine(), Path(folder) / "states"
-        ops = free_address()
-        environment = {
-            "POSTBACKS_KAFKA": broker.address,
-            "POSTBACKS_PARTITIONS": str(PARTITIONS),
-            "POSTBACKS_DATA": str(data),
-            "POSTBACKS_OPS": ops,
-            "POSTBACKS_LOG_LEVEL": "warning",
-        }
         await make_topics(broker.address, PARTITIONS)
         source = events(1, datetime.now(UTC) - timedelta(hours=1))
-        with running("streams", environment=environment) as process:
+        with worker(broker.address, PARTITIONS, data) as streams:
             for number in range(1, STEPS + 1):
                 await fill(broker.address, PARTITIONS, islice(source, step))
                 ends = await end_offsets(broker.address, POSTBACK_TOPICS)
-                done = steady(await follow(broker.address, "streams", ends, [process.popen.pid]))
+                done = steady(await follow(broker.address, "streams", ends, [streams.pid]))
                 figures = {
                     RATE: done.events / done.seconds,
                     CPU: done.cpu[0] / done.events * 1e6,
-                    RAM: memory_bytes(process.popen.pid) / 2**20,
+                    RAM: memory_bytes(streams.pid) / 2**20,
                 }
                 trials.append(Trial(f"up to {size * number / STEPS / 1e6:g} M messages", number, figures))
                 print(f"  {trials[-1].contender}: {figures}", flush=True)
-            process.stop()
-        warm = await _seconds_to_be_ready(environment, ops)
+            streams.process.stop()
+        warm = await _seconds_to_be_ready(broker.address, data)
         shutil.rmtree(data)
-        cold = await _seconds_to_be_ready(environment, ops)
+        cold = await _seconds_to_be_ready(broker.address, data)
     costs = [trial.figures[CPU] for trial in trials]
     most = max(trial.figures[RAM] for trial in trials)
     return Result(
@@ -98,25 +85,11 @@ async def measure(plan: Plan) -> Result:
     )
 
 
-async def _seconds_to_be_ready(environment: dict[str, str], ops: str) -> float:
+async def _seconds_to_be_ready(kafka: str, data: Path) -> float:
     """From the start of a worker until nothing is missing."""
     began = monotonic()
-    with running("streams", environment=environment) as process:
-        async with asyncio.timeout(READY_SECONDS), ClientSession() as session:
-            while True:
-                if await ready(session, ops, process):
-                    break
-                await asyncio.sleep(0.1)
+    with worker(kafka, PARTITIONS, data) as streams:
+        await streams.ready()
         seconds = monotonic() - began
-        process.stop()
+        streams.process.stop()
         return seconds
-
-
-async def ready(session: ClientSession, ops: str, process: Process) -> bool:
-    """Whether nothing is missing for the process to work, whose ops port this is."""
-    assert process.running, f"the worker ended with {process.popen.returncode}"
-    try:
-        async with session.get(f"http://{ops}/readyz") as answer:
-            return answer.status == 200
-    except ClientConnectionError:
-        return False

@@ -6,46 +6,31 @@ moment at which all have their partitions; until then they may start as quickly 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
-
-from aiohttp import ClientSession
+from typing import Any
 
 from benchmarks.correlation import CPU, PARTITIONS, RATE
 from benchmarks.drain import follow, steady
 from benchmarks.engines import kafka
-from benchmarks.events import events
-from benchmarks.fill import end_offsets, fill, forget, make_topics
-from benchmarks.growth import ready
+from benchmarks.fill import forget, make_backlog
 from benchmarks.machine import machine, now
 from benchmarks.result import Result, ratios, reaches
+from benchmarks.streams_worker import worker
 from benchmarks.trials import Contender, Figures, Plan, alternate
-from gateway.postback import POSTBACK_TOPICS
 from streams.message import MESSAGES
-from tests.gateways import free_address
-from tests.processes import Process, running
 
 TITLE = "Workers: two beside one, each with a share of a core"
 EVENTS = 900_000
 SHARE, PERIOD_MICROSECONDS = 0.3, 100_000
 GROUPS = Path("/sys/fs/cgroup/cpu")
-READY_SECONDS = 120.0
 ONE, TWO = "one worker", "two workers"
 
 
 class NoShares(Exception):
     """Linux lets nobody say here how much of a core a process gets."""
-
-
-class _Worker(NamedTuple):
-    process: Process
-    ops: str
 
 
 async def measure(plan: Plan) -> Result:
@@ -57,10 +42,7 @@ async def measure(plan: Plan) -> Result:
     size = plan.size or EVENTS
     with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
         about = machine()
-        await make_topics(broker.address, PARTITIONS)
-        began = datetime.now(UTC) - timedelta(hours=1)
-        await fill(broker.address, PARTITIONS, islice(events(1, began), size))
-        ends = await end_offsets(broker.address, POSTBACK_TOPICS)
+        ends = await make_backlog(broker.address, PARTITIONS, size)
 
         def contender(name: str, number: int) -> Contender:
             async def run() -> Mapping[str, Figures]:
@@ -87,38 +69,15 @@ async def measure(plan: Plan) -> Result:
 
 async def _drain(kafka: str, ends: Mapping[Any, int], number: int) -> Figures:
     with ExitStack() as stack:
-        workers = [stack.enter_context(_worker(kafka)) for _ in range(number)]
-        await _all_ready(workers)
-        pids = [worker.process.popen.pid for worker in workers]
-        for pid in pids:
-            stack.enter_context(_held_to_a_share(pid))
-        done = steady(await follow(kafka, "streams", ends, pids))
+        states = [Path(stack.enter_context(TemporaryDirectory())) for _ in range(number)]
+        workers = [stack.enter_context(worker(kafka, PARTITIONS, folder)) for folder in states]
+        for each in workers:
+            await each.ready()
+        for each in workers:
+            stack.enter_context(_held_to_a_share(each.pid))
+        done = steady(await follow(kafka, "streams", ends, [each.pid for each in workers]))
     assert min(done.cpu) > max(done.cpu) / 2, f"the work was not shared: {done.cpu} CPU s"
     return {RATE: done.events / done.seconds, CPU: sum(done.cpu) / done.events * 1e6}
-
-
-@contextmanager
-def _worker(kafka: str) -> Iterator[_Worker]:
-    ops = free_address()
-    with TemporaryDirectory() as states:
-        environment = {
-            "POSTBACKS_KAFKA": kafka,
-            "POSTBACKS_PARTITIONS": str(PARTITIONS),
-            "POSTBACKS_DATA": states,
-            "POSTBACKS_OPS": ops,
-            "POSTBACKS_LOG_LEVEL": "warning",
-        }
-        with running("streams", environment=environment) as process:
-            yield _Worker(process, ops)
-
-
-async def _all_ready(workers: Sequence[_Worker]) -> None:
-    async with asyncio.timeout(READY_SECONDS), ClientSession() as session:
-        for worker in workers:
-            while True:
-                if await ready(session, worker.ops, worker.process):
-                    break
-                await asyncio.sleep(0.1)
 
 
 @contextmanager

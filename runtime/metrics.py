@@ -78,7 +78,13 @@ UNDERREPLICATED = Gauge(
     multiprocess_mode="livemax",
 )
 STREAMS_LAG = Gauge(
-    "postbacks_streams_lag_records", "Records of a partition that are not merged yet.", ["topic", "partition"]
+    "postbacks_streams_lag_records",
+    "Records of a partition that the group has not merged; every worker reports all partitions.",
+    ["topic", "partition"],
+)
+STREAMS_UNOWNED = Gauge(
+    "postbacks_streams_unowned_partitions",
+    "Partitions that no worker owns though the group is stable; every worker reports it.",
 )
 STREAMS_BATCH_SECONDS = Histogram(
     "postbacks_streams_batch_seconds", "From a fetch to the acknowledgement of its changes.", buckets=SECONDS
@@ -123,7 +129,13 @@ SINK_FRESHNESS = Gauge(
     "postbacks_sinks_freshness_seconds", "Now minus received_at of the newest row stored.", ["table"]
 )
 SINK_LAG = Gauge(
-    "postbacks_sinks_lag_records", "Records of a partition that are not stored yet.", ["topic", "partition"]
+    "postbacks_sinks_lag_records",
+    "Records of a partition that the group has not stored; every sink reports all partitions.",
+    ["topic", "partition"],
+)
+SINK_UNOWNED = Gauge(
+    "postbacks_sinks_unowned_partitions",
+    "Partitions that no sink owns though the group is stable; every sink reports it.",
 )
 REJECTED = Counter(
     "postbacks_rejected_total", "What was no postback, by the stage that said so.", ["stage", "reason"]

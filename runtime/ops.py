@@ -15,14 +15,18 @@ log = structlog.get_logger(__name__)
 
 
 class Health:
-    """What is missing for this process to do its work.
-
-    A part that is not well yet, or any more, says so under its name: `missing["kafka"] = "no answer from …"`,
-    and deletes the entry when it is.
-    """
+    """What is missing for this process to do its work: a reason for each part that is down, by its name."""
 
     def __init__(self) -> None:
         self.missing: dict[str, str] = {}
+
+    def down(self, part: str, reason: str) -> None:
+        """The part does not work; `/readyz` answers 503 with the reason."""
+        self.missing[part] = reason
+
+    def up(self, part: str) -> None:
+        """The part works."""
+        self.missing.pop(part, None)
 
     async def working(self) -> bool:
         """Whether the work is done; what `missing` says is then as of now."""

@@ -10,7 +10,11 @@ import asyncio
 from aiokafka import AIOKafkaConsumer
 
 from runtime.errors import KafkaAway
+from runtime.group_monitor import GroupMonitor
+from runtime.group_reader import GroupReader
 from runtime.kafka import client_options
+from runtime.membership import METADATA_MAX_AGE_MS
+from runtime.metrics import SINK_LAG, SINK_UNOWNED
 from runtime.ops import Health, serve_ops
 from runtime.process import run_process
 from runtime.settings import Settings
@@ -21,7 +25,7 @@ from sinks.migrate import migrate
 from sinks.patience import Patience
 from sinks.store import Store
 from sinks.tables import TABLE_OF
-from sinks.watch import watch
+from sinks.watchdog import watch
 from sinks.worker import Worker, first_of
 
 OPS = "127.0.0.1:8183"
@@ -42,11 +46,11 @@ async def sink(settings: Settings, stop: asyncio.Event) -> None:
     """Store what Kafka has until `stop` is set.
 
     Raises:
-        Refused: the schema is newer than this code, the cluster is another one than at the start, or nothing
-            moves though it could.
+        Refused: the schema is newer than this code, or the cluster is another one than at the start.
+        Stalled: there is work and no progress.
     """
     health = Health()
-    health.missing["partitions"] = "none assigned yet"
+    health.down("partitions", "none assigned yet")
     async with serve_ops(settings.ops or OPS, health) as address:
         print(address, flush=True)
         await _carry(settings, stop, health)
@@ -57,9 +61,11 @@ async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> Non
     cluster = Cluster(client_options(settings))
     inserter = Inserter(settings.clickhouse, min(INSERT_SECONDS, settings.stall_after / 2))
 
+    topics: dict[str, int] = {}
+
     async def open_both() -> None:
         await patience.until_done("clickhouse", lambda: asyncio.to_thread(migrate, settings.clickhouse))
-        await patience.until_done("kafka", lambda: cluster.open(TABLE_OF))
+        topics.update(await patience.until_done("kafka", lambda: cluster.open(TABLE_OF)))
 
     try:
         await first_of(stop.wait(), open_both())
@@ -70,9 +76,12 @@ async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> Non
             Store(inserter, cluster, patience),
             Limits(settings.batch_rows, BATCH_BYTES, settings.batch_seconds),
             settings.session_timeout / 2,
+            topics,
             health,
         )
-        await first_of(worker.run(stop), watch(worker, settings.stall_after, health))
+        async with GroupReader(client_options(settings), GROUP, topics, topics) as reader:
+            monitor = GroupMonitor(reader, lambda: worker.membership, health, SINK_LAG, SINK_UNOWNED)
+            await first_of(worker.run(stop), monitor.run(), watch(worker, monitor, settings.stall_after))
     finally:
         await cluster.close()
         await inserter.close()
@@ -87,6 +96,7 @@ def _consumer(settings: Settings) -> AIOKafkaConsumer:
         auto_offset_reset="earliest",
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // 3,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         max_poll_interval_ms=DAY_MS,  # while ClickHouse is away nothing is read, and the member stays
         fetch_min_bytes=FETCH_LEAST_BYTES,
         fetch_max_wait_ms=FETCH_WAIT_MS,

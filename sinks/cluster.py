@@ -32,8 +32,8 @@ class Cluster:
         self._client: AIOKafkaClient | None = None
         self._asking = asyncio.Lock()  # who finds the connection broken closes it for all
 
-    async def open(self, topics: Iterable[str]) -> None:
-        """Learn which cluster it is; it must have these topics.
+    async def open(self, topics: Iterable[str]) -> dict[str, int]:
+        """Learn which cluster it is, and how many partitions these topics have, which it must have.
 
         Raises:
             KafkaAway: no broker answers, or the topics are not there yet.
@@ -43,6 +43,7 @@ class Cluster:
         if missing:
             raise KafkaAway(f"Kafka at {self._servers} has no topic {', '.join(missing)} yet")
         self.id = str(response.cluster_id)
+        return {topic: len(partitions) for _, topic, _, partitions, *_ in response.topics}
 
     async def confirm(self) -> None:
         """

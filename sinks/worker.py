@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from runtime.membership import Membership
 from runtime.metrics import SINK_FRESHNESS
 from runtime.ops import Health
 from sinks.batch import Batch, Limits
@@ -41,14 +42,24 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     """Give it a consumer that is not started; it starts and stops it."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, store: Store, limits: Limits, settle_seconds: float, health: Health
+        self,
+        consumer: AIOKafkaConsumer,
+        store: Store,
+        limits: Limits,
+        settle_seconds: float,
+        topics: Mapping[str, int],
+        health: Health,
     ) -> None:
         """
         Args:
-            settle_seconds: to finish what is under way before partitions go; less than the session time-out.
+            settle_seconds: to finish pending inserts before partitions go; less than the session timeout.
+            topics: what to subscribe to, with the numbers of partitions.
         """
         self.offsets = Offsets()
         self.consumer = consumer
+        #: In the group; None before the consumer has started.
+        self.membership: Membership | None = None
+        self._topics = topics
         self._store = store
         self._settle_seconds = settle_seconds
         self._health = health
@@ -75,9 +86,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             aiokafka.errors.KafkaError: Kafka will not have this member.
         """
         self._failed = asyncio.get_running_loop().create_future()
-        self.consumer.subscribe(list(TABLE_OF), listener=self)
         await self.consumer.start()
         try:
+            self.membership = Membership(self.consumer, self._topics)
+            self.consumer.subscribe(list(self._topics), listener=self)
             await first_of(stop.wait(), self._read(), self._commit(), self._failed)
             await self._settle(DRAIN_SECONDS)
             await self._commit_due()
@@ -90,14 +102,14 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     # -- rebalances
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._health.missing["partitions"] = "being assigned"
+        self._health.down("partitions", "being assigned")
         await self._settle(self._settle_seconds)
         await self._commit_due()
         self._drop()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._drop()
-        self._health.missing.pop("partitions", None)
+        self._health.up("partitions")
         log.info("Partitions assigned", partitions=len(list(assigned)))
 
     async def _settle(self, seconds: float) -> None:

@@ -10,7 +10,10 @@ from typing import Any
 import faust
 from faust.types.auth import CredentialsT
 
+from gateway.postback import POSTBACK_TOPICS
+from runtime.membership import METADATA_MAX_AGE_MS
 from runtime.settings import Settings
+from streams.message import MESSAGES
 from streams.transport import Transport
 
 #: Faust's id of the application is Kafka's name of the group.
@@ -19,8 +22,11 @@ FETCH_BYTES = 4 * 2**20
 BATCH_BYTES = 900_000
 REQUEST_BYTES = 8 * 2**20
 REQUEST_SECONDS = 20.0
-#: Batches that may wait for the agent; Faust's 4096 would be gigabytes.
-BATCHES_AHEAD = 8
+#: Batches that may wait in the agent's queue; Faust's 4096 would be gigabytes.
+QUEUE_BATCHES = 8
+#: Seconds that the group waits for its members to join: less than `stall_after`, so that a member that waits
+#: for another one does not count as stalled.
+REBALANCE_SECONDS = 30.0
 
 
 def faust_app(settings: Settings, options: Mapping[str, Any], folder: Path) -> faust.App:
@@ -46,22 +52,35 @@ def faust_app(settings: Settings, options: Mapping[str, Any], folder: Path) -> f
         table_standby_replicas=0,
         broker_session_timeout=session,
         broker_heartbeat_interval=session / 3,
+        broker_rebalance_timeout=max(REBALANCE_SECONDS, session),
         broker_request_timeout=max(REQUEST_SECONDS, session),
         broker_commit_interval=1.0,
         consumer_max_fetch_size=FETCH_BYTES,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         producer_max_batch_size=BATCH_BYTES,
         producer_max_request_size=REQUEST_BYTES,
         producer_request_timeout=session * 2 / 3,
         producer_linger_ms=0,
-        stream_buffer_maxsize=BATCHES_AHEAD,
+        producer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        stream_buffer_maxsize=QUEUE_BATCHES,
         stream_wait_empty=True,
         stream_recovery_delay=0,
         # Tansu calls the end of a log too low, so that what we know to be in it would look inconsistent.
         recovery_consistency_check=False,
     )
-    app.transport = Transport(app.conf.broker_consumer, app, fetch_wait=settings.fetch_wait)
+    app.transport = Transport(
+        app.conf.broker_consumer,
+        app,
+        fetch_wait=settings.fetch_wait,
+        partitions=group_topics(settings.partitions),
+    )
     return app
+
+
+def group_topics(partitions: int) -> dict[str, int]:
+    """The topics whose partitions the group's members own, with their numbers of partitions."""
+    return dict.fromkeys((*POSTBACK_TOPICS, MESSAGES), partitions)
 
 
 def _credentials(options: Mapping[str, Any]) -> CredentialsT | None:

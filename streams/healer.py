@@ -13,8 +13,10 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
-from faust.types import TP
 
+from runtime.consumer_group import TopicPartition
+from runtime.errors import KafkaAway
+from runtime.group_reader import GroupReader
 from runtime.metrics import STATES_HEALED
 from streams.catchup import read_part
 from streams.message import MESSAGES
@@ -31,9 +33,10 @@ PORTION = 5_000
 class Healer:
     """Looks after the partitions that are ready, for as long as they are."""
 
-    def __init__(self, table: MessagesTable, options: Mapping[str, Any]) -> None:
+    def __init__(self, table: MessagesTable, options: Mapping[str, Any], reader: GroupReader) -> None:
         self._table = table
         self._options = options
+        self._reader = reader
 
     async def run(self) -> None:
         """Heal until cancelled.
@@ -43,27 +46,31 @@ class Healer:
         """
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            for partition in list(self._table.ready):
+            try:
+                ends = await self._reader.ends([TopicPartition(MESSAGES, one) for one in self._table.ready])
+            except KafkaAway:
+                continue
+            for tp, end in ends.items():
                 try:
-                    if await self._is_ill(partition):
-                        await self._heal(partition)
+                    if self._is_ill(tp.partition, end):
+                        await self._heal(tp.partition, end)
                 except (Superseded, KafkaError) as error:
-                    log.info("Not healed yet", partition=partition, why=str(error) or type(error).__name__)
+                    log.info(
+                        "Changelog repair postponed",
+                        partition=tp.partition,
+                        reason=str(error) or type(error).__name__,
+                    )
 
-    async def _is_ill(self, partition: int) -> bool:
+    def _is_ill(self, partition: int, log_end: int) -> bool:
         kept = self._table.kept(partition)
-        return bool(kept.stale) or kept.behind or await self._log_end(partition) > kept.end
+        return bool(kept.stale) or kept.behind or log_end > kept.end
 
-    async def _log_end(self, partition: int) -> int:
-        tp = TP(MESSAGES, partition)
-        return int((await self._table.consumer.highwaters(tp))[tp])
-
-    async def _heal(self, partition: int) -> None:
+    async def _heal(self, partition: int, log_end: int) -> None:
         async with self._table.lock(partition):  # no write of ours is under way: what is more, others wrote
             if not await self._table.consumer.may_write():
                 raise Superseded
             kept = self._table.kept(partition)
-            kept.log_end = max(kept.log_end, await self._log_end(partition))
+            kept.log_end = max(kept.log_end, log_end)
             while kept.behind:
                 part = await read_part(self._options, partition, kept.end)
                 if kept is not self._table.kept(partition):

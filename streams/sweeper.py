@@ -1,6 +1,6 @@
 """Looks through the states in the background, and writes what time changes in them.
 
-Per partition, with the time up to which its input is merged as the clock (`streams.progress.Horizon`): a
+Per partition, with the time up to which its input is merged as the clock (`streams.watermark`): a
 receipt that waits in Kafka is merged before its lack is judged. What is due is decided in `streams/sweep.py`.
 """
 
@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from time import monotonic
 
-from faust.types import TP
-
+from runtime.consumer_group import TopicPartition
 from runtime.metrics import OVERDUE_MARKED
-from streams.progress import Horizon
 from streams.sweep import Sweep
 from streams.table import MessagesTable, Superseded
+from streams.watermark import Watermark
 
 #: States in one look, keys in one write.
 PORTION = 1_000
@@ -39,10 +38,14 @@ class Sweeper:
     """Runs over the partitions that are ready, for as long as they are."""
 
     def __init__(
-        self, table: MessagesTable, horizon: Horizon[TP], overdue_after: timedelta, forget_after: timedelta
+        self,
+        table: MessagesTable,
+        watermark: Watermark[TopicPartition],
+        overdue_after: timedelta,
+        forget_after: timedelta,
     ) -> None:
         self._table = table
-        self._horizon = horizon
+        self._watermark = watermark
         self._limits = overdue_after, forget_after
         self._rounds: dict[int, _Round] = {}
 
@@ -66,7 +69,7 @@ class Sweeper:
 
     async def _step(self, partition: int) -> bool:
         """Look at a portion, and act on what is due; whether there was anything to do."""
-        now = self._horizon.of(partition)
+        now = self._watermark.of(partition)
         if now is None:
             return False
         round_ = self._rounds[partition]

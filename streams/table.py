@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any, TypeVar
 
 import faust
@@ -68,8 +69,8 @@ class MessagesTable(faust.Table[bytes, bytes]):
         self.ready: set[int] = set()
         #: Told of each of them.
         self.on_ready: Callable[[int], None] = lambda partition: None
-        #: The last error of a write that is tried again; null when all is well.
-        self.trouble: str | None = None
+        #: Partitions whose writes are retried now: since when (monotonic time), and the last error.
+        self.retrying: dict[int, tuple[float, str]] = {}
 
     def _new_store_by_url(self, url: Any) -> States:
         return States(
@@ -137,7 +138,7 @@ class MessagesTable(faust.Table[bytes, bytes]):
             return
         kept = self.kept(partition)
         written: Written = await self.insist(
-            lambda within: self.producer.write(MESSAGES, partition, changes, within)
+            partition, lambda within: self.producer.write(MESSAGES, partition, changes, within)
         )
         if partition not in self.ready or self.kept(partition) is not kept:
             raise Superseded
@@ -145,31 +146,36 @@ class MessagesTable(faust.Table[bytes, bytes]):
         STATES_WRITTEN.inc(len(changes))
         TOMBSTONES.inc(sum(change.value is None for change in changes.values()))
 
-    async def insist(self, send: Callable[[float], Awaitable[T]]) -> T:
-        """Send until Kafka acknowledges it; `send` is told for how many seconds it may.
+    async def insist(self, partition: int, send: Callable[[float], Awaitable[T]]) -> T:
+        """Send until Kafka acknowledges it, with the partition's lock held; other partitions do not wait.
+
+        Args:
+            send: is given the seconds in which the write must have reached Kafka.
 
         Raises:
-            Superseded: the lease is lost, or the partitions are assigned anew.
+            Superseded: the lease is lost, or the partitions are being reassigned.
         """
         generation = self.app.consumer_generation_id
-        while True:
-            within = await self.consumer.may_write()
-            if generation != self.app.consumer_generation_id or self.app.should_stop:
-                raise Superseded
-            if not within:
-                LEASE_LOST.inc()
-                raise Superseded
-            try:
-                sent = await send(within)
-            except KafkaError as error:
-                self.trouble = str(error) or type(error).__name__
-                log.warning("Not acknowledged yet", why=self.trouble)
-            else:
-                self.trouble = None
-                return sent
-            if self.app.rebalancing or self.app.should_stop:
-                raise Superseded
-            await asyncio.sleep(RETRY_SECONDS)
+        since = monotonic()
+        try:
+            while True:
+                within = await self.consumer.may_write()
+                if generation != self.app.consumer_generation_id or self.app.should_stop:
+                    raise Superseded
+                if not within:
+                    LEASE_LOST.inc()
+                    raise Superseded
+                try:
+                    return await send(within)
+                except KafkaError as error:
+                    reason = str(error) or type(error).__name__
+                    log.warning("Write not acknowledged, retrying", partition=partition, reason=reason)
+                    self.retrying[partition] = since, reason
+                if self.app.rebalancing or self.app.should_stop:
+                    raise Superseded
+                await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self.retrying.pop(partition, None)
 
     async def say_again(self, partition: int, keys: Sequence[bytes]) -> None:
         """Write what is known of the keys, as it is. Called with the partition's lock held.

@@ -1,8 +1,9 @@
 """A Faust transport that hands over whole fetches, and commits without a hole.
 
-An agent gets one event for each fetch and partition; its value is a `Batch`. What Faust may lose around a
-rebalance is read again (`streams/frontier.py`), and only what was acknowledged in an unbroken run is
-committed. Each commit that the group takes renews the lease to write (`streams/lease.py`).
+An agent gets one event for each fetch and partition; its value is a `Batch`. A partition has one batch at a
+time with the agent, so that a slow one holds up no other. What Faust may lose around a rebalance is read
+again, and only what was acknowledged without a gap is committed (`streams/commit_tracker.py`). Each commit
+that the group accepts renews the lease to write (`streams/lease.py`).
 
 Reaches into private parts of Faust and aiokafka, which are pinned to exact versions for that;
 `tests/test_transport.py` names what a new version breaks.
@@ -24,7 +25,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from mode import Service
 
-from streams.frontier import Frontier
+from runtime.membership import Membership
+from streams.commit_tracker import CommitTracker
 from streams.lease import Lease
 from streams.producer import BatchProducer
 from streams.unpack import Unpacked
@@ -33,6 +35,8 @@ from streams.unpack import Unpacked
 FETCH_LEAST_BYTES = 64 * 2**10
 #: Of one answer, at most; it is held three times while it is taken apart.
 FETCH_MOST_BYTES = 8 * 2**20
+#: Batches with the agent at a time, without those that have been there for longer than so many seconds.
+MAX_IN_FLIGHT, SLOW_AFTER = 8, 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +54,9 @@ class Batch:
         self.records = records
         self.start = start
         self.end = end
-        #: Set when it is handed over, see `Frontier.delivered`.
+        #: Of its delivery to the agent, see `CommitTracker.deliver`.
         self.number = 0
-        #: Set by who has merged it, before he acknowledges it; Faust also acknowledges what it skips.
+        #: Set once it is merged and written; Faust also acknowledges what it skips.
         self.done = False
 
 
@@ -61,11 +65,34 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     logger = logging.getLogger("faust.transport")
 
+    #: Of this consumer in its group; None before it has started.
+    membership: Membership | None = None
+
+    async def on_start(self) -> None:
+        self._woken = asyncio.Event()
+        await super().on_start()
+        transport = self.transport
+        assert isinstance(transport, Transport)
+        self.membership = Membership(self._consumer, transport.partitions)
+
     async def stop(self) -> None:
         if self._started.is_set():
             await Service.stop(self)
             if self._thread:  # mode joins it in our loop, for whose answers the thread may wait
                 await asyncio.to_thread(self._thread.stop)
+
+    def wake(self) -> None:
+        """End a fetch that waits for records: other partitions may be read now. Thread-safe."""
+        if self._started.is_set():
+            self.thread_loop.call_soon_threadsafe(self._woken.set)
+
+    async def fetch(self, partitions: set[TP], limit: int, timeout: float) -> dict[TP, list[Any]]:
+        """One batch of each of these partitions that has records, of `limit` partitions at most.
+
+        Returns without any when there are none within `timeout` seconds, or `wake` was called.
+        """
+        batches: dict[TP, list[Any]] = await self.call_thread(self._fetch, partitions, limit, timeout)
+        return batches
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -74,32 +101,36 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = round(transport.fetch_wait * 1000)
         return consumer
 
-    async def _fetch_records(
-        self,
-        consumer: AIOKafkaConsumer,
-        active_partitions: set[TP],
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> dict[TP, list[Any]]:
-        if fetched := await self._drain(consumer, active_partitions):
+    async def _fetch(self, partitions: set[TP], limit: int, timeout: float) -> dict[TP, list[Any]]:
+        consumer = self._ensure_consumer()
+        if fetched := await self._drain(consumer, partitions, limit):
             return fetched
-        news = consumer._fetcher._create_fetch_waiter()
-        done, _ = await asyncio.wait([news], timeout=timeout)
-        if not done:
-            news.cancel()
+        arrived = consumer._fetcher._create_fetch_waiter()
+        woken = asyncio.ensure_future(self._woken.wait())
+        await asyncio.wait([arrived, woken], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        woken.cancel()
+        self._woken.clear()
+        if not arrived.done():
+            arrived.cancel()
             return {}
-        news.result()  # raises what the fetcher cannot go on with
-        return await self._drain(consumer, active_partitions)
+        arrived.result()  # raises what the fetcher cannot go on with
+        return await self._drain(consumer, partitions, limit)
 
-    async def _drain(self, consumer: AIOKafkaConsumer, active_partitions: set[TP]) -> dict[TP, list[Any]]:
+    async def _drain(
+        self, consumer: AIOKafkaConsumer, partitions: set[TP], limit: int
+    ) -> dict[TP, list[Any]]:
         """Take over what was fetched; as nothing is waited for, only that moves positions meanwhile."""
         if consumer._subscription.reassignment_in_progress:
             await consumer._subscription.wait_for_assignment()
-        for result in consumer._fetcher._records.values():
+        fetcher = consumer._fetcher
+        ready = [tp for tp in fetcher._records if tp in partitions][:limit]
+        if not ready:  # aiokafka takes none for all
+            return {}
+        for result in map(fetcher._records.get, ready):
             if isinstance(result, FetchResult) and isinstance(result._partition_records, PartitionRecords):
                 result._partition_records = Unpacked(result._partition_records)
         before = _positions(consumer)
-        fetched = await super()._fetch_records(consumer, active_partitions, timeout=0)
+        fetched = await super()._fetch_records(consumer, set(ready), timeout=0)
         return {
             tp: [Batch(fetched.get(tp, []), before[tp], end)]
             for tp, end in _positions(consumer).items()
@@ -117,24 +148,32 @@ def _positions(consumer: AIOKafkaConsumer) -> dict[TP, int]:
 
 
 class BatchConsumer(driver.Consumer):
-    """Delivers batches, keeps the frontier and the lease."""
+    """Delivers batches; owns the commit tracker and the lease."""
 
     logger = logging.getLogger("faust.transport")
 
     def __post_init__(self) -> None:
-        self.frontier: Frontier[TP] = Frontier()
+        self.tracker: CommitTracker[TP] = CommitTracker()
         self.lease = Lease(self.app.conf.broker_session_timeout)
-        #: Where the logs of partitions begin, as far as somebody asked.
+        #: What the last fetch brought; Faust may drop some of it before it is delivered.
+        self._fetched: dict[TP, list[Any]] = {}
+        #: Where the logs of partitions begin, of those that were asked for.
         self.log_starts: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    @property
+    def thread(self) -> ConsumerThread:
+        thread = self._thread
+        assert isinstance(thread, ConsumerThread)
+        return thread
+
     # -- reading
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         batch: Batch = record
-        batch.number = self.frontier.delivered(tp, batch.end, monotonic())
+        batch.number = self.tracker.deliver(tp, monotonic())
         time_ms = batch.records[-1].timestamp if batch.records else 0
         return ConsumerMessage(
             tp.topic,
@@ -153,26 +192,36 @@ class BatchConsumer(driver.Consumer):
         )
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        if missing := self.frontier.missing(monotonic()):
-            await self._go_back(missing)
-        fetched = await super()._getmany(active_partitions, timeout)
+        now = monotonic()
+        for tp, batches in self._fetched.items():
+            if not batches[0].number:
+                self.tracker.drop(tp)
+        self._fetched = {}
+        if missing := self.tracker.missing(now):
+            await self._rewind(missing)
+        free = {tp for tp in active_partitions or () if not self.tracker.is_busy(tp)}
+        room = max(0, MAX_IN_FLIGHT - self.tracker.in_flight(now - SLOW_AFTER))
+        fetched = await self.thread.fetch(free, room, min(timeout, SLOW_AFTER))
         if fetched and not self.flow_active:  # Faust would drop it
-            await self._move({tp: batches[0].start for tp, batches in fetched.items()})
+            await self._seek_if_assigned({tp: batches[0].start for tp, batches in fetched.items()})
             return {}
+        self._fetched = fetched
         return fetched
 
-    async def _go_back(self, offsets: Mapping[TP, int]) -> None:
+    async def _rewind(self, offsets: Mapping[TP, int]) -> None:
         """Read again from there, or from where the log begins by now."""
-        log.warning("Reading again what was not acknowledged", offsets=_readable(offsets))
+        log.warning("Rewinding to the last processed offset", offsets=_readable(offsets))
         for tp, start in (await self.earliest_offsets(*offsets)).items():
             self._note_log_start(tp, start)
-        await self._move({tp: self.frontier.offsets.get(tp, offset) for tp, offset in offsets.items()})
+        await self._seek_if_assigned(
+            {tp: self.tracker.offsets.get(tp, offset) for tp, offset in offsets.items()}
+        )
 
-    async def _move(self, offsets: Mapping[TP, int]) -> None:
+    async def _seek_if_assigned(self, offsets: Mapping[TP, int]) -> None:
         try:
             await self.seek_wait(offsets)
         except IllegalStateError:
-            log.info("Assigned to another by now", offsets=_readable(offsets))
+            log.info("Partitions are no longer assigned", offsets=_readable(offsets))
 
     async def perform_seek(self) -> None:
         """After recovery: go to what is committed, and where nothing is, to the beginning."""
@@ -182,14 +231,14 @@ class BatchConsumer(driver.Consumer):
         inputs = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         starts = await self.earliest_offsets(*inputs) if inputs else {}
         committed = {tp: self._committed_offset[tp] for tp in inputs}
-        self.frontier.begin({tp: starts[tp] if at is None else at for tp, at in committed.items()})
+        self.tracker.begin({tp: starts[tp] if at is None else at for tp, at in committed.items()})
         for tp in inputs:
             self._note_log_start(tp, starts[tp])
-        if moved := {tp: at for tp, at in self.frontier.offsets.items() if at != committed[tp]}:
+        if moved := {tp: at for tp, at in self.tracker.offsets.items() if at != committed[tp]}:
             await self.seek_wait(moved)
 
     def _note_log_start(self, tp: TP, start: int) -> None:
-        if gone := self.frontier.truncated(tp, start):
+        if gone := self.tracker.truncate(tp, start):
             log.error(
                 "Kafka deleted records before they were read",
                 topic=tp.topic,
@@ -204,14 +253,20 @@ class BatchConsumer(driver.Consumer):
 
     # -- acknowledging
 
+    def start_batch(self, message: Message) -> None:
+        """Note that the agent processes the message's batch, for however long."""
+        batch: Batch = message.value  # type: ignore[assignment]
+        self.tracker.start(message.tp, batch.number)
+
     def ack(self, message: Message) -> bool:
         counted = super().ack(message)
         if message.generation_id == self.app.consumer_generation_id:
             batch: Batch = message.value  # type: ignore[assignment]
             if batch.done:
-                self.frontier.acknowledged(message.tp, batch.start, batch.end, batch.number, monotonic())
+                self.tracker.acknowledge(message.tp, batch.start, batch.end, batch.number)
             else:
-                self.frontier.refused(message.tp)
+                self.tracker.refuse(message.tp, batch.number)
+            self.thread.wake()
         return counted
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
@@ -220,7 +275,7 @@ class BatchConsumer(driver.Consumer):
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        return self.frontier.offsets.get(tp)
+        return self.tracker.committable(tp)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         ours = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
@@ -234,13 +289,14 @@ class BatchConsumer(driver.Consumer):
 
     async def may_write(self) -> float:
         """For how many seconds writes may still go out; 0 when the partitions are no longer surely ours."""
-        if self.lease.needs_renewal(monotonic()) and not await self._commit(self.frontier.offsets):
+        if self.lease.needs_renewal(monotonic()) and not await self._commit(self.tracker.offsets):
             return 0.0
         return self.lease.left(monotonic())
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)
-        self.frontier.begin({})
+        self._fetched = {}
+        self.tracker.begin({})
         self.lease.end()
 
 
@@ -252,11 +308,13 @@ class Transport(driver.Transport):
     Consumer = BatchConsumer
     Producer = BatchProducer
 
-    def __init__(self, *args: Any, fetch_wait: float, **options: Any) -> None:
+    def __init__(self, *args: Any, fetch_wait: float, partitions: Mapping[str, int], **options: Any) -> None:
         """
         Args:
-            fetch_wait: seconds Kafka may wait for news of idle partitions, while aiokafka asks that broker
+            fetch_wait: seconds Kafka may wait for records of idle partitions, while aiokafka asks that broker
                 for no other: Faust's 1.5 stalls the busy ones.
+            partitions: number of partitions that each subscribed topic must have.
         """
         super().__init__(*args, **options)
         self.fetch_wait = fetch_wait
+        self.partitions = partitions

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,29 +20,33 @@ import structlog
 from faust.types import TP, EventT, StreamT
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED, Rejected, encode
-from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS
+from runtime.consumer_group import TopicPartition
+from runtime.group_monitor import GroupMonitor
+from runtime.group_reader import GroupReader
+from runtime.membership import Membership
+from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS, STREAMS_LAG, STREAMS_UNOWNED
 from runtime.metrics import REJECTED as REJECTED_COUNT
 from runtime.ops import Health
 from runtime.process import end_anyway
 from runtime.settings import Settings
-from streams.app import faust_app
+from streams.app import GROUP, faust_app, group_topics
 from streams.change import Change
 from streams.correlate import by_key, correlate
 from streams.healer import Healer
 from streams.lately import Lately
-from streams.progress import Horizon
 from streams.rocksdb import RocksFolder
 from streams.store import MemoryStore, StateStore
 from streams.sweeper import Sweeper
 from streams.table import MessagesTable, Superseded
 from streams.transport import Batch
-from streams.watch import Watch
+from streams.watchdog import Watchdog
+from streams.watermark import Watermark
 
 log = structlog.get_logger(__name__)
 
 STOP_SECONDS, CRASH_SECONDS = 20.0, 1.0
-#: Of which all but one are being written; and how much of one is merged before others get their turn.
-BATCHES_AT_ONCE, KEYS_AT_ONCE = 3, 500
+#: Keys merged between yields to the event loop.
+KEYS_AT_ONCE = 500
 
 
 def utc_now() -> datetime:
@@ -73,15 +76,21 @@ class Worker:
         self.app = faust_app(settings, options, folder)
         self.table = MessagesTable(self.app, settings.partitions, _opener(settings, folder))
         self.app.tables.add(self.table)
-        self._horizon: Horizon[TP] = Horizon()
+        self._watermark: Watermark[TopicPartition] = Watermark()
         self._sweeper = Sweeper(
             self.table,
-            self._horizon,
+            self._watermark,
             timedelta(seconds=settings.overdue_after),
             timedelta(seconds=settings.forget_after),
         )
-        self._watch = Watch(self.app, self.table, options, health, self._horizon, clock, settings.stall_after)
-        self._healer = Healer(self.table, options)
+        self._reader = GroupReader(options, GROUP, group_topics(settings.partitions), POSTBACK_TOPICS)
+        self._watchdog = Watchdog(
+            self.app, self.table, self._reader, health, self._watermark, clock, settings.stall_after
+        )
+        self._monitor = GroupMonitor(self._reader, self._membership, health, STREAMS_LAG, STREAMS_UNOWNED)
+        self._healer = Healer(self.table, options, self._reader)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._merging = asyncio.Lock()
         self.table.on_ready = self._sweeper.begin
         inputs = self.app.topic(
             *POSTBACK_TOPICS, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes
@@ -94,11 +103,12 @@ class Worker:
 
         Raises:
             Refused: states cannot be read by this code, or not be kept here.
-            Stalled: there was work and nothing moved.
+            Stalled: there was work and no progress.
         """
         parts = [
             asyncio.create_task(self.app.start()),
-            asyncio.create_task(self._watch.run()),
+            asyncio.create_task(self._watchdog.run()),
+            asyncio.create_task(self._monitor.run()),
             asyncio.create_task(self._sweeper.run()),
             asyncio.create_task(self._healer.run()),
         ]
@@ -123,54 +133,62 @@ class Worker:
             task.cancel()
         await self.app.stop()
         parts[0].cancel()
+        await self._reader.close()
 
     async def _consume(self, stream: StreamT[Any]) -> None:
-        """Merge a batch while the one before is being written; they are acknowledged in their order."""
-        under_way: deque[asyncio.Task[None]] = deque()
+        """Process batches, those of a partition number one after another; one that hangs stops no others."""
         async for event in stream.noack().events():  # type: ignore[attr-defined]
-            before = under_way[-1] if under_way else None
-            under_way.append(asyncio.create_task(self._take(event, before)))
-            if len(under_way) == BATCHES_AT_ONCE:
-                await under_way.popleft()
+            self.table.consumer.start_batch(event.message)
+            task = asyncio.create_task(self._process(event))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _take(self, event: EventT[Any], before: asyncio.Task[None] | None) -> None:
+    async def _process(self, event: EventT[Any]) -> None:
         batch: Batch = event.message.value  # type: ignore[assignment]
         try:
-            with STREAMS_BATCH_SECONDS.time(), suppress(Superseded):  # who has it next reads it again
+            with STREAMS_BATCH_SECONDS.time(), suppress(Superseded):  # the next owner reads it again
                 await self._merge(event.message.tp, batch)
                 batch.done = True
         except Exception as error:
             await self.app.crash(error)
             return
-        if before:
-            await before
         event.ack()
 
     async def _merge(self, tp: TP, batch: Batch) -> None:
-        rejected: list[Rejected] = []
-        changes: dict[bytes, Change] = {}
         async with self.table.lock(tp.partition):
-            records = iter(by_key(batch.records).items())
-            while portion := dict(islice(records, KEYS_AT_ONCE)):
-                known = self.table.load(tp.partition, list(portion))
-                found = correlate(self._cluster, tp.topic, tp.partition, portion, known)
-                changes |= found.changes
-                rejected += found.rejected
-                await asyncio.sleep(0)  # the batch before is on its way to Kafka meanwhile
+            if self.app.rebalancing:
+                raise Superseded
+            async with self._merging:  # one at a time, while others are being written
+                changes, rejected = await self._correlate(tp, batch)
             if rejected:
-                await self._reject(rejected)
+                await self._reject(tp.partition, rejected)
             await self.table.write(tp.partition, changes)
         MERGED.labels(tp.topic).inc(len(batch.records) - len(rejected))
 
-    async def _reject(self, rejected: Sequence[Rejected]) -> None:
+    async def _correlate(self, tp: TP, batch: Batch) -> tuple[dict[bytes, Change], list[Rejected]]:
+        changes: dict[bytes, Change] = {}
+        rejected: list[Rejected] = []
+        records = iter(by_key(batch.records).items())
+        while page := dict(islice(records, KEYS_AT_ONCE)):
+            known = self.table.load(tp.partition, list(page))
+            found = correlate(self._cluster, tp.topic, tp.partition, page, known)
+            changes |= found.changes
+            rejected += found.rejected
+            await asyncio.sleep(0)
+        return changes, rejected
+
+    async def _reject(self, partition: int, rejected: Sequence[Rejected]) -> None:
         records = [(one.rejection_id.encode(), encode(one)) for one in rejected]
-        await self.table.insist(lambda _: self.table.producer.append(REJECTED, records))
+        await self.table.insist(partition, lambda _: self.table.producer.append(REJECTED, records))
         for one in rejected:
             REJECTED_COUNT.labels("streams", one.reason).inc()
 
+    def _membership(self) -> Membership | None:
+        return self.table.consumer.thread.membership if self.app.consumer else None
+
     async def _settle(self, *_: Any, **__: Any) -> None:
         await self.table.settle()
-        self._horizon.forget()
+        self._watermark.reset()
 
 
 def _folder(states: Path, cluster: str) -> Path:

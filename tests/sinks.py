@@ -106,7 +106,7 @@ async def worker_of(
     health, setting = Health(), SecretStr(clickhouse)
     migrate(setting)
     cluster, inserter = Cluster({"bootstrap_servers": kafka.split(",")}), Inserter(setting, timeout=30)
-    await cluster.open(TABLE_OF)
+    topics = await cluster.open(TABLE_OF)
     worker = Worker(
         AIOKafkaConsumer(
             bootstrap_servers=kafka, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest"
@@ -114,6 +114,7 @@ async def worker_of(
         Store(inserter, cluster, Patience(health, (Away, KafkaAway), longest_pause=1)),
         Limits(batch_rows, 2**25, 0.2),
         settle_seconds=3,
+        topics=topics,
         health=health,
     )
     stop = asyncio.Event()

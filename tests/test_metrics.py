@@ -37,6 +37,8 @@ TROUBLE = {
     "postbacks_gateway_connections",
     "postbacks_streams_lag_records",
     "postbacks_sinks_lag_records",
+    "postbacks_streams_unowned_partitions",
+    "postbacks_sinks_unowned_partitions",
 }
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from gateway.postback import RECEIPT, REJECTED, SENT, decode_rejected
-from runtime.stall import Standstill
 from sinks.batch import Batch, Limits
 from sinks.offsets import Offsets, Ticket, runs
 from sinks.patience import pauses
@@ -233,15 +232,3 @@ def test_a_records_impossible_timestamp_is_no_obstacle(timestamp: int) -> None:
 
 def test_pauses_grow_up_to_the_longest() -> None:
     assert list(islice(pauses(1), 6)) == [0.1, 0.2, 0.4, 0.8, 1, 1]
-
-
-def test_a_standstill_is_work_left_and_nothing_moved() -> None:
-    standstill = Standstill()
-    looks = [(0, 1, True), (4, 1, True), (8, 1, True), (12, 2, True), (16, 2, True), (20, 2, False)]
-    assert [standstill.look(now, mark, left) for now, mark, left in looks] == [0, 4, 8, 0, 4, 0]
-
-
-def test_the_time_in_which_a_process_was_frozen_is_no_standstill() -> None:
-    standstill = Standstill()
-    standstill.look(0, 1, True)
-    assert standstill.look(3600, 1, True) == Standstill.LONGEST_STEP

@@ -11,15 +11,21 @@ from pydantic import SecretStr
 
 from gateway.postback import SENT, encode
 from local.kafka import embedded_kafka
+from runtime.group_monitor import GroupMonitor
+from runtime.group_reader import GroupReader
+from runtime.metrics import SINK_LAG, SINK_UNOWNED
 from runtime.ops import Health
-from runtime.process import REFUSED
-from runtime.stall import Stalled
+from runtime.process import FAILED, REFUSED, run_process
+from runtime.watchdog import Stalled
 from sinks.migrate import migrate
-from sinks.watch import watch
+from sinks.tables import TABLE_OF
+from sinks.watchdog import watch
 from streams.message import MESSAGES, VERSION, encode_message, state_of
 from tests.postbacks import sent
 from tests.sinks import (
     EXACT,
+    GROUP,
+    PARTITIONS,
     all_stored,
     execute,
     make_topics,
@@ -83,11 +89,25 @@ async def test_a_worker_that_does_nothing_though_there_is_work_is_ended(database
     async with own_broker() as broker, worker_of(broker.address, database) as (worker, running):
         await until(lambda: bool(worker.consumer.assignment()), "it has partitions")
         worker.consumer.pause(*worker.consumer.assignment())
-        watching = asyncio.create_task(watch(worker, stall_after=1, health=Health()))
-        await send(broker.address, SENT, encode(sent()), encode(sent()))
-        with pytest.raises(Stalled, match=r"records? wait in postbacks\.sent/0"):
-            await asyncio.wait_for(watching, 60)
+        topics = dict.fromkeys(TABLE_OF, PARTITIONS)
+        async with GroupReader({"bootstrap_servers": [broker.address]}, GROUP, topics, topics) as reader:
+            monitor = GroupMonitor(reader, lambda: worker.membership, Health(), SINK_LAG, SINK_UNOWNED)
+            polling = asyncio.create_task(monitor.run())
+            watching = asyncio.create_task(watch(worker, monitor, stall_after=1))
+            await send(broker.address, SENT, encode(sent()), encode(sent()))
+            with pytest.raises(Stalled, match=r"\d records wait in postbacks\.sent-0; no insert tried for"):
+                await asyncio.wait_for(watching, 60)
+            polling.cancel()
         assert not running.done()
+
+
+def test_stalled_process_exits_with_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stall(*_: object) -> None:
+        raise Stalled("2 records wait in postbacks.sent-0; no insert tried for 60 s")
+
+    with pytest.raises(SystemExit) as ended:
+        run_process(stall)
+    assert ended.value.code == FAILED
 
 
 async def test_an_insert_that_a_library_gave_up_ends_the_worker_instead_of_blocking_its_partitions(

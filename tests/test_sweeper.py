@@ -9,17 +9,17 @@ from datetime import timedelta
 from typing import cast
 
 import pytest
-from faust.types import TP
 
 from gateway.postback import SENT
+from runtime.consumer_group import TopicPartition
 from streams import sweeper
 from streams.change import Change
 from streams.message import encode_message, state_of
-from streams.progress import Horizon
 from streams.states import Kept
 from streams.store import MemoryStore
 from streams.sweeper import Sweeper
 from streams.table import MessagesTable, Superseded
+from streams.watermark import Watermark
 from tests.postbacks import START, sent
 
 KEY = b"acme/message"
@@ -57,9 +57,9 @@ class Table:
 
 async def swept(table: Table) -> None:
     """Wait until the sweep has marked the message."""
-    horizon = Horizon[TP]()
-    horizon.observe(START + timedelta(hours=73), {TP(SENT, 0): 1}, {TP(SENT, 0): 1})
-    the_sweeper = Sweeper(cast(MessagesTable, table), horizon, timedelta(hours=72), timedelta(days=14))
+    watermark = Watermark[TopicPartition]()
+    watermark.observe(START + timedelta(hours=73), {TopicPartition(SENT, 0): 1}, {TopicPartition(SENT, 0): 1})
+    the_sweeper = Sweeper(cast(MessagesTable, table), watermark, timedelta(hours=72), timedelta(days=14))
     the_sweeper.begin(0)
     sweeping = asyncio.create_task(the_sweeper.run())
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import aiokafka
 import pytest
 from aiokafka import client
-from aiokafka.consumer import fetcher, subscription_state
+from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from aiokafka.producer import message_accumulator
 from aiokafka.protocol import produce
 from faust.stores import base as stores
@@ -27,6 +27,8 @@ CALLED_OR_REPLACED = [
         "_fetch_records",
         ["self", "consumer", "active_partitions", "timeout", "max_records"],
     ),
+    (driver.AIOKafkaConsumerThread, "on_start", ["self"]),
+    (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
     (driver.Consumer, "_new_consumer_thread", ["self"]),
     (driver.Consumer, "_to_message", ["self", "tp", "record"]),
     (driver.Producer, "_ensure_producer", ["self"]),
@@ -34,7 +36,6 @@ CALLED_OR_REPLACED = [
     (consumer.ThreadDelegateConsumer, "_commit", ["self", "offsets"]),
     (consumer.ThreadDelegateConsumer, "seek_wait", ["self", "partitions"]),
     (consumer.ThreadDelegateConsumer, "earliest_offsets", ["self", "partitions"]),
-    (consumer.ThreadDelegateConsumer, "highwaters", ["self", "partitions"]),
     (consumer.Consumer, "perform_seek", ["self"]),
     (consumer.Consumer, "stop_flow", ["self"]),
     (consumer.Consumer, "ack", ["self", "message"]),
@@ -48,6 +49,12 @@ CALLED_OR_REPLACED = [
     (stores.Store, "on_rebalance", ["self", "assigned", "revoked", "newly_assigned", "generation_id"]),
     (stores.SerializedStore, "apply_changelog_batch", ["self", "batch", "to_key", "to_value"]),
     (recovery.Recovery, "active_remaining", ["self"]),
+    (group_coordinator.GroupCoordinator, "_perform_assignment", ["self", "response"]),
+    (group_coordinator.GroupCoordinator, "_do_rejoin_group", ["self", "subscription"]),
+    (group_coordinator.GroupCoordinator, "_maybe_leave_group", ["self"]),
+    (group_coordinator.GroupCoordinator, "request_rejoin", ["self"]),
+    (client.AIOKafkaClient, "force_metadata_update", ["self"]),
+    (client.AIOKafkaClient, "_maybe_wait_metadata", ["self"]),
     (fetcher.Fetcher, "_create_fetch_waiter", ["self"]),
     (fetcher.Fetcher, "fetched_records", ["self", "partitions", "timeout", "max_records"]),
     (fetcher.FetchResult, "getall", ["self", "max_records"]),
@@ -69,6 +76,12 @@ READ_OR_SET: list[tuple[Any, str]] = [
     (aiokafka.AIOKafkaConsumer.__init__, "self._fetch_max_bytes ="),
     (aiokafka.AIOKafkaConsumer.start, "self._fetch_max_bytes"),
     (client.AIOKafkaClient.send, "self._conns[(node_id, group)]"),
+    (aiokafka.AIOKafkaConsumer, "self._coordinator ="),
+    (group_coordinator.GroupCoordinator.__init__, "self._session_timeout_ms ="),
+    (group_coordinator.GroupCoordinator._perform_assignment, "self._group_subscription ="),
+    (group_coordinator.GroupCoordinator._do_rejoin_group, "await rebalance.perform_group_join()"),
+    (group_coordinator.CoordinatorGroupRebalance._on_join_leader, "raise Errors.KafkaError(repr(e)) from e"),
+    (group_coordinator.BaseCoordinator, "self._cluster ="),
     (aiokafka.AIOKafkaConsumer, "self._subscription ="),
     (aiokafka.AIOKafkaConsumer, "self._fetcher ="),
     (fetcher.Fetcher.__init__, "self._records ="),
@@ -107,6 +120,12 @@ def test_a_method_that_is_called_or_replaced_has_its_parameters(
 @pytest.mark.parametrize(("owner", "words"), READ_OR_SET)
 def test_an_attribute_that_is_read_or_set_is_there(owner: Any, words: str) -> None:
     assert words in inspect.getsource(owner)
+
+
+def test_assignment_is_computed_without_a_pause_before_its_return() -> None:
+    # So the metadata that `Membership` checks is what the assignment was computed from.
+    source = inspect.getsource(group_coordinator.GroupCoordinator._perform_assignment)
+    assert "await" not in source[source.index("assignments = assignor.assign(") :]
 
 
 def test_what_was_fetched_is_taken_without_waiting() -> None:

@@ -29,6 +29,11 @@ def rate(metric: str, by: str) -> str:
     return f"sum by ({by}) (rate({metric}{RATE}))"
 
 
+def lag(metric: str) -> str:
+    """A group's lag by topic; every member reports all of it."""
+    return f"sum by (topic) (max by (topic, partition) ({metric}))"
+
+
 def quantiles(histogram: str, title: str) -> Panel:
     """The median and the two slowest parts of a histogram of seconds."""
     return Panel(
@@ -118,7 +123,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Postbacks to merge",
             "short",
-            (Query("sum by (topic) (postbacks_streams_lag_records)", "{{topic}}"),),
+            (
+                Query(lag("postbacks_streams_lag_records"), "{{topic}}"),
+                Query("max(postbacks_streams_unowned_partitions)", "partitions without an owner"),
+            ),
         ),
         quantiles("postbacks_streams_batch_seconds", "From a fetch to its acknowledged changes"),
         Panel("States kept", "short", (Query("postbacks_streams_states_kept", "{{instance}}"),)),
@@ -150,7 +158,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     ),
     "Sinks": (
         Panel(
-            "Records to store", "short", (Query("sum by (topic) (postbacks_sinks_lag_records)", "{{topic}}"),)
+            "Records to store",
+            "short",
+            (
+                Query(lag("postbacks_sinks_lag_records"), "{{topic}}"),
+                Query("max(postbacks_sinks_unowned_partitions)", "partitions without an owner"),
+            ),
         ),
         quantiles("postbacks_sinks_insert_seconds", "An insert, with its repetitions"),
         Panel("Rows", "reqps", (Query(rate("postbacks_sinks_rows_total", "table"), "{{table}}"),)),

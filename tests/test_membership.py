@@ -148,7 +148,7 @@ async def test_streams_waits_for_metadata_with_all_topics(apache_kafka: ApacheKa
     )
     options = client_options(settings)
     specs = [*gateway_topics(settings), messages_topic(settings)]
-    await ensure_topics(options, [spec for spec in specs if spec.name != RECEIPT])
+    await ensure_topics(options, [spec for spec in specs if spec.name != RECEIPT], patience=60)
     health, stop = Health(), asyncio.Event()
     worker = Worker(settings, options, await cluster_id(options), health)
     running = asyncio.create_task(worker.run(stop))
@@ -156,9 +156,10 @@ async def test_streams_waits_for_metadata_with_all_topics(apache_kafka: ApacheKa
         await until(
             lambda: "postbacks.receipt has 0 partitions instead of 2" in str(health.missing), "refused"
         )
-        await ensure_topics(options, specs)
+        await ensure_topics(options, specs, patience=60)
         await until(lambda: not health.missing, "it works")
-        assert {tp.topic for tp in worker.table.consumer.assignment()} == {*POSTBACK_TOPICS, MESSAGES}
+        owned = {tp.topic for tp in worker.table.consumer.assignment()}
+        assert owned == {*POSTBACK_TOPICS, MESSAGES}, health.missing
     finally:
         stop.set()
         await running

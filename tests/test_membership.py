@@ -20,17 +20,20 @@ from gateway.topics import gateway_topics
 from runtime.consumer_group import STABLE, GroupSnapshot, TopicPartition
 from runtime.group_monitor import GroupMonitor, RejoinPolicy
 from runtime.group_reader import GroupReader
-from runtime.kafka import client_options, cluster_id
+from runtime.kafka import client_options
 from runtime.membership import Membership
 from runtime.ops import Health
 from runtime.settings import load_settings
 from runtime.topics import ensure_topics
 from streams.message import MESSAGES
 from streams.topics import messages_topic
-from streams.worker import Worker
 from tests.apache_kafka import ApacheKafka
 from tests.fresh import wipe
+from tests.gateways import free_address
+from tests.processes import running
 from tests.sinks import until
+from tests.workers import Streams
+from tests.workers import Worker as StreamsWorker
 
 SESSION_MS = 2_000
 Unique = Callable[[str], str]
@@ -138,31 +141,24 @@ async def test_assignment_with_other_partition_count_is_not_sent(kafka: str, uni
 async def test_streams_waits_for_metadata_with_all_topics(apache_kafka: ApacheKafka, tmp_path: Path) -> None:
     """The group would be stable without receipts, and they would wait for ever."""
     await wipe(apache_kafka.address)
-    settings = load_settings(
-        {
-            "POSTBACKS_KAFKA": apache_kafka.address,
-            "POSTBACKS_PARTITIONS": "2",
-            "POSTBACKS_SESSION_TIMEOUT": "4",
-            "POSTBACKS_DATA": str(tmp_path),
-        }
-    )
-    options = client_options(settings)
-    specs = [*gateway_topics(settings), messages_topic(settings)]
+    streams = Streams(apache_kafka.address, tmp_path, partitions=2)
+    settings = load_settings(streams.settings(ops=free_address()))
+    options, specs = client_options(settings), [*gateway_topics(settings), messages_topic(settings)]
     await ensure_topics(options, [spec for spec in specs if spec.name != RECEIPT], patience=60)
-    health, stop = Health(), asyncio.Event()
-    worker = Worker(settings, options, await cluster_id(options), health)
-    running = asyncio.create_task(worker.run(stop))
-    try:
-        await until(
-            lambda: "postbacks.receipt has 0 partitions instead of 2" in str(health.missing), "refused"
-        )
+    topics = {MESSAGES: 2, **dict.fromkeys(POSTBACK_TOPICS, 2)}
+    environment = streams.settings(ops=settings.ops)
+    with running("tests.bare_worker", environment=environment) as process:
+        worker = StreamsWorker(str(settings.ops), process)
+
+        async def refused() -> bool:
+            return "receipt has 0 partitions instead of 2" in await worker.ask("readyz")
+
+        await until(refused, "it does not work without receipts")
         await ensure_topics(options, specs, patience=60)
-        await until(lambda: not health.missing, "it works")
-        owned = {tp.topic for tp in worker.table.consumer.assignment()}
-        assert owned == {*POSTBACK_TOPICS, MESSAGES}, health.missing
-    finally:
-        stop.set()
-        await running
+        await worker.ready()
+        async with GroupReader(options, "streams", topics, POSTBACK_TOPICS) as read:
+            group = await read.snapshot()
+            assert (group.state, group.unowned) == (STABLE, frozenset())
 
 
 async def test_rejoin_makes_a_new_generation(kafka: str, unique: Unique) -> None:

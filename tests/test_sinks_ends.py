@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -15,13 +17,14 @@ from runtime.group_monitor import GroupMonitor
 from runtime.group_reader import GroupReader
 from runtime.metrics import SINK_LAG, SINK_UNOWNED
 from runtime.ops import Health
-from runtime.process import FAILED, REFUSED, run_process
+from runtime.process import FAILED, REFUSED
 from runtime.watchdog import Stalled
 from sinks.migrate import migrate
 from sinks.tables import TABLE_OF
 from sinks.watchdog import watch
 from streams.message import MESSAGES, VERSION, encode_message, state_of
 from tests.postbacks import sent
+from tests.processes import ROOT
 from tests.sinks import (
     EXACT,
     GROUP,
@@ -101,13 +104,19 @@ async def test_a_worker_that_does_nothing_though_there_is_work_is_ended(database
         assert not running.done()
 
 
-def test_stalled_process_exits_with_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def stall(*_: object) -> None:
-        raise Stalled("2 records wait in postbacks.sent-0; no insert tried for 60 s")
+def test_stalled_process_exits_with_failure() -> None:
+    program = """
+from runtime.process import run_process
+from runtime.watchdog import Stalled
 
-    with pytest.raises(SystemExit) as ended:
-        run_process(stall)
-    assert ended.value.code == FAILED
+async def stall(*_):
+    raise Stalled("2 records wait in postbacks.sent-0; no insert tried for 60 s")
+
+run_process(stall)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == FAILED
+    assert "no insert tried for 60 s" in done.stdout + done.stderr
 
 
 async def test_an_insert_that_a_library_gave_up_ends_the_worker_instead_of_blocking_its_partitions(

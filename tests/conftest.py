@@ -8,15 +8,19 @@
 | `fresh_kafka` | the same, but without any topic or group: for tests that need the contract's own names |
 | `clickhouse` | `http://default:@host:port`, an embedded ClickHouse, one for the run |
 | `database` | the same with `/name`, a database of its own for the test, dropped after it |
-| `unique` | `unique("orders")` is a name that nobody has |
+| `unique` | `unique("orders")` is a name that is not in use |
+
+When a test fails, the report shows the last lines of each process's log: every `*.log` below its `tmp_path`,
+and the one of Apache Kafka if the test ran against it.
 """
 
 from __future__ import annotations
 
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +31,12 @@ from local.kafka import embedded_kafka
 from tests.apache_kafka import ApacheKafka, missing_tools
 from tests.engines import APACHE, CHDB, TANSU, Engines
 from tests.fresh import wipe
+from tests.logs import log_tails
 from tests.processes import running
 
 ENGINES = pytest.StashKey[Engines]()
+#: The folder of the run's Apache Kafka, once it was started.
+KAFKA_FOLDER = pytest.StashKey[Path]()
 BOTH = ["tansu", "apache"]
 
 
@@ -45,9 +52,30 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         output["engines"] = session.config.stash[ENGINES].as_data()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the logs to the report of a failure. Sections of a report also reach the controller of xdist."""
+    report = yield
+    if report.failed:
+        for folder in _log_folders(item):
+            report.sections += [(f"Last lines of {name}", text) for name, text in log_tails(folder)]
+    return report
+
+
+def _log_folders(item: pytest.Item) -> Iterator[Path]:
+    values: dict[str, Any] = getattr(item, "funcargs", {})
+    if isinstance(folder := values.get("tmp_path"), Path):
+        yield folder
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if KAFKA_FOLDER in item.config.stash and ("apache_kafka" in fixtures or "apache" in parameters.values()):
+        yield item.config.stash[KAFKA_FOLDER]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    node.config.stash[ENGINES].add(node.workeroutput.get("engines", ([], {})))
+    output = getattr(node, "workeroutput", {})  # none of a worker process that was killed
+    node.config.stash[ENGINES].add(output.get("engines", ([], {})))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -70,11 +98,14 @@ def tansu(engines: Engines) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def apache_kafka(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+def apache_kafka(
+    engines: Engines, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[ApacheKafka]:
     if reason := missing_tools():
         engines.skip(APACHE, reason)
     engines.used.add(APACHE)
-    cluster = ApacheKafka(tmp_path_factory.mktemp("kafka"))
+    folder = pytestconfig.stash[KAFKA_FOLDER] = tmp_path_factory.mktemp("kafka")
+    cluster = ApacheKafka(folder)
     try:
         cluster.start()
         yield cluster

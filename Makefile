@@ -14,7 +14,7 @@ run: .venv/run ## start the whole stack here and print where to point a PostBack
 test: .venv/dev lint ## check types and style, run every test (ARGS="-k wire")
 	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
-chaos: .venv/dev ## kill everything while postbacks come in, then prove that none is lost (ARGS="--seed 7 --brokers 3")
+chaos: .venv/dev ## kill everything while postbacks come in, then prove that none is lost (ARGS="--soak 2h")
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 compose-test: ## hold docker-compose.yml to its promise, with Docker (ARGS="--rate 100")

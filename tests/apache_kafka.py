@@ -74,7 +74,7 @@ def classpath() -> str:
 
 
 class Node:
-    """One KRaft node, broker and controller at once. Its folder holds its properties, data and log."""
+    """One KRaft node: a broker, and a controller if it votes. Its folder has its properties, data and log."""
 
     def __init__(self, number: int, home: Path, port: int) -> None:
         self.number = number
@@ -161,7 +161,10 @@ class Node:
 
 
 class ApacheKafka:
-    """A cluster of one node or three, with one listener for clients on each.
+    """A cluster of some nodes, with one listener for clients on each.
+
+    The first `voters` nodes (all by default) are controllers, too, and vote; a cluster of five with three
+    voters survives the loss of the two others. Internal topics have a replica for each voter.
 
     `protocol` is that listener's (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL); what such a one needs besides
     (key stores, mechanisms, JAAS) goes into `properties`, users of SCRAM into `format_options`.
@@ -174,13 +177,15 @@ class ApacheKafka:
         protocol: str = "PLAINTEXT",
         properties: Mapping[str, str] | None = None,
         format_options: Sequence[str] = (),
+        voters: int | None = None,
     ) -> None:
         self.cluster = _cluster_id()
         self.protocol = protocol
         self.properties = dict(properties or {})
         self.format_options = format_options
-        ports = free_ports(2 * size)
+        ports = free_ports(size + (voters or size))
         self.nodes = [Node(i + 1, home / f"node{i + 1}", ports[i]) for i in range(size)]
+        #: Ports of the controllers, which the first nodes are.
         self._controllers = ports[size:]
 
     @property
@@ -207,17 +212,18 @@ class ApacheKafka:
         node.format(self._properties_of(node), self.cluster, self.format_options)
 
     def _properties_of(self, node: Node) -> dict[str, str]:
-        size = len(self.nodes)
-        voters = [
-            f"{n.number}@127.0.0.1:{port}" for n, port in zip(self.nodes, self._controllers, strict=True)
-        ]
-        controller = self._controllers[node.number - 1]
-        replicas, in_sync = str(size), str(max(1, size - 1))
+        count = len(self._controllers)
+        voters = [f"{number}@127.0.0.1:{port}" for number, port in enumerate(self._controllers, 1)]
+        votes = node.number <= count
+        listeners = f"CLIENTS://{node.address}"
+        if votes:
+            listeners += f",CONTROLLER://127.0.0.1:{self._controllers[node.number - 1]}"
+        replicas, in_sync = str(count), str(max(1, count - 1))
         return {
-            "process.roles": "broker,controller",
+            "process.roles": "broker,controller" if votes else "broker",
             "node.id": str(node.number),
             "controller.quorum.voters": ",".join(voters),
-            "listeners": f"CLIENTS://{node.address},CONTROLLER://127.0.0.1:{controller}",
+            "listeners": listeners,
             "advertised.listeners": f"CLIENTS://{node.address}",
             "inter.broker.listener.name": "CLIENTS",
             "controller.listener.names": "CONTROLLER",
@@ -240,7 +246,7 @@ class ApacheKafka:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now, and that no outgoing connection will take."""
+    """Unused ports of loopback, outside of the range that the system gives to outgoing connections."""
     chosen: list[int] = []
     for port in random.sample(PORTS, 1_000):
         with socket.socket() as probe:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from local.simulator.packet import Packet
 from local.simulator.run import Plan, simulate
 from tests.apache_kafka import ApacheKafka, free_ports
+from tests.chaos.outcome import Outcome, Posting
 from tests.chaos.pipeline import Broker, Disk, Everything, Service, Target, inflict
+from tests.chaos.progress import TOPICS_OF, Stretch, watch_progress
 from tests.chaos.rest import NoRest, ready, silence
 from tests.chaos.schedule import Fault, plan_blackouts, plan_faults
-from tests.chaos.stored import digest_of
-from tests.chaos.verdict import Posted, Verdict, judge
+from tests.chaos.verdict import judge
 from tests.small_disk import small_disk
 
 #: As short as it may be in production, so that more of it fits into a run.
@@ -27,57 +27,6 @@ SESSION_SECONDS = 6.0
 OVERDUE_SECONDS = 10.0
 SPOOL_DISK_BYTES = 48 * 2**20
 TWO = (1, 2)
-
-
-class Posting:
-    """Hears every answer of the gateways."""
-
-    def __init__(self) -> None:
-        self.posted = Posted()
-        self.answers: Counter[str] = Counter()
-        self.longest_gap = 0.0
-        self._began = self._last = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Until the last 2xx."""
-        return self._last - self._began
-
-    def note(self, packet: Packet, status: int | None) -> None:
-        """An answer of a gateway; None when there was none."""
-        digest = digest_of(packet.body)
-        self.posted.attempted.add(digest)
-        self.answers[str(status or "none")] += 1
-        if status and status < 300:
-            self.posted.acknowledged.add(digest)
-            now = time.monotonic()
-            self.longest_gap = max(self.longest_gap, now - self._last)
-            self._last = now
-
-
-@dataclass
-class Outcome:
-    """What a run came to."""
-
-    faults: list[Fault]
-    posting: Posting
-    verdict: Verdict
-    reconciled: int
-    restarts: int
-    #: Processes that ended without a fault, and how often.
-    ended_themselves: Counter[str]
-
-    @property
-    def postbacks(self) -> int:
-        return len(self.posting.posted.attempted)
-
-    @property
-    def never_acknowledged(self) -> int:
-        return self.postbacks - len(self.posting.posted.acknowledged)
-
-    @property
-    def good(self) -> bool:
-        return self.verdict.good and self.reconciled == 0 and self.never_acknowledged == 0
 
 
 @dataclass(frozen=True)
@@ -110,10 +59,12 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
         await asyncio.to_thread(cluster.start)
         disk = stack.enter_context(small_disk(folder / "disk", SPOOL_DISK_BYTES))
         services, urls, ops, clickhouse = _services(cluster, folder, wanted.brokers)
-        keeping = [asyncio.create_task(service.keep(say)) for service in services.values()]
+        background = [asyncio.create_task(service.keep(say)) for service in services.values()]
+        stretches = {group: Stretch() for group in TOPICS_OF}
         try:
             await ready(ops.values())
-            say("ready")
+            say(f"ready, seed {wanted.seed}")
+            background.append(asyncio.create_task(watch_progress(cluster.address, stretches)))
             posting, faults = Posting(), _faults(wanted, services, disk)
             targets: dict[str, Target] = dict(services)
             turn = asyncio.Lock()
@@ -137,14 +88,21 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
             (folder / "verdict.txt").write_text("".join(f"{line}\n" for line in verdict.lines()))
         except NoRest as error:
             say(f"no rest: {error}")
-            raise
+            raise NoRest(f"seed {wanted.seed}: {error}") from error
         finally:
-            for task in keeping:
+            for task in background:
                 task.cancel()
+            ended_tasks = await asyncio.gather(*background, return_exceptions=True)
             await asyncio.gather(*(service.end(signal.SIGKILL) for service in services.values()))
+            longest = {group: stretch.longest for group, stretch in stretches.items()}
+            idle = ", ".join(f"{group} {seconds:.1f} s" for group, seconds in longest.items())
+            say(f"seed {wanted.seed} over; longest time without progress: {idle}")
         restarts = sum(service.restarts for service in services.values())
         ended = Counter({service.name: service.ended_itself for service in services.values()})
-        return Outcome(faults, posting, verdict, reconciled, restarts, +ended)
+        for failure in ended_tasks:
+            if isinstance(failure, Exception):
+                raise failure  # a defect of this harness
+        return Outcome(wanted.seed, faults, posting, verdict, reconciled, restarts, +ended, longest)
 
 
 def _services(
@@ -201,7 +159,7 @@ async def _post(wanted: Wanted, url: str, number: int, posting: Posting) -> None
 
 
 async def _reconcile(kafka: str, clickhouse: str, folder: Path) -> int:
-    """The exit status of `postbacks reconcile`, whose words go into the folder."""
+    """The exit status of `postbacks reconcile`, which logs into the folder."""
     settings = {"POSTBACKS_KAFKA": kafka, "POSTBACKS_CLICKHOUSE": clickhouse}
     reconcile = Service("reconcile", ["console", "reconcile"], settings, folder)
     reconcile.start()

@@ -1,0 +1,159 @@
+"""Steady traffic straight into Kafka, and how long each of its postbacks takes to its state in `messages`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from itertools import cycle
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from gateway.postback import TOPIC_OF, AnyPostback, encode, format_time, key_of
+from streams.message import MESSAGES
+from tests.chaos.placement import PARTITIONS
+from tests.postbacks import receipt, reply, sent
+
+ACCOUNT = "acme"
+#: Records that wait for a broker, at most; more of them are left out, as a lost partition takes none.
+MAX_IN_FLIGHT = 1_000
+REQUEST_SECONDS = 10.0
+
+
+class Traffic:
+    """Postbacks, each about a message of its own, in turn for each of the partitions."""
+
+    def __init__(self, kafka: str, partitions: Sequence[int], rate: float) -> None:
+        """
+        Args:
+            rate: postbacks a second, over all of the partitions.
+        """
+        #: When (monotonic) each key's postback was acknowledged.
+        self.acknowledged: dict[bytes, float] = {}
+        self.failed = 0
+        self._rate = rate
+        self._partitions = partitions
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=kafka, acks="all", request_timeout_ms=round(REQUEST_SECONDS * 1000)
+        )
+        self._in_flight: set[asyncio.Future[object]] = set()
+
+    @asynccontextmanager
+    async def flowing(self) -> AsyncIterator[None]:
+        """Send while the block runs; at its end wait for the answers to what is in flight."""
+        await self._producer.start()
+        sending = asyncio.create_task(self._send_all())
+        try:
+            yield
+        finally:
+            sending.cancel()
+            with suppress(asyncio.CancelledError):
+                await sending
+            if self._in_flight:
+                await asyncio.wait(self._in_flight, timeout=2 * REQUEST_SECONDS)
+            with suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(self._producer.stop(), REQUEST_SECONDS)
+
+    async def _send_all(self) -> None:
+        began = time.monotonic()
+        for number, (partition, build) in enumerate(zip(cycle(self._partitions), _builders(), strict=False)):
+            await asyncio.sleep(max(0, began + number / self._rate - time.monotonic()))
+            if len(self._in_flight) >= MAX_IN_FLIGHT:
+                self.failed += 1
+                continue
+            await self._send(_about_new_message(build, partition), partition)
+
+    async def _send(self, postback: AnyPostback, partition: int) -> None:
+        key = key_of(postback.account, postback.message_id)
+        topic = TOPIC_OF[type(postback)]
+        try:
+            future = await self._producer.send(topic, encode(postback), key=key, partition=partition)
+        except KafkaError:
+            self.failed += 1
+            return
+        self._in_flight.add(future)
+        future.add_done_callback(partial(self._answered, key))
+
+    def _answered(self, key: bytes, future: asyncio.Future[object]) -> None:
+        self._in_flight.discard(future)
+        if future.cancelled() or future.exception():
+            self.failed += 1
+        else:
+            self.acknowledged[key] = time.monotonic()
+
+
+class Arrivals:
+    """When (monotonic) the first state of each key was read from some partitions of `messages`."""
+
+    def __init__(self, kafka: str, partitions: Sequence[int]) -> None:
+        self.seen: dict[bytes, float] = {}
+        self._partitions = [TopicPartition(MESSAGES, number) for number in partitions]
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=kafka, enable_auto_commit=False, fetch_max_wait_ms=50, metadata_max_age_ms=5_000
+        )
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[None]:
+        """Read, from the ends on, while the block runs."""
+        await self._consumer.start()
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_end()
+        for tp in self._partitions:
+            await self._consumer.position(tp)  # the end of now, not of the first fetch
+        reading = asyncio.create_task(self._read())
+        try:
+            yield
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+            await self._consumer.stop()
+
+    async def _read(self) -> None:
+        while True:
+            for records in (await self._consumer.getmany(timeout_ms=200)).values():
+                now = time.monotonic()
+                for record in records:
+                    self.seen.setdefault(record.key, now)
+
+
+def latencies(traffic: Traffic, arrivals: Arrivals, since: float, until: float) -> list[float]:
+    """Sorted seconds from acknowledgement to state, of what was acknowledged in that time.
+
+    A state that has not arrived by now counts with the time it has been waited for.
+    """
+    now = time.monotonic()
+    return sorted(
+        max(0.0, arrivals.seen.get(key, now) - at)
+        for key, at in traffic.acknowledged.items()
+        if since <= at < until
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Of sorted values; 0 of none."""
+    return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
+
+
+def _builders() -> Iterator[Callable[..., AnyPostback]]:
+    return cycle((sent, receipt, reply))
+
+
+def _about_new_message(build: Callable[..., AnyPostback], partition: int) -> AnyPostback:
+    while True:
+        message_id = str(uuid4())
+        if (murmur2(key_of(ACCOUNT, message_id)) & 0x7FFFFFFF) % PARTITIONS == partition:
+            break
+    return build(
+        event_id=uuid4().hex,
+        account=ACCOUNT,
+        message_id=message_id,
+        received_at=format_time(datetime.now(UTC)),
+        body=f"MessageID={message_id}&" + "x" * 150,
+    )

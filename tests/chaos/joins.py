@@ -69,13 +69,11 @@ async def kill_joins(stage: Stage, seed: int, rounds: int) -> None:
             broker = Broker("kafka", cluster.nodes[0], asyncio.Lock())
             targets: dict[str, Target] = {**stage.services, broker.name: broker}
             for number in range(1, rounds + 1):
-                await produce(
-                    cluster.address, postbacks(MESSAGES_A_ROUND, chance.getrandbits(32)), PARTITIONS
-                )
+                await _put(cluster.address, chance)
                 faults = plan_round(chance)
                 stage.say(f"round {number}")
                 await inflict(faults, targets, stage.say)
-                results.append(await _recovered(cluster.address))
+                results.append(await _recovered(cluster.address, chance))
                 stage.show(_line(number, faults, results[-1]))
                 for problem in results[-1].problems:
                     stage.require(False, f"round {number}: {problem}")
@@ -91,16 +89,22 @@ async def _make_topics(kafka: str) -> None:
     await ensure_topics(client_options(settings), specs, patience=60)
 
 
-async def _recovered(kafka: str) -> Joined:
+async def _put(kafka: str, chance: Random) -> None:
+    await produce(kafka, postbacks(MESSAGES_A_ROUND, chance.getrandbits(32)), PARTITIONS)
+
+
+async def _recovered(kafka: str, chance: Random) -> Joined:
     """Wait until every partition has an owner and everything is merged, each within its time."""
     problems: list[str] = []
     began = await complete_metadata(kafka, dict.fromkeys(TOPICS_OF["sinks"], PARTITIONS))
-    merging = asyncio.create_task(_merged(kafka, began, problems))
+    merging = asyncio.create_task(_merged(kafka, chance, began, problems))
     owned = await asyncio.gather(*(_owned(kafka, group, began, problems) for group in TOPICS_OF))
     return Joined(dict(zip(TOPICS_OF, owned, strict=True)), await merging, problems)
 
 
-async def _merged(kafka: str, began: float, problems: list[str]) -> float | None:
+async def _merged(kafka: str, chance: Random, began: float, problems: list[str]) -> float | None:
+    """Of what was put in before the faults, and of as much again now."""
+    await _put(kafka, chance)
     for group in TOPICS_OF:
         if left := await wait_merged(kafka, group, began + MERGED_SECONDS):
             problems.append(f"{group} has {left} records left after {MERGED_SECONDS:.0f} s")

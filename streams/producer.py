@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import structlog
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.transport.drivers import aiokafka as driver
 
 from streams.change import Change, headers
+
+log = structlog.get_logger(__name__)
+
+
+RETRY_INTERVAL = 1.0
+
+
+async def connect(start: Callable[[], Awaitable[None]], restart: Callable[[], Awaitable[None]]) -> None:
+    """Start a client of Kafka; call `restart` for as long as no broker answers."""
+    attempt = start
+    while True:
+        try:
+            return await attempt()
+        except KafkaConnectionError as error:
+            log.warning("Kafka unavailable, retrying", reason=str(error))
+        attempt = restart
+        await asyncio.sleep(RETRY_INTERVAL)
 
 
 class Written(NamedTuple):
@@ -24,6 +43,9 @@ class BatchProducer(driver.Producer):
     """Writes are acknowledged by all in-sync replicas (`producer_acks`)."""
 
     logger = logging.getLogger("faust.transport")
+
+    async def on_start(self) -> None:
+        await connect(super().on_start, lambda: self._ensure_producer().start())
 
     async def write(
         self, topic: str, partition: int, changes: Mapping[bytes, Change], within: float

@@ -28,7 +28,7 @@ from mode import Service
 from runtime.membership import Membership
 from streams.commit_tracker import CommitTracker
 from streams.lease import Lease
-from streams.producer import BatchProducer
+from streams.producer import BatchProducer, connect
 from streams.unpack import Unpacked
 
 #: Kafka gathers as much before it answers, if it comes soon: a fetch costs all sides more than a record.
@@ -70,7 +70,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         self._woken = asyncio.Event()
-        await super().on_start()
+        await connect(super().on_start, lambda: self._ensure_consumer().start())
         transport = self.transport
         assert isinstance(transport, Transport)
         self.membership = Membership(self._consumer, transport.partitions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -159,6 +159,58 @@ async def test_streams_waits_for_metadata_with_all_topics(apache_kafka: ApacheKa
         async with GroupReader(options, "streams", topics, POSTBACK_TOPICS) as read:
             group = await read.snapshot()
             assert (group.state, group.unowned) == (STABLE, frozenset())
+
+
+class Gate:
+    """A TCP proxy to Kafka that refuses connections after the first, until it is opened."""
+
+    def __init__(self, kafka: str) -> None:
+        self._host, _, self._port = kafka.partition(":")
+        self.address = free_address()
+        self.refused = asyncio.Event()
+        self._open, self._used = False, False
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[None]:
+        host, _, port = self.address.partition(":")
+        async with await asyncio.start_server(self._pass, host, int(port)):
+            yield
+
+    def open(self) -> None:
+        self._open = True
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._used and not self._open:
+            self.refused.set()
+            writer.close()
+            return
+        self._used = True
+        there, back = await asyncio.open_connection(self._host, int(self._port))
+        await asyncio.gather(_copy(reader, back), _copy(there, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def test_worker_survives_kafka_vanishing_while_it_starts(
+    apache_kafka: ApacheKafka, tmp_path: Path
+) -> None:
+    await wipe(apache_kafka.address)
+    gate = Gate(apache_kafka.address)
+    streams = Streams(apache_kafka.address, tmp_path, partitions=2)
+    await streams.make_topics()
+    ops = free_address()
+    environment = streams.settings(ops=ops, kafka=gate.address)
+    async with gate.serve():
+        with running("tests.bare_worker", environment=environment) as process:
+            await asyncio.wait_for(gate.refused.wait(), 60)
+            gate.open()
+            await StreamsWorker(ops, process).ready()
 
 
 async def test_rejoin_makes_a_new_generation(kafka: str, unique: Unique) -> None:

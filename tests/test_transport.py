@@ -31,6 +31,7 @@ CALLED_OR_REPLACED = [
     (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
     (driver.Consumer, "_new_consumer_thread", ["self"]),
     (driver.Consumer, "_to_message", ["self", "tp", "record"]),
+    (driver.Producer, "on_start", ["self"]),
     (driver.Producer, "_ensure_producer", ["self"]),
     (consumer.ThreadDelegateConsumer, "_getmany", ["self", "active_partitions", "timeout"]),
     (consumer.ThreadDelegateConsumer, "_commit", ["self", "offsets"]),

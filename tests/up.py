@@ -137,10 +137,18 @@ class Stack(Output):
         found = {}
         for children in Path(f"/proc/{self.popen.pid}/task").glob("*/children"):
             for pid in map(int, children.read_text().split()):
-                arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-                words = arguments[arguments.index("-m") + 1 :]
+                words = _module_and_arguments(pid)
                 found[words[1] if words[0] == "local" else words[0]] = pid
         return found
+
+
+def _module_and_arguments(pid: int) -> list[str]:
+    """What follows -m in a process's command line, which is empty while the process is being started."""
+    deadline = time.monotonic() + SECONDS
+    while "-m" not in (arguments := Path(f"/proc/{pid}/cmdline").read_text().split("\0")):
+        assert time.monotonic() < deadline, f"process {pid} has the command line {arguments}"
+        time.sleep(0.01)  # there is no event for it
+    return arguments[arguments.index("-m") + 1 :]
 
 
 @contextmanager

@@ -155,6 +155,9 @@ class BatchConsumer(driver.Consumer):
     def __post_init__(self) -> None:
         self.tracker: CommitTracker[TP] = CommitTracker()
         self.lease = Lease(self.app.conf.broker_session_timeout)
+        #: Offsets that the group accepted in this assignment.
+        self._committed: dict[TP, int] = {}
+        self._committing = asyncio.Lock()
         #: What the last fetch brought; Faust may drop some of it before it is delivered.
         self._fetched: dict[TP, list[Any]] = {}
         #: Where the logs of partitions begin, of those that were asked for.
@@ -231,6 +234,7 @@ class BatchConsumer(driver.Consumer):
         inputs = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         starts = await self.earliest_offsets(*inputs) if inputs else {}
         committed = {tp: self._committed_offset[tp] for tp in inputs}
+        self._committed = {tp: at for tp, at in committed.items() if at is not None}
         self.tracker.begin({tp: starts[tp] if at is None else at for tp, at in committed.items()})
         for tp in inputs:
             self._note_log_start(tp, starts[tp])
@@ -277,15 +281,26 @@ class BatchConsumer(driver.Consumer):
         self._acked_index[tp].clear()
         return self.tracker.committable(tp)
 
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        """Faust counts a commit that failed as done, and does not repeat it."""
+        return offset > self._committed.get(tp, -1)
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        ours = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
-        if not ours:  # the group would not be asked
-            return False
-        asked_at = monotonic()
-        done = await super()._commit(ours)
-        if done:
-            self.lease.renew(asked_at)
-        return done
+        """Commit what is done of these partitions by now, one commit after another.
+
+        An earlier one that arrived later would move the group's offset back.
+        """
+        async with self._committing:
+            done = self.tracker.offsets
+            ours = {tp: done[tp] for tp in offsets if tp in done and tp in self.assignment()}
+            if not ours:  # the group would not be asked
+                return False
+            asked_at = monotonic()
+            accepted = await super()._commit(ours)
+            if accepted:
+                self._committed |= ours
+                self.lease.renew(asked_at)
+            return accepted
 
     async def may_write(self) -> float:
         """For how many seconds writes may still go out; 0 when the partitions are no longer surely ours."""
@@ -295,7 +310,7 @@ class BatchConsumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)
-        self._fetched = {}
+        self._fetched, self._committed = {}, {}
         self.tracker.begin({})
         self.lease.end()
 

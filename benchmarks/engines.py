@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.apache_kafka import VERSION, ApacheKafka, missing_tools
+from local.kafka.jars import version
+from tests.apache_kafka import ApacheKafka
 from tests.processes import running
 
 
@@ -21,17 +22,13 @@ class Engine(NamedTuple):
 
 @contextmanager
 def kafka(folder: Path) -> Iterator[Engine]:
-    """Apache Kafka, one node, where Java and Maven are there; else the embedded broker."""
-    if missing := missing_tools():
-        with running("local", "kafka", "--port", "0") as process:
-            yield Engine(f"Tansu, embedded ({missing})", process.line(), process.popen.pid)
-        return
+    """Apache Kafka, one node."""
     cluster = ApacheKafka(folder / "kafka")
     try:
         cluster.start()
         (node,) = cluster.nodes
         assert node.process
-        yield Engine(f"Apache Kafka {VERSION}, one node", cluster.address, node.process.pid)
+        yield Engine(f"Apache Kafka {version()}, one node", cluster.address, node.process.pid)
     finally:
         cluster.end()
 

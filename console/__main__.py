@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 import click
 
+from console.stack_file import find_settings
 from runtime.errors import KafkaAway, Refused
 from runtime.process import FAILED, REFUSED
-from runtime.settings import load_settings
 
 #: Where each command is. Only the one that is asked for is loaded: some load much.
 COMMANDS = {
@@ -44,7 +46,13 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="postbacks")
-def postbacks() -> None:
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Ask the stack that `postbacks up` runs on this folder. [default: POSTBACKS_DATA, data]",
+)
+@click.pass_context
+def postbacks(context: click.Context, data: Path | None) -> None:
     """Receive the postbacks of an SMS provider, tie them together by message, and answer in SQL.
 
     `postbacks up` runs everything on this machine and says what to do next. Settings are environment
@@ -62,11 +70,13 @@ def postbacks() -> None:
       1  failed, or not found
       2  refused: a setting, an option, a topic or the schema is not as it must be
     """
+    if context.obj is None:  # a caller in Python may bring its own
+        context.obj = partial(find_settings, data)
 
 
 def main() -> None:
     try:
-        postbacks(obj=load_settings, prog_name="postbacks")
+        postbacks(prog_name="postbacks")
     except Refused as why:
         click.echo(why, err=True)
         sys.exit(FAILED if isinstance(why, KafkaAway) else REFUSED)

@@ -35,27 +35,16 @@ class Logs:
         self._admin = admin
 
     async def ends(self, topics: Collection[str]) -> Offsets:
-        """The offset after the last record, of each partition of those topics that exist.
-
-        The brokers' own answer to that question is not enough: Tansu names the last batch's first record.
-        What comes with a fetch from there is right on every broker.
-        """
+        """The offset after the last record, of each partition of those topics that exist."""
         async with _asking():
             partitions = [
                 TopicPartition(topic["topic"], partition["partition"])
-                for topic in await self._admin.describe_topics()  # asked by name, Tansu would create them
+                for topic in await self._admin.describe_topics()  # asked by name, Kafka may create them
                 if topic["topic"] in topics
                 for partition in topic["partitions"]
             ]
-            first = await self._consumer.beginning_offsets(partitions)
-            last = await self._consumer.end_offsets(partitions)
-            holding = [tp for tp in partitions if last[tp] > first[tp]]
-            self._consumer.assign(holding)
-            for tp in holding:
-                self._consumer.seek(tp, last[tp] - 1)
-            while holding and any(self._consumer.highwater(tp) is None for tp in holding):
-                await self._consumer.getmany(timeout_ms=100)
-            return {tp: self._consumer.highwater(tp) if tp in holding else last[tp] for tp in partitions}
+            found: Offsets = await self._consumer.end_offsets(partitions) if partitions else {}
+            return found
 
     async def left(self, group: str, ends: Offsets) -> int:
         """How many offsets before `ends` the group has not committed."""
@@ -91,11 +80,7 @@ class Logs:
         """Of each partition where records of that time (ms since 1970) or later begin, else its end."""
         async with _asking():
             found = await self._consumer.offsets_for_times(dict.fromkeys(ends, at_ms)) if ends else {}
-            # "None such" is no answer of Kafka's, and one without a time of the embedded broker's.
-            return {
-                tp: found[tp].offset if found.get(tp) and found[tp].timestamp >= 0 else end
-                for tp, end in ends.items()
-            }
+            return {tp: found[tp].offset if found.get(tp) else end for tp, end in ends.items()}
 
     async def drained(self, group: str, ends: Offsets, patience: float, tell: Callable[[int], None]) -> None:
         """Wait until the group has committed everything before `ends`; `tell` hears how much is left.

@@ -1,8 +1,7 @@
-"""Finds places on this machine for the processes of `postbacks up`: free ports, a folder of its own."""
+"""Finds places on this machine for the processes of `postbacks up`: free ports."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -11,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from console.stack import STAGES, Places
-from runtime.errors import Refused
+from console.stack_file import Occupied
+from runtime.errors import BadSetting
 from runtime.settings import PREFIX, Settings
 
 HOST = "127.0.0.1"
-
-
-class Occupied(Refused):
-    """A port or folder that the stack needs is somebody else's; names it and the option."""
+KAFKA_PORT, CLICKHOUSE_PORT = 9092, 8123
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,8 @@ class Wanted:
     """What the command line asks for; port 0 takes a free one, and None leaves it to the settings."""
 
     port: int | None
-    kafka_port: int
-    clickhouse_port: int
+    kafka_port: int | None
+    clickhouse_port: int | None
     data: Path | None
 
 
@@ -36,7 +33,14 @@ def find_places(settings: Settings, wanted: Wanted) -> Places:
 
     Raises:
         Occupied: another process listens on a port that was asked for.
+        BadSetting: a port is asked for, for an engine that runs elsewhere.
     """
+    for engine, chosen in (("kafka", wanted.kafka_port), ("clickhouse", wanted.clickhouse_port)):
+        if chosen is not None and engine in settings.model_fields_set:
+            raise BadSetting(
+                f"--{engine}-port is for the embedded engine, and {PREFIX}{engine.upper()} names another: "
+                "leave out one of the two"
+            )
     host, _, port = settings.listen.rpartition(":")
     with ExitStack() as held:  # each until all are chosen, so that none is chosen twice
 
@@ -47,11 +51,17 @@ def find_places(settings: Settings, wanted: Wanted) -> Places:
             listen=free(int(port) if wanted.port is None else wanted.port, "--port", host),
             data=(wanted.data or settings.data).absolute(),
             ops={stage: free(0, "") for stage in STAGES},
-            kafka=None if "kafka" in settings.model_fields_set else free(wanted.kafka_port, "--kafka-port"),
+            kafka=None
+            if "kafka" in settings.model_fields_set
+            else free(_port(wanted.kafka_port, KAFKA_PORT), "--kafka-port"),
             clickhouse=None
             if "clickhouse" in settings.model_fields_set
-            else free(wanted.clickhouse_port, "--clickhouse-port"),
+            else free(_port(wanted.clickhouse_port, CLICKHOUSE_PORT), "--clickhouse-port"),
         )
+
+
+def _port(chosen: int | None, default: int) -> int:
+    return default if chosen is None else chosen
 
 
 @contextmanager
@@ -69,24 +79,3 @@ def _held(host: str, port: int, option: str) -> Iterator[str]:
         raise Occupied(f"{problem}. Choose another with {option}{instead}") from None
     with probe:
         yield f"{host}:{probe.getsockname()[1]}"
-
-
-@contextmanager
-def owned_folder(folder: Path) -> Iterator[None]:
-    """Make the folder, and hold it against another `postbacks up` while the block runs.
-
-    Raises:
-        Occupied: another one holds it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "up.lock", os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise Occupied(f"{folder} cannot be used: {error.strerror}. Choose another with --data") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise Occupied(f"Another `postbacks up` uses {folder}. Choose another with --data") from None
-    finally:
-        os.close(lock)

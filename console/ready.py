@@ -26,7 +26,8 @@ def postback_url(places: Places, settings: Settings) -> str:
 def ready_page(places: Places, settings: Settings, command: str) -> str:
     """What a newcomer does next; `command` is how they call `postbacks`."""
     url = postback_url(places, settings)
-    call = " ".join([*elsewhere(places), command])
+    usual = places.data == load_settings({}).data.absolute()
+    call = command if usual else f"{command} --data {places.data}"
     lines = ["", "Ready. The PostBackURL is", "", f"    {url}", ""]
     if settings.tokens.get_secret_value():
         lines += [f"where TOKEN is one of yours ({PREFIX}TOKENS).", ""]
@@ -38,23 +39,15 @@ def ready_page(places: Places, settings: Settings, command: str) -> str:
         f"    {call} tail",
         "",
     ]
-    if places.kafka:
-        lines += ["The embedded Kafka keeps its log in memory: it is gone when this command ends."]
-        lines += [f"With {PREFIX}PARTITIONS={settings.partitions} `replay` and `topics` agree with it."]
-    if places.clickhouse:
-        lines += [f"What is in ClickHouse stays, in {places.data}."]
+    if places.kafka or places.clickhouse:
+        lines += [f"All data is in {places.data}; the next start continues with it."]
     return "\n".join([*lines, "Ctrl-C stops everything in good order.", ""])
 
 
-def elsewhere(places: Places) -> list[str]:
-    """Settings (NAME=value) by which other commands find embedded engines on unusual ports."""
-    usual: Settings = load_settings({})
-    found = []
-    if places.kafka not in (None, usual.kafka):
-        found.append(f"{PREFIX}KAFKA={places.kafka}")
-    if (
-        places.clickhouse
-        and (url := embedded_clickhouse(places.clickhouse)) != usual.clickhouse.get_secret_value()
-    ):
-        found.append(f"{PREFIX}CLICKHOUSE={url}")
+def stack_settings(places: Places, settings: Settings) -> dict[str, str]:
+    """By which settings (full names) other commands find this stack."""
+    names = {"kafka": settings.kafka, "partitions": settings.partitions, "replication": settings.replication}
+    found = {PREFIX + name.upper(): str(value) for name, value in names.items()}
+    if places.clickhouse:
+        found[f"{PREFIX}CLICKHOUSE"] = embedded_clickhouse(places.clickhouse)
     return found

@@ -114,14 +114,14 @@ def sinks() -> None:
 @click.argument("engine", type=click.Choice(["kafka", "clickhouse"]))
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one. [default: 9092, 8123]")
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="ClickHouse's folder. [default: POSTBACKS_DATA]"
+    "--data", type=click.Path(path_type=Path), help="The folder of its data. [default: POSTBACKS_DATA, data]"
 )
 def local(engine: str, port: int | None, data: Path | None) -> None:
     """Run one embedded engine alone, on loopback, for trying and testing.
 
-    It prints its address when it is ready. kafka is a Kafka-compatible broker whose log is in memory: it is
-    gone when the broker ends, and every start is a cluster with an id of its own. clickhouse is ClickHouse,
-    with its data in a folder, behind ClickHouse's HTTP interface, with the user `default` and no password.
+    It prints its address when it is ready. kafka is a node of Apache Kafka, downloaded at its first start;
+    clickhouse is ClickHouse behind its HTTP interface, with the user `default` and no password. Each keeps
+    its data in the folder, and its next start continues with it.
 
     \b
     Example:
@@ -129,14 +129,17 @@ def local(engine: str, port: int | None, data: Path | None) -> None:
       postbacks local clickhouse --port 8124 --data /tmp/clickhouse
 
     \b
-    Settings:
-      POSTBACKS_DATA  ClickHouse's folder, where --data is not given
+    Settings (`postbacks settings` tells more):
+      POSTBACKS_DATA       the folder of the data, where --data is not given
+      POSTBACKS_CACHE      where Kafka is downloaded to
+      POSTBACKS_JAVA       the Java that runs Kafka, instead of the one that is installed with it
+      POSTBACKS_LOG_BYTES  bytes of Kafka's data, at most
 
     \b
     Exit status:
       0  ended in good order
       1  ended by an error
-      2  it cannot run: the port or the folder is in use, or its wheel is not installed
+      2  it cannot run: the port or the folder is in use, or it is not installed and cannot be downloaded
     """
     given = {"--port": port, "--data": data}
     options = [part for name, value in given.items() if value is not None for part in (name, str(value))]

@@ -1,4 +1,4 @@
-"""Keeps the services of a stack running: what ends by itself is started again, with all that rests on it.
+"""Keeps the services of a stack running: what ends by itself is started again.
 
 What to do when everything runs, and in which order to stop, is decided in `console/up.py`.
 """
@@ -6,63 +6,47 @@ What to do when everything runs, and in which order to stop, is decided in `cons
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from console.processes import Child, Say
-from console.stack import Service, resting_on
+from console.stack import Service
 from runtime.errors import Refused
 from runtime.process import REFUSED
 from runtime.restarts import next_pause
 
-#: Seconds to end in good order; when what it rests on has died there is little order to keep.
-GRACE, ORPHANED_GRACE = 30.0, 5.0
+#: Seconds to end in good order.
+GRACE = 30.0
 
 
 class Supervisor:
-    """Services by name. `given_up` gets the error when one cannot be kept running at all.
+    """Services by name. `given_up` gets the error when one cannot be kept running at all."""
 
-    `prepare` names what is to be done each time when a service is ready, before anything that rests on it
-    starts; when that raises Refused, the service is started again.
-    """
-
-    def __init__(
-        self,
-        services: tuple[Service, ...],
-        environment: Mapping[str, str],
-        say: Say,
-        prepare: Mapping[str, Callable[[], Awaitable[None]]],
-    ) -> None:
-        self._services = services
+    def __init__(self, environment: Mapping[str, str], say: Say) -> None:
         self._environment = environment
         self._say = say
-        self._prepare = prepare
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._children: dict[str, Child] = {}
-        self._ready = {service.name: asyncio.Event() for service in services}
+        self._ready: dict[str, asyncio.Event] = {}
         self._were_ready: set[str] = set()
         self.given_up: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
-    def start(self, name: str | None = None) -> None:
-        """Start what rests on `name`, and in turn what rests on that as soon as it is ready."""
-        for service in resting_on(self._services, name):
-            self.keep(service)
-
-    def keep(self, service: Service) -> None:
-        """Start one service and keep it running until `stop`."""
-        self._ready.setdefault(service.name, asyncio.Event())
-        task = self._tasks[service.name] = asyncio.create_task(self._keep(service))
-        task.add_done_callback(self._on_end)
+    def keep(self, *services: Service) -> None:
+        """Start these services and keep them running until `stop`."""
+        for service in services:
+            self._ready.setdefault(service.name, asyncio.Event())
+            task = self._tasks[service.name] = asyncio.create_task(self._keep(service))
+            task.add_done_callback(self._on_end)
 
     def was_ready(self, name: str) -> bool:
         return name in self._were_ready
 
     async def ready(self) -> None:
-        """Wait until every service of the stack is."""
+        """Wait until every service that was started is."""
         while missing := [event for event in self._ready.values() if not event.is_set()]:
             await missing[0].wait()
 
     async def stop(self, name: str, grace: float = GRACE) -> None:
-        """End it in good order (nothing when it does not run), after what rests on it."""
+        """End it in good order (nothing when it does not run)."""
         if task := self._tasks.pop(name, None):
             task.cancel()
             if child := self._children.get(name):
@@ -101,29 +85,17 @@ class Supervisor:
             self._say(service.name, f"ended with status {status}; starts again in {pause:g} s")
             await asyncio.sleep(pause)
 
-    async def _get_ready(self, child: Child) -> None:
-        await child.ready()
-        if prepare := self._prepare.get(child.service.name):
-            try:
-                await prepare()
-            except Refused as error:
-                self._say(child.service.name, str(error))
-                await child.end(ORPHANED_GRACE)
-
     async def _live(self, child: Child) -> int:
-        """See a process through its life, with what rests on it; its exit status."""
+        """See a process through its life; its exit status."""
         name = child.service.name
         ended = asyncio.create_task(child.ended())
-        ready = asyncio.create_task(self._get_ready(child))
+        ready = asyncio.create_task(child.ready())
         try:
             await asyncio.wait([ended, ready], return_when=asyncio.FIRST_COMPLETED)
             if ready.done() and child.status is None:
                 ready.result()
                 self._were_ready.add(name)
                 self._ready[name].set()
-                self.start(name)
             return await asyncio.shield(ended)
         finally:
             ready.cancel()
-            dependents = [service.name for service in resting_on(self._services, name)]
-            await asyncio.gather(*(self.stop(dependent, ORPHANED_GRACE) for dependent in dependents))

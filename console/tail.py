@@ -19,11 +19,8 @@ from console.offsets import open_logs
 from console.timeline import STATUS_COLOUR, printable
 from gateway.fields import read_number
 from runtime.errors import KafkaAway
-from runtime.kafka import client_options, cluster_id
+from runtime.kafka import client_options
 from streams.message import MESSAGES, STATUSES
-
-#: Seconds between looks at which cluster it is.
-LOOK_SECONDS = 2.0
 
 
 @click.command()
@@ -92,14 +89,12 @@ async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
     Raises:
         KafkaAway: nobody answers, or there is no such topic.
     """
-    known = await cluster_id(options)  # before all else: whatever comes after another one began is read
     async with open_logs(options) as logs:
         ends = await logs.ends([MESSAGES])
     if not ends:
         raise KafkaAway(f"There is no topic {MESSAGES} yet. Does `postbacks streams` run on this Kafka?")
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
-    watching = asyncio.create_task(_begin_anew(consumer, options, known))
     try:
         click.echo(
             f"Following {MESSAGES} on {','.join(options['bootstrap_servers'])}; Ctrl-C ends it", err=True
@@ -110,21 +105,7 @@ async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
         async for record in consumer:
             yield record
     finally:
-        watching.cancel()
         await consumer.stop()
-
-
-async def _begin_anew(consumer: AIOKafkaConsumer, options: Mapping[str, Any], known: str) -> None:
-    """Read from the beginning when the cluster is not the known one: an embedded broker was started again.
-
-    Its logs are new, so our places in the old ones mean nothing in them.
-    """
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        with suppress(KafkaAway):
-            if (found := await cluster_id(options)) != known:
-                known = found
-                await consumer.seek_to_beginning()
 
 
 def _line(change: Change) -> Text:

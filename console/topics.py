@@ -1,28 +1,19 @@
-"""The topics of the whole pipeline: made or checked, and made afresh on an embedded broker."""
+"""`postbacks topics`: the topics of the whole pipeline, created or checked."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 from msgspec import json
 
 from console.command import Load
 from gateway.topics import gateway_topics
-from runtime.errors import KafkaAway, TopicMismatch
 from runtime.kafka import client_options
 from runtime.logs import configure_logs
 from runtime.settings import Settings
 from runtime.topics import TopicSpec, ensure_topics
 from streams.topics import messages_topic
-
-#: Seconds to wait for a broker that has just started.
-PATIENCE = 20.0
-TRIES = 20
 
 
 @click.command()
@@ -64,35 +55,3 @@ def topics(load: Load, as_json: bool) -> None:
 def all_topics(settings: Settings) -> list[TopicSpec]:
     """What the pipeline needs on a cluster."""
     return [*gateway_topics(settings), messages_topic(settings)]
-
-
-async def make_topics(options: Mapping[str, Any], specs: Sequence[TopicSpec]) -> None:
-    """Make the topics on a broker that starts empty.
-
-    A client of its predecessor that is still connected (`postbacks tail`, a program of somebody) asks for
-    them by their names as soon as it can, upon which the embedded broker makes them, with partitions of its
-    own choice and nothing in them. Those give way.
-
-    Raises:
-        KafkaAway: it does not answer.
-        TopicMismatch: they are made otherwise again and again.
-    """
-    for _ in range(TRIES):
-        try:
-            return await ensure_topics(options, specs, PATIENCE)
-        except TopicMismatch as error:
-            mismatch = error
-            await _delete(options, specs)
-    raise mismatch
-
-
-async def _delete(options: Mapping[str, Any], specs: Sequence[TopicSpec]) -> None:
-    admin = AIOKafkaAdminClient(**options)
-    try:
-        await admin.start()
-        there = set(await admin.list_topics())
-        await admin.delete_topics([spec.name for spec in specs if spec.name in there])
-    except KafkaError as error:
-        raise KafkaAway(f"Kafka does not answer: {error}") from None
-    finally:
-        await admin.close()

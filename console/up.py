@@ -11,28 +11,32 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from console.command import Load
+from console.download import download_kafka
 from console.drain import stop_in_order
-from console.places import Wanted, find_places, owned_folder
+from console.places import Wanted, find_places
 from console.rates import show_rates
-from console.ready import postback_url, ready_page
+from console.ready import postback_url, ready_page, stack_settings
 from console.screen import Screen
-from console.stack import Places, plan, simulator, with_embedded_kafka
+from console.stack import ENGINES, Service, plan, simulator, with_embedded_kafka
+from console.stack_file import owned_folder, write_stack_file
 from console.supervisor import Supervisor
-from console.topics import all_topics, make_topics
+from local.kafka.recovery import reread_since
 from runtime.errors import BadSetting
 from runtime.kafka import client_options
 from runtime.logs import configure_logs
 from runtime.process import DONE, FAILED
-from runtime.settings import PREFIX, Settings
+from runtime.settings import PREFIX, Settings, load_settings
 
 NAME = "up"
+DRAINED = "everything that was accepted is in ClickHouse"
+NOT_DRAINED = "what has not drained is in Kafka; the next start continues with it"
 PORT = click.IntRange(0, 65535)
 RATE = click.FloatRange(min=0, min_open=True)
 
@@ -41,22 +45,18 @@ RATE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--port", type=PORT, help="Where the gateway listens. [default: that of POSTBACKS_LISTEN, 8080]"
 )
-@click.option("--kafka-port", type=PORT, default=9092, show_default=True, help="Of the embedded Kafka.")
-@click.option(
-    "--clickhouse-port", type=PORT, default=8123, show_default=True, help="Of the embedded ClickHouse."
-)
+@click.option("--kafka-port", type=PORT, help="Of the embedded Kafka. [default: 9092]")
+@click.option("--clickhouse-port", type=PORT, help="Of the embedded ClickHouse. [default: 8123]")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The folder of all data. [default: POSTBACKS_DATA, data]"
 )
 @click.option(
     "--simulate", type=RATE, metavar="RATE", help="Let a simulated provider post RATE postbacks a second."
 )
-@click.pass_obj
 def up(
-    load: Load,
     port: int | None,
-    kafka_port: int,
-    clickhouse_port: int,
+    kafka_port: int | None,
+    clickhouse_port: int | None,
     data: Path | None,
     simulate: float | None,
 ) -> None:
@@ -66,11 +66,12 @@ def up(
     runs elsewhere. Every part is a process of its own; what ends by itself is started again. When all are
     ready, it says where to post and how to look at the result. Any port may be 0, which takes a free one.
 
-    The embedded Kafka keeps its log in memory: it ends with this command, and if it dies alone, what was not
-    in ClickHouse by then is gone. ClickHouse's data stays in the folder.
+    Kafka and ClickHouse keep their data in the folder: the next `postbacks up` on it continues where this one
+    ended, however it ended. Other commands find the running stack by themselves, on whatever ports, when they
+    are started in the same directory or with the same --data.
 
     Ctrl-C (or SIGTERM) stops the gateway first and then each stage when it has nothing left to do, so that
-    whatever was accepted is in ClickHouse. A second Ctrl-C ends everything at once.
+    everything accepted is in ClickHouse. A second Ctrl-C ends everything at once.
 
     \b
     Example:
@@ -93,7 +94,7 @@ def up(
       1  stopped, and not everything is; or ended at once by a second Ctrl-C
       2  it cannot run: a port or the folder is in use, or a setting, a topic or the schema is wrong
     """
-    settings = load()
+    settings = load_settings()  # not those of a stack that runs already
     command = sys.argv[0] if Path(sys.argv[0]).name == "postbacks" else "postbacks"
     wanted = Wanted(port, kafka_port, clickhouse_port, data)
     sys.exit(asyncio.run(run_stack(settings, wanted, simulate, os.environ, command)))
@@ -119,30 +120,38 @@ async def run_stack(
             f"or run `{command} simulate --url {postback_url(places, settings)}` beside this"
         )
     found = with_embedded_kafka(settings, places.kafka) if places.kafka else settings
-    prepare = {"kafka": partial(make_topics, client_options(found), all_topics(found))}
-    with owned_folder(places.data), Screen(Console()) as screen:
-        configure_logs(settings.log_level, settings.log_format)  # now, so that its lines mind the live one
-        supervisor = Supervisor(plan(places, found), environment, screen.say, prepare)
-        stop = _until_signal(supervisor)
-        supervisor.start()
-        if await _first(supervisor.ready(), stop.wait(), supervisor.given_up) == 0:
-            screen.page(ready_page(places, found, command))
-            if simulate:
-                supervisor.keep(simulator(postback_url(places, settings), simulate))
-            await _first(show_rates(places.ops, screen), stop.wait(), supervisor.given_up)
-        drained = await stop_in_order(supervisor, client_options(found), lambda line: screen.say(NAME, line))
-        if supervisor.given_up.done():
-            raise supervisor.given_up.result()
-        screen.say(NAME, _last_words(drained, places))
+    console = Console()
+    with owned_folder(places.data):
+        if places.kafka:
+            download_kafka(settings, console)
+            places = replace(places, reread_since=reread_since(places.data / "kafka" / "data"))
+        with Screen(console) as screen:
+            configure_logs(
+                settings.log_level, settings.log_format
+            )  # now, so that its lines mind the live one
+            supervisor = Supervisor(environment, screen.say)
+            write_stack_file(places.data, stack_settings(places, found))
+            stop = _until_signal(supervisor)
+            started = _start(supervisor, plan(places, found))
+            if await _first(started, stop.wait(), supervisor.given_up) == 0:
+                screen.page(ready_page(places, found, command))
+                if simulate:
+                    supervisor.keep(simulator(postback_url(places, settings), simulate))
+                await _first(show_rates(places.ops, screen), stop.wait(), supervisor.given_up)
+            say = partial(screen.say, NAME)
+            drained = await stop_in_order(supervisor, client_options(found), say)
+            if supervisor.given_up.done():
+                raise supervisor.given_up.result()
+            say(DRAINED if drained else NOT_DRAINED)
     return DONE if drained else FAILED
 
 
-def _last_words(drained: bool, places: Places) -> str:
-    if drained:
-        return "everything that was accepted is in ClickHouse"
-    if places.kafka:
-        return "what had not drained is lost with the embedded broker's memory"
-    return "what has not drained is in Kafka, and goes on at the next start"
+async def _start(supervisor: Supervisor, services: tuple[Service, ...]) -> None:
+    """Return when all are ready. Engines are started first: a client that finds none retries, and says so."""
+    supervisor.keep(*(service for service in services if service.name in ENGINES))
+    await supervisor.ready()
+    supervisor.keep(*(service for service in services if service.name not in ENGINES))
+    await supervisor.ready()
 
 
 def _until_signal(supervisor: Supervisor) -> asyncio.Event:

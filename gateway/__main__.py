@@ -22,6 +22,7 @@ from gateway.accounts_file import demand_loopback, file_of, read_accounts
 from gateway.app import Gateway
 from gateway.child import ONE, end_with_parent
 from gateway.cloudevents import headers_of, no_headers
+from gateway.hold import HoldingSink
 from gateway.networks import read_networks
 from gateway.port import Patience, open_port
 from gateway.processes import keep_processes
@@ -67,10 +68,11 @@ async def serve(settings: Settings, stop: asyncio.Event, shared: bool = False) -
     )
     limits = Limits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
     sink = SpoolingSink(publisher, settings.data / "spool", limits, time.time)
+    holding = HoldingSink(sink, settings.hold, health) if settings.hold else None
     gateway = Gateway(
         Accounts(()),
         read_networks(settings.proxies),
-        sink,
+        holding or sink,
         settings.body_limit,
         time.time,
         lambda: uuid4().hex,
@@ -91,7 +93,8 @@ async def serve(settings: Settings, stop: asyncio.Event, shared: bool = False) -
             print(*((address, ops) if shared else (address,)), flush=True)
             log.info("Open for postbacks", address=address, accounts=gateway.accounts.names, tls=bool(tls))
             del health.missing["port"]
-            await _first_of(stop, publisher.refused(), sink.failed(), keep_current(reloaded, reread))
+            working = [publisher.refused(), sink.failed(), keep_current(reloaded, reread)]
+            await _first_of(stop, *working, *([holding.watch()] if holding else []))
             end_anyway(END_SECONDS, None)
 
 

@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from local.clickhouse.server import serve_clickhouse
-from local.kafka import serve_kafka
+from local.kafka.server import serve_kafka
 from runtime.process import run_process
 from runtime.settings import Settings
 
@@ -18,7 +18,7 @@ from runtime.settings import Settings
 def main() -> None:
     parser = ArgumentParser(prog="python -m local", description="One embedded engine, on loopback.")
     engines = parser.add_subparsers(dest="engine", required=True)
-    kafka = engines.add_parser("kafka", help="a Kafka-compatible broker; its log is in memory")
+    kafka = engines.add_parser("kafka", help="one node of Apache Kafka")
     clickhouse = engines.add_parser("clickhouse", help="ClickHouse, behind its HTTP interface")
     for engine, port in ((kafka, 9092), (clickhouse, 8123)):
         engine.add_argument("--port", type=int, default=port, help=f"0 takes a free one; default {port}")
@@ -27,7 +27,7 @@ def main() -> None:
 
     async def work(settings: Settings, stop: asyncio.Event) -> None:
         if chosen.engine == "kafka":
-            await serve_kafka(chosen.port, stop)
+            await serve_kafka(settings, chosen.port, (chosen.data or settings.data) / "kafka", stop)
         else:
             await serve_clickhouse(chosen.port, chosen.data or settings.data, stop)
 

@@ -56,6 +56,19 @@ def end_anyway(seconds: float, why: Exception | None) -> None:
     timer.start()
 
 
+async def first_completed(*works: Awaitable[object]) -> None:
+    """Return when one of them completes, or raise its error; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _say(why: Exception) -> int:
     if isinstance(why, Refused):
         print(why, file=sys.stderr)

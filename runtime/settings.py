@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from runtime.errors import BadSetting
 
@@ -104,6 +104,16 @@ class Settings(BaseModel):
         None, description="where /livez, /readyz and /metrics are; port 0 takes a free one"
     )
     data: Path = Field(Path("data"), description="the folder of what a process keeps; one for each process")
+    cache: Path | None = Field(
+        None, description="the folder of what is downloaded once; without it the user's cache folder"
+    )
+    log_bytes: int = Field(
+        10 * 2**30, ge=64 * 2**20, description="bytes of the embedded Kafka's data, at most"
+    )
+    java: Path | None = Field(
+        None,
+        description="the program java for the embedded Kafka, instead of the one that is installed with it",
+    )
     body_limit: int = Field(65_536, ge=1_024, le=262_144, description="bytes of a request's body")
     ack_timeout: float = Field(
         2.0, gt=0, le=60, description="seconds Kafka may take to acknowledge a postback"
@@ -118,6 +128,10 @@ class Settings(BaseModel):
         7 * 86400.0, gt=0, description="seconds that something may wait there before nothing more is taken"
     )
 
+    hold: Path | None = Field(
+        None, description="a file that, while it exists, makes the gateway answer 503; it says why"
+    )
+
     cloudevents: bool = Field(True, description="whether the records of postbacks have CloudEvents headers")
 
     store: Literal["rocksdb", "memory"] = Field("rocksdb", description="where streams keeps its states")
@@ -126,6 +140,10 @@ class Settings(BaseModel):
     )
     forget_after: float = Field(
         14 * 86400.0, gt=0, description="seconds after its last event until streams lets a message go"
+    )
+    reread_since: AwareDatetime | None = Field(
+        None,
+        description="the time from which streams reads its inputs again at its start, after a power cut",
     )
     fetch_wait: float = Field(
         0.05, ge=0.001, le=5, description="seconds streams lets Kafka gather records, at most"
@@ -145,6 +163,13 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
     log_format: Literal["text", "json"] = Field("text", description="for people or for machines")
     log_personal: bool = Field(False, description="whether phone numbers are logged in full")
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where what is downloaded once is kept."""
+        if self.cache:
+            return self.cache
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "postbacks"
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 POLICY, LARGEST = "cleanup.policy", "max.message.bytes"
 KAFKAS_DEFAULT = {POLICY: "delete"}
 REQUEST_SECONDS = 10
-#: Until a topic is believed to be otherwise, and between two looks at it.
+#: Until a topic is believed to be otherwise, and between two looks at it. A broker that does not know it yet
+#: has as long as for a request.
 SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.2
 
 
@@ -96,13 +97,14 @@ async def _create_missing(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]
 
 
 async def _check_settled(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
-    """A broker may know a topic that was just made before its configuration: a mismatch must last."""
-    until = time.monotonic() + SETTLE_SECONDS
+    """A broker learns a moment later of a topic that was just made, and then of its configuration."""
+    began = time.monotonic()
     while True:
         try:
             return await _check(admin, specs)
-        except TopicMismatch:
-            if time.monotonic() > until:
+        except (TopicMismatch, KafkaAway) as error:
+            limit = SETTLE_SECONDS if isinstance(error, TopicMismatch) else REQUEST_SECONDS
+            if time.monotonic() > began + limit:
                 raise
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -128,7 +130,7 @@ async def _check(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None
 async def _configs(
     admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]
 ) -> dict[str, dict[str, str | None]]:
-    """Of each topic all keys that the engine knows: the embedded one cannot be asked for single ones."""
+    """Of each topic all keys that Kafka tells."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in specs]
     return {
         name: {entry[0]: entry[1] for entry in entries}
@@ -149,7 +151,7 @@ def _check_partitions(spec: TopicSpec, partitions: int) -> None:
 def _check_config(spec: TopicSpec, config: Mapping[str, str | None]) -> None:
     for key, wanted in spec.config.items():
         found = config.get(key) or KAFKAS_DEFAULT.get(key)
-        if found is None or found == wanted:  # an engine need not know every key
+        if found is None or found == wanted:  # a Kafka-compatible service need not tell every key
             continue
         other_policy = key == POLICY and set(found.split(",")) != set(wanted.split(","))
         if other_policy or (key == LARGEST and int(found) < int(wanted)):

@@ -16,7 +16,7 @@ from runtime.kafka import client_options
 from runtime.membership import METADATA_MAX_AGE_MS
 from runtime.metrics import SINK_LAG, SINK_UNOWNED
 from runtime.ops import Health, serve_ops
-from runtime.process import run_process
+from runtime.process import first_completed, run_process
 from runtime.settings import Settings
 from sinks.batch import Limits
 from sinks.clickhouse import Away, Inserter
@@ -26,7 +26,7 @@ from sinks.patience import Patience
 from sinks.store import Store
 from sinks.tables import TABLE_OF
 from sinks.watchdog import watch
-from sinks.worker import Worker, first_of
+from sinks.worker import Worker
 
 OPS = "127.0.0.1:8183"
 GROUP = "sinks"
@@ -68,7 +68,7 @@ async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> Non
         topics.update(await patience.until_done("kafka", lambda: cluster.open(TABLE_OF)))
 
     try:
-        await first_of(stop.wait(), open_both())
+        await first_completed(stop.wait(), open_both())
         if stop.is_set():
             return
         worker = Worker(
@@ -81,7 +81,9 @@ async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> Non
         )
         async with GroupReader(client_options(settings), GROUP, topics, topics) as reader:
             monitor = GroupMonitor(reader, lambda: worker.membership, health, SINK_LAG, SINK_UNOWNED)
-            await first_of(worker.run(stop), monitor.run(), watch(worker, monitor, settings.stall_after))
+            await first_completed(
+                worker.run(stop), monitor.run(), watch(worker, monitor, settings.stall_after)
+            )
     finally:
         await cluster.close()
         await inserter.close()

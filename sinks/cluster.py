@@ -1,6 +1,6 @@
 """Which Kafka cluster this is, asked again before every insert: rows must not be stored under another's name.
 
-The embedded broker is a new cluster at each start, with offsets from zero on. Records that were read before a
+A cluster that takes another one's place has offsets from zero on, too. Records that were read before a
 successful `confirm` are of this cluster, as a cluster that is gone does not come back.
 """
 

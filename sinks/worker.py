@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 import structlog
@@ -21,6 +21,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from runtime.membership import Membership
 from runtime.metrics import SINK_FRESHNESS
 from runtime.ops import Health
+from runtime.process import first_completed
 from sinks.batch import Batch, Limits
 from sinks.freshness import received_at
 from sinks.offsets import Offsets, Ticket
@@ -90,7 +91,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             self.membership = Membership(self.consumer, self._topics)
             self.consumer.subscribe(list(self._topics), listener=self)
-            await first_of(stop.wait(), self._read(), self._commit(), self._failed)
+            await first_completed(stop.wait(), self._read(), self._commit(), self._failed)
             await self._settle(DRAIN_SECONDS)
             await self._commit_due()
         finally:
@@ -204,16 +205,3 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _freshness_of(self, table: Table) -> Callable[[], float]:
         return lambda: time.time() - self._newest[table] if table in self._newest else 0.0
-
-
-async def first_of(*works: Awaitable[object]) -> None:
-    """Return when one of them ends, or raise its error; the others are cancelled."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

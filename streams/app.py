@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,19 @@ def faust_app(settings: Settings, options: Mapping[str, Any], folder: Path) -> f
         stream_buffer_maxsize=QUEUE_BATCHES,
         stream_wait_empty=True,
         stream_recovery_delay=0,
-        # Tansu calls the end of a log too low, so that what we know to be in it would look inconsistent.
-        recovery_consistency_check=False,
     )
     app.transport = Transport(
         app.conf.broker_consumer,
         app,
         fetch_wait=settings.fetch_wait,
         partitions=group_topics(settings.partitions),
+        reread_since=_milliseconds(settings.reread_since),
     )
     return app
+
+
+def _milliseconds(time: datetime | None) -> int | None:
+    return None if time is None else round(time.timestamp() * 1000)
 
 
 def group_topics(partitions: int) -> dict[str, int]:

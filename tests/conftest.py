@@ -2,9 +2,8 @@
 
 | fixture | what |
 |---|---|
-| `tansu` | address of an embedded broker, one for the run |
 | `apache_kafka` | an Apache Kafka cluster of one node, one for the run (`tests/apache_kafka.py`) |
-| `kafka` | address, each test once with each of the two; topics and groups take names from `unique` |
+| `kafka` | its address; topics and groups take names from `unique` |
 | `fresh_kafka` | the same, but without any topic or group: for tests that need the contract's own names |
 | `clickhouse` | `http://default:@host:port`, an embedded ClickHouse, one for the run |
 | `database` | the same with `/name`, a database of its own for the test, dropped after it |
@@ -16,9 +15,10 @@ and the one of Apache Kafka if the test ran against it.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,8 @@ import pytest
 import pytest_asyncio
 from clickhouse_connect import get_client
 
-from local.kafka import embedded_kafka
-from tests.apache_kafka import ApacheKafka, missing_tools
-from tests.engines import APACHE, CHDB, TANSU, Engines
+from tests.apache_kafka import ApacheKafka
+from tests.engines import APACHE, CHDB, Engines
 from tests.fresh import wipe
 from tests.logs import log_tails
 from tests.processes import running
@@ -37,7 +36,6 @@ from tests.processes import running
 ENGINES = pytest.StashKey[Engines]()
 #: The folder of the run's Apache Kafka, once it was started.
 KAFKA_FOLDER = pytest.StashKey[Path]()
-BOTH = ["tansu", "apache"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,8 +65,7 @@ def _log_folders(item: pytest.Item) -> Iterator[Path]:
     if isinstance(folder := values.get("tmp_path"), Path):
         yield folder
     fixtures: list[str] = getattr(item, "fixturenames", [])
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
-    if KAFKA_FOLDER in item.config.stash and ("apache_kafka" in fixtures or "apache" in parameters.values()):
+    if KAFKA_FOLDER in item.config.stash and "apache_kafka" in fixtures:
         yield item.config.stash[KAFKA_FOLDER]
 
 
@@ -91,51 +88,29 @@ def engines(request: pytest.FixtureRequest) -> Engines:
 
 
 @pytest.fixture(scope="session")
-def tansu(engines: Engines) -> Iterator[str]:
-    engines.used.add(TANSU)
-    with running("local", "kafka", "--port", "0") as process:
-        yield process.line()
-
-
-@pytest.fixture(scope="session")
 def apache_kafka(
     engines: Engines, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[ApacheKafka]:
-    if reason := missing_tools():
-        engines.skip(APACHE, reason)
     engines.used.add(APACHE)
     folder = pytestconfig.stash[KAFKA_FOLDER] = tmp_path_factory.mktemp("kafka")
     cluster = ApacheKafka(folder)
     try:
         cluster.start()
+        asyncio.run(wipe(cluster.address))  # waits until it can take groups
         yield cluster
     finally:
         cluster.end()
 
 
-@pytest.fixture(scope="session", params=BOTH)
-def kafka(request: pytest.FixtureRequest) -> str:
-    return _address(request)
+@pytest.fixture(scope="session")
+def kafka(apache_kafka: ApacheKafka) -> str:
+    return apache_kafka.address
 
 
-@pytest_asyncio.fixture(params=BOTH)
-async def fresh_kafka(request: pytest.FixtureRequest, engines: Engines) -> AsyncIterator[str]:
-    if request.param == "tansu":
-        engines.used.add(TANSU)
-        async with embedded_kafka() as broker:
-            yield broker.address
-    else:
-        address = _address(request)
-        await wipe(address)
-        yield address
-
-
-def _address(request: pytest.FixtureRequest) -> str:
-    if request.param == "tansu":
-        address: str = request.getfixturevalue("tansu")
-        return address
-    cluster: ApacheKafka = request.getfixturevalue("apache_kafka")
-    return cluster.address
+@pytest_asyncio.fixture
+async def fresh_kafka(kafka: str) -> str:
+    await wipe(kafka)
+    return kafka
 
 
 @pytest.fixture(scope="session")

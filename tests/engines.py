@@ -33,8 +33,7 @@ class Engines:
         ]
 
 
-TANSU = "Kafka: Tansu, embedded"
-APACHE = "Kafka: Apache, from its jars"
+APACHE = "Kafka: Apache, embedded"
 CHDB = "ClickHouse: chDB, embedded"
 KAFKA_CONTAINER = "Kafka: Apache, in a container"
 CLICKHOUSE_CONTAINER = "ClickHouse: server, in a container"

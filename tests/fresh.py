@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 
 SECONDS = 60.0
+POLL_INTERVAL = 0.02
 
 
 async def wipe(address: str) -> None:
@@ -17,10 +24,22 @@ async def wipe(address: str) -> None:
     await admin.start()
     try:
         async with asyncio.timeout(SECONDS):
+            await _wait_for_coordinators(admin)
             await _wipe_groups(admin)
             await _wipe_topics(admin)
     finally:
         await admin.close()
+
+
+async def _wait_for_coordinators(admin: AIOKafkaAdminClient) -> None:
+    """Kafka makes the topic of the groups' offsets upon the first question about one, and loads it then."""
+    while True:
+        try:
+            await admin.find_coordinator("any")
+            await admin.list_consumer_groups()
+            return
+        except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
+            await asyncio.sleep(POLL_INTERVAL)
 
 
 async def _wipe_groups(admin: AIOKafkaAdminClient) -> None:
@@ -35,5 +54,10 @@ async def _wipe_groups(admin: AIOKafkaAdminClient) -> None:
 
 
 async def _wipe_topics(admin: AIOKafkaAdminClient) -> None:
+    """A broker learns of new topics a moment after their creation, in order: the last one is waited for."""
+    last = f"wipe-{uuid.uuid4().hex}"
+    await admin.create_topics([NewTopic(last, 1, 1)])
+    while last not in await admin.list_topics():  # noqa: ASYNC110
+        await asyncio.sleep(POLL_INTERVAL)
     while topics := [name for name in await admin.list_topics() if not name.startswith("__")]:
         await admin.delete_topics(topics)

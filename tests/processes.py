@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parent.parent
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
+INSTALLED = ("POSTBACKS_CACHE", "POSTBACKS_JAVA")
 
 
 class Process:
@@ -61,14 +62,28 @@ class Process:
             raise AssertionError(f"{self.popen.args!r} did not end within {seconds} s of SIGTERM") from None
 
 
+def inherited_environment() -> dict[str, str]:
+    """That of the tests, with no settings but those that say where Kafka's program is."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("POSTBACKS_") or name in INSTALLED
+    }
+
+
+def child_processes(pid: int) -> list[int]:
+    """Ids of the processes that it has started and that still run."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for children in found for child in children.read_text().split()]
+
+
 @contextmanager
 def running(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Iterator[Process]:
     """`python -m arguments…` while the block runs, with the settings of `environment` and no others."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACKS_")}
     popen = subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
         cwd=ROOT,
-        env={**inherited, **(environment or {})},
+        env={**inherited_environment(), **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the tests; they end it in their order

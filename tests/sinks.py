@@ -18,7 +18,6 @@ from pydantic import SecretStr
 
 from gateway.postback import AnyPostback
 from gateway.topics import gateway_topics
-from local.kafka import Broker, embedded_kafka
 from runtime.errors import KafkaAway
 from runtime.kafka import client_options
 from runtime.ops import Health
@@ -49,14 +48,6 @@ async def make_topics(kafka: str) -> None:
     await ensure_topics(
         client_options(settings), [*gateway_topics(settings), messages_topic(settings)], patience=60
     )
-
-
-@asynccontextmanager
-async def own_broker(port: int = 0) -> AsyncIterator[Broker]:
-    """An embedded broker with all topics, for what has to do with ClickHouse more than with Kafka."""
-    async with embedded_kafka(port) as broker:
-        await make_topics(broker.address)
-        yield broker
 
 
 class RunningSink(NamedTuple):

@@ -62,9 +62,9 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def gateway(tansu: str, file: Path) -> Iterator[RunningGateway]:
+def gateway(fresh_kafka: str, file: Path) -> Iterator[RunningGateway]:
     settings = {"proxies": "127.0.0.0/8", "request_timeout": str(REQUEST_SECONDS), "connections": "4"}
-    with open_gateway(tansu, tokens=str(file), **settings) as gateway:
+    with open_gateway(fresh_kafka, tokens=str(file), **settings) as gateway:
         yield gateway
 
 
@@ -91,9 +91,9 @@ async def test_tokens_rotate_when_the_file_is_replaced_or_upon_sighup(
 
 @pytest.mark.parametrize("broken", ["[acme]\ntokens = ['first-tok", "", "[acme]\nrate = 5\n"])
 async def test_a_broken_file_changes_nothing_and_is_complained_about(
-    tansu: str, file: Path, capfd: pytest.CaptureFixture[str], broken: str
+    fresh_kafka: str, file: Path, capfd: pytest.CaptureFixture[str], broken: str
 ) -> None:
-    with open_gateway(tansu, tokens=str(file)) as gateway:
+    with open_gateway(fresh_kafka, tokens=str(file)) as gateway:
         write(file, broken)
         await gateway.reaches("reloads_failed_total", 1)
         assert (await post_to(gateway, "first-token")).status == 200
@@ -139,11 +139,11 @@ async def test_who_is_not_let_in_cannot_tell_why(gateway: RunningGateway, file: 
     assert alike(answers)
 
 
-async def test_the_client_is_whom_the_proxy_names(gateway: RunningGateway, tansu: str) -> None:
+async def test_the_client_is_whom_the_proxy_names(gateway: RunningGateway, fresh_kafka: str) -> None:
     reference = uuid4().hex
     hops = ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 203.0.113.7:4711, 127.0.0.2")
     assert (await post_to(gateway, "first-token", *hops, body=sent(reference))).status == 200
-    _, _, value = await kept(tansu, reference_id=reference)
+    _, _, value = await kept(fresh_kafka, reference_id=reference)
     assert value["client_ip"] == "203.0.113.7"
 
 
@@ -248,9 +248,9 @@ async def test_more_connections_than_the_system_allows_are_refused(capfd: pytest
     assert "POSTBACKS_CONNECTIONS=100000: must be " in capfd.readouterr().err
 
 
-async def test_a_body_that_still_comes_is_waited_for_at_the_end(tansu: str) -> None:
+async def test_a_body_that_still_comes_is_waited_for_at_the_end(fresh_kafka: str) -> None:
     reference = uuid4().hex
-    with open_gateway(tansu) as gateway:
+    with open_gateway(fresh_kafka) as gateway:
         async with connection(gateway.address) as wire, connection(gateway.address) as idle:
             head, _, body = form(sent(reference)).partition(b"\r\n\r\n")
             await wire.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
@@ -262,7 +262,7 @@ async def test_a_body_that_still_comes_is_waited_for_at_the_end(tansu: str) -> N
             assert (answer.status, answer.headers["connection"]) == (200, "close")
             assert await wire.closed()
         assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
-    await kept(tansu, reference_id=reference)
+    await kept(fresh_kafka, reference_id=reference)
 
 
 def write_certificate(authority: trustme.CA, certificate: Path, key: Path) -> None:
@@ -289,13 +289,13 @@ async def other_serial(serial: object, address: str, context: ssl.SSLContext) ->
             await asyncio.sleep(0.1)
 
 
-async def test_over_tls_and_with_a_renewed_certificate(tansu: str, tmp_path: Path) -> None:
+async def test_over_tls_and_with_a_renewed_certificate(fresh_kafka: str, tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     write_certificate(authority, certificate, key)
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    with open_gateway(tansu, tls_certificate=str(certificate), tls_key=str(key)) as gateway:
+    with open_gateway(fresh_kafka, tls_certificate=str(certificate), tls_key=str(key)) as gateway:
         first = await serial_of(gateway.address, context)
         async with connection(gateway.address) as plain:  # who does not know is not answered in the clear
             await plain.send(form(sent()))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.apache_kafka import missing_tools
 from tests.chaos.load import burning
 from tests.chaos.run import Wanted, run_chaos
 from tests.chaos.schedule import group_of, plan_faults
@@ -21,8 +20,6 @@ TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3
 
 @pytest.mark.timeout(600)
 async def test_nothing_is_lost_doubled_or_wrong_whatever_is_killed(tmp_path: Path, engines: Engines) -> None:
-    if reason := missing_tools():
-        engines.skip(APACHE, reason)
     engines.used |= {APACHE, CHDB}
     seed = datetime.now(UTC).toordinal()
     again = f'make chaos ARGS="--seed {seed} --postbacks 24000 --rate 400 --faults 12 --burn 1"'

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from docs.generate import examples
 from gateway.cloudevents import headers_of
 from gateway.postback import POSTBACK_TOPICS, REJECTED, Response, decode, encode
-from local.kafka import embedded_kafka
 from tests.gateways import open_gateway, post
 from tests.load import read_all
 from tests.packets import RECEIVED_AT, SENT
@@ -65,10 +64,11 @@ def test_what_is_no_postback_has_none(value: bytes) -> None:
 
 
 @pytest.mark.parametrize(("setting", "wanted"), [("on", 6), ("off", 0)])
-async def test_the_gateway_writes_them_unless_it_is_told_not_to(setting: str, wanted: int) -> None:
-    async with embedded_kafka() as broker:
-        with open_gateway(broker.address, cloudevents=setting) as gateway:
-            assert (await post(gateway.address, SENT)).status == 200
-        (record,) = await read_all(broker.address, "postbacks.sent")
+async def test_the_gateway_writes_them_unless_it_is_told_not_to(
+    fresh_kafka: str, setting: str, wanted: int
+) -> None:
+    with open_gateway(fresh_kafka, cloudevents=setting) as gateway:
+        assert (await post(gateway.address, SENT)).status == 200
+    (record,) = await read_all(fresh_kafka, "postbacks.sent")
     assert len(record.headers) == wanted
     assert list(record.headers) == (headers_of("postbacks.sent", record.value) if wanted else [])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from local.kafka import embedded_kafka
 from sinks.cluster import Cluster
 
 
-async def test_several_ask_at_a_time_when_the_connection_is_gone() -> None:
-    async with embedded_kafka() as broker:
-        cluster = Cluster({"bootstrap_servers": [broker.address]})
-        await cluster.open([])
-        await cluster.close()
-        await asyncio.gather(*(cluster.confirm() for _ in range(5)))
-        await cluster.close()
+async def test_several_ask_at_a_time_when_the_connection_is_gone(kafka: str) -> None:
+    cluster = Cluster({"bootstrap_servers": [kafka]})
+    await cluster.open([])
+    await cluster.close()
+    await asyncio.gather(*(cluster.confirm() for _ in range(5)))
+    await cluster.close()

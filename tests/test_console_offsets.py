@@ -1,4 +1,4 @@
-"""Where the logs end and how far a group has come, on both brokers."""
+"""Where the logs end and how far a group has come."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ async def commit(address: str, group: str, partition: TopicPartition, offset: in
 
 
 async def test_a_log_ends_after_the_last_record_of_its_last_batch(kafka: str, unique: Unique) -> None:
-    # ListOffsets of the embedded broker would say 101, 1 and 0.
     full, short, empty = await create(kafka, unique("ends"))
     await produce(kafka, full, [100, 70])
     await produce(kafka, short, [30])

@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from local.kafka import embedded_kafka
 from runtime.settings import Settings
 from tests.processes import ROOT
 from tests.up import command, environment
@@ -22,9 +21,8 @@ def test_settings_as_json_is_an_object_for_each() -> None:
     assert (partitions["here"], partitions["default"]) == ("32", "8")
 
 
-async def test_topics_as_json_says_how_each_must_be() -> None:
-    async with embedded_kafka() as broker:
-        done = command("topics", "--json", settings={"POSTBACKS_KAFKA": broker.address})
+async def test_topics_as_json_says_how_each_must_be(fresh_kafka: str) -> None:
+    done = command("topics", "--json", settings={"POSTBACKS_KAFKA": fresh_kafka})
     topics = {topic["name"]: topic for topic in map(json.loads, done.stdout.splitlines())}
     assert len(topics) == 5
     assert topics["messages"]["config"]["cleanup.policy"] == "compact"

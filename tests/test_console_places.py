@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from console.places import Occupied, Wanted, find_places, owned_folder
+from console.places import Wanted, find_places
+from console.stack_file import Occupied, owned_folder
+from runtime.errors import BadSetting
 from runtime.settings import load_settings
 
 ANYWHERE = Wanted(port=0, kafka_port=0, clickhouse_port=0, data=None)
@@ -46,9 +48,21 @@ def test_an_engine_that_a_setting_names_gets_no_place_even_where_its_port_is_tak
         settings = load_settings(
             {"POSTBACKS_KAFKA": address, "POSTBACKS_CLICKHOUSE": f"http://default:@{address}/postbacks"}
         )
-        places = find_places(settings, ANYWHERE)
+        places = find_places(settings, Wanted(port=0, kafka_port=None, clickhouse_port=None, data=None))
     assert places.kafka is None
     assert places.clickhouse is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "option"),
+    [
+        ("POSTBACKS_KAFKA", "127.0.0.1:9092", "--kafka-port"),
+        ("POSTBACKS_CLICKHOUSE", "http://default:@127.0.0.1:8123/postbacks", "--clickhouse-port"),
+    ],
+)
+def test_port_for_an_engine_that_runs_elsewhere_is_refused(setting: str, value: str, option: str) -> None:
+    with pytest.raises(BadSetting, match=rf"^{option} is for the embedded engine, and {setting} names"):
+        find_places(load_settings({setting: value}), ANYWHERE)
 
 
 def test_the_port_moves_the_gateway_and_leaves_its_host_to_the_settings() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, generate_latest
 
 from console.rates import FLOWS, describe, read_totals
-from console.ready import SAMPLE_ID, ready_page
+from console.ready import SAMPLE_ID, ready_page, stack_settings
 from console.stack import STAGES, Places, with_embedded_kafka
 from runtime import metrics
 from runtime.settings import load_settings
@@ -18,32 +19,38 @@ DEFAULTS = load_settings({})
 
 
 def test_it_names_the_url_a_post_to_try_and_how_to_look_at_it() -> None:
-    page = ready_page(PLACES, DEFAULTS, "postbacks")
+    usual = replace(PLACES, data=DEFAULTS.data.absolute())
+    page = ready_page(usual, DEFAULTS, "postbacks")
     assert "\n    http://127.0.0.1:8080/postback\n" in page
     assert "curl http://127.0.0.1:8080/postback -d 'SMSSent=1&MessageID=9a35e913-" in page
     assert f"\n    postbacks message {SAMPLE_ID}\n" in page
     assert '\n    postbacks sql "SELECT status, count() FROM messages GROUP BY status"\n' in page
 
 
-def test_it_says_that_the_brokers_log_is_in_memory_and_where_the_rest_is() -> None:
-    page = ready_page(PLACES, with_embedded_kafka(DEFAULTS, "127.0.0.1:9092"), "postbacks")
-    assert "keeps its log in memory" in page
-    assert "With POSTBACKS_PARTITIONS=1 " in page
-    assert "stays, in /data." in page
+@pytest.mark.parametrize("places", [PLACES, replace(PLACES, kafka=None), replace(PLACES, clickhouse=None)])
+def test_it_says_where_the_data_of_embedded_engines_is(places: Places) -> None:
+    page = ready_page(places, DEFAULTS, "postbacks")
+    assert "All data is in /data; the next start continues with it." in page
 
 
 def test_of_engines_elsewhere_it_says_nothing() -> None:
     page = ready_page(replace(PLACES, kafka=None, clickhouse=None), DEFAULTS, "postbacks")
-    assert "memory" not in page
-    assert "stays" not in page
+    assert "/data;" not in page
 
 
-def test_its_commands_find_engines_on_unusual_ports() -> None:
+def test_its_commands_name_an_unusual_folder() -> None:
+    page = ready_page(PLACES, DEFAULTS, ".venv/bin/postbacks")
+    assert "\n    .venv/bin/postbacks --data /data tail\n" in page
+
+
+def test_stack_settings_name_engines_and_topics() -> None:
     places = replace(PLACES, kafka="127.0.0.1:1", clickhouse="127.0.0.1:2")
-    settings = "POSTBACKS_KAFKA=127.0.0.1:1 POSTBACKS_CLICKHOUSE=http://default:@127.0.0.1:2/postbacks"
-    assert f"\n    {settings} .venv/bin/postbacks tail\n" in ready_page(
-        places, DEFAULTS, ".venv/bin/postbacks"
-    )
+    assert stack_settings(places, with_embedded_kafka(load_settings({}), "127.0.0.1:1")) == {
+        "POSTBACKS_KAFKA": "127.0.0.1:1",
+        "POSTBACKS_PARTITIONS": "8",
+        "POSTBACKS_REPLICATION": "1",
+        "POSTBACKS_CLICKHOUSE": "http://default:@127.0.0.1:2/postbacks",
+    }
 
 
 def test_tokens_are_not_shown() -> None:

@@ -1,10 +1,12 @@
-"""Which processes `postbacks up` starts, with which settings, and what they rest on."""
+"""Which processes `postbacks up` starts, and with which settings."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from console.stack import Places, Service, plan, resting_on, with_embedded_kafka
+from console.stack import Places, Service, plan, with_embedded_kafka
 from runtime.settings import load_settings
 
 EMBEDDED = Places(
@@ -23,10 +25,6 @@ def by_name(places: Places) -> dict[str, Service]:
     return {service.name: service for service in plan(places, FOUND if places.kafka else DEFAULTS)}
 
 
-def names(services: tuple[Service, ...]) -> list[str]:
-    return [service.name for service in services]
-
-
 def test_every_stage_finds_the_embedded_engines() -> None:
     for stage in ("gateway", "streams", "sinks"):
         settings = by_name(EMBEDDED)[stage].settings
@@ -40,11 +38,9 @@ def test_the_embedded_broker_is_alone_and_speaks_plainly_whatever_the_settings_s
     assert settings["POSTBACKS_KAFKA_SECURITY"] == "PLAINTEXT"
 
 
-def test_the_embedded_broker_is_given_few_partitions_unless_others_are_asked_for() -> None:
-    asked = load_settings({"POSTBACKS_PARTITIONS": "4"})
-    for settings, partitions in ((DEFAULTS, "1"), (asked, "4")):
-        for stage in plan(EMBEDDED, with_embedded_kafka(settings, "127.0.0.1:9092"))[2:]:
-            assert stage.settings["POSTBACKS_PARTITIONS"] == partitions
+def test_stages_on_embedded_kafka_keep_the_default_partitions() -> None:
+    for stage in plan(EMBEDDED, FOUND)[2:]:
+        assert "POSTBACKS_PARTITIONS" not in stage.settings
 
 
 def test_each_process_has_an_ops_port_and_a_folder_of_its_own() -> None:
@@ -54,7 +50,6 @@ def test_each_process_has_an_ops_port_and_a_folder_of_its_own() -> None:
     assert [service.ops for service in stages] == list(EMBEDDED.ops.values())
     folders = {service.settings["POSTBACKS_DATA"] for service in stages}
     assert folders == {"/data/gateway", "/data/streams", "/data/sinks"}
-    assert services["clickhouse"].arguments[-2:] == ("--data", "/data")  # its own is in there
 
 
 def test_only_the_gateway_is_told_where_to_listen() -> None:
@@ -71,12 +66,23 @@ def test_an_engine_that_runs_elsewhere_is_not_started_and_its_setting_is_left_al
         )
 
 
-def test_the_stages_rest_on_the_embedded_broker_whose_log_dies_with_it() -> None:
-    services = plan(EMBEDDED, FOUND)
-    assert names(resting_on(services, "kafka")) == ["gateway", "streams", "sinks"]
-    assert names(resting_on(services, "clickhouse")) == []
-    assert names(resting_on(services, None)) == ["kafka", "clickhouse"]
+def test_embedded_engines_keep_their_data_in_one_folder() -> None:
+    services = by_name(EMBEDDED)
+    assert services["kafka"].arguments == ("local", "kafka", "--port", "9092", "--data", "/data")
+    assert services["clickhouse"].arguments == ("local", "clickhouse", "--port", "8123", "--data", "/data")
 
 
-def test_on_a_broker_elsewhere_every_stage_lives_by_itself() -> None:
-    assert names(resting_on(plan(ELSEWHERE, DEFAULTS), None)) == ["gateway", "streams", "sinks"]
+def test_gateway_is_held_by_embedded_kafka_alone() -> None:
+    holding = [service.name for service in plan(EMBEDDED, FOUND) if "POSTBACKS_HOLD" in service.settings]
+    assert holding == ["gateway"]
+    assert by_name(EMBEDDED)["gateway"].settings["POSTBACKS_HOLD"] == "/data/kafka/hold"
+    assert "POSTBACKS_HOLD" not in by_name(ELSEWHERE)["gateway"].settings
+
+
+def test_streams_rereads_inputs_after_an_unclean_stop() -> None:
+    since = datetime(2026, 11, 27, 12, tzinfo=UTC)
+    services = plan(replace(EMBEDDED, reread_since=since), FOUND)
+    found = {service.name: service.settings.get("POSTBACKS_REREAD_SINCE") for service in services}
+    assert found.pop("streams") == since.isoformat()
+    assert set(found.values()) == {None}
+    assert "POSTBACKS_REREAD_SINCE" not in by_name(EMBEDDED)["streams"].settings

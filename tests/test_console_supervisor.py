@@ -6,12 +6,11 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from console.stack import Service
 from console.supervisor import Supervisor
-from runtime.errors import Refused
 from tests.processes import ROOT
 
 #: A server of the standard library: it prints a line when it listens, and its end is up to others.
@@ -44,12 +43,10 @@ class Lines:
 
 
 @asynccontextmanager
-async def supervised(
-    *services: Service, prepare: Mapping[str, Callable[[], Awaitable[None]]] | None = None
-) -> AsyncIterator[tuple[Supervisor, Lines]]:
+async def supervised(*services: Service) -> AsyncIterator[tuple[Supervisor, Lines]]:
     lines = Lines()
-    supervisor = Supervisor(services, ENVIRONMENT, lines, prepare or {})
-    supervisor.start()
+    supervisor = Supervisor(ENVIRONMENT, lines)
+    supervisor.keep(*services)
     try:
         yield supervisor, lines
     finally:
@@ -68,45 +65,16 @@ async def test_a_process_that_is_killed_is_started_again() -> None:
         assert [child.pid for child in supervisor.children] != [pid]
 
 
-async def test_what_rests_on_a_process_starts_after_it_and_is_started_again_with_it() -> None:
-    below, above = Service("below", SERVER), Service("above", SERVER, rests_on="below")
-    async with supervised(below, above) as (supervisor, lines):
-        await supervisor.ready()
-        assert [name for name, line in lines.said if "Serving" in line] == ["below", "above"]
+async def test_services_start_at_once_and_restart_alone() -> None:
+    slow = run("import time; time.sleep(600)")  # it prints nothing, so it is never ready
+    async with supervised(Service("slow", slow), Service("server", SERVER)) as (supervisor, lines):
+        await lines.until("server", "Serving HTTP")
         before = {child.service.name: child.pid for child in supervisor.children}
-        os.kill(before["below"], signal.SIGKILL)
-        await lines.until("above", "Serving HTTP", times=2)
+        os.kill(before["server"], signal.SIGKILL)
+        await lines.until("server", "Serving HTTP", times=2)
         after = {child.service.name: child.pid for child in supervisor.children}
-        assert before["above"] != after["above"]
-
-
-async def test_before_anything_rests_on_it_a_process_is_prepared_each_time() -> None:
-    told: list[str] = []
-
-    async def prepare() -> None:
-        told.append("prepared")
-
-    below, above = Service("below", SERVER), Service("above", SERVER, rests_on="below")
-    async with supervised(below, above, prepare={"below": prepare}) as (supervisor, lines):
-        await supervisor.ready()
-        os.kill(next(child.pid for child in supervisor.children if child.service == below), signal.SIGKILL)
-        await lines.until("above", "Serving HTTP", times=2)
-    assert told == ["prepared", "prepared"]
-
-
-async def test_one_that_cannot_be_prepared_is_started_again() -> None:
-    tries: list[str] = []
-
-    async def prepare() -> None:
-        tries.append("tried")
-        if len(tries) == 1:
-            raise Refused("not like this")
-
-    async with supervised(Service("server", SERVER), prepare={"server": prepare}) as (supervisor, lines):
-        await lines.until("server", "not like this")
-        async with asyncio.timeout(SECONDS):
-            await supervisor.ready()
-    assert tries == ["tried", "tried"]
+        assert before["slow"] == after["slow"]
+        assert before["server"] != after["server"]
 
 
 async def test_one_that_says_it_must_not_run_is_given_up() -> None:
@@ -141,8 +109,8 @@ async def test_nothing_outlives_a_supervisor_that_is_killed() -> None:
         "import asyncio, os\nfrom console.stack import Service\nfrom console.supervisor import Supervisor\n"
         "async def main():\n"
         "  def say(name, line): print(name, line, flush=True)\n"
-        f"  supervisor = Supervisor((Service('server', {SERVER!r}),), os.environ, say, {{}})\n"
-        "  supervisor.start(); await supervisor.ready()\n"
+        "  supervisor = Supervisor(os.environ, say)\n"
+        f"  supervisor.keep(Service('server', {SERVER!r})); await supervisor.ready()\n"
         "  print(*[child.pid for child in supervisor.children], flush=True); await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )

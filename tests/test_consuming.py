@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaProducer
 
 from docs.generate import examples
 from gateway.postback import RESPONSE, Receipt, key_of
-from local.kafka import embedded_kafka
 from streams.change import Headers, headers
 from streams.message import MESSAGES, decode_message, encode_message, join, state_of
 from tests.processes import ROOT, Process
@@ -33,10 +32,9 @@ NAME = KEY.decode()
 
 
 @pytest_asyncio.fixture
-async def kafka() -> AsyncIterator[str]:
-    async with embedded_kafka() as broker:
-        await make_topics(broker.address)
-        yield broker.address
+async def kafka(fresh_kafka: str) -> str:
+    await make_topics(fresh_kafka)
+    return fresh_kafka
 
 
 @contextmanager

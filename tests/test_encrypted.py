@@ -29,7 +29,7 @@ from console.__main__ import postbacks
 from runtime.process import DONE
 from runtime.settings import load_settings
 from sinks.clickhouse import Away, query_client
-from tests.apache_kafka import ApacheKafka, missing_tools
+from tests.apache_kafka import ApacheKafka
 from tests.engines import APACHE, Engines
 from tests.gateways import form, free_address, open_gateway, request
 from tests.processes import running
@@ -72,8 +72,6 @@ def secure_kafka(
     engines: Engines, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """Lets in who has a certificate of the authority, and a user's password."""
-    if reason := missing_tools():
-        engines.skip(APACHE, reason)
     engines.used.add(APACHE)
     login = "org.apache.kafka.common.security.scram.ScramLoginModule required"
     properties = {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,9 +14,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from gateway.postback import POSTBACK_TOPICS, RECEIPT, RESPONSE, SENT, key_of
-from local.kafka import Broker, embedded_kafka
+from local.kafka.node import Node
 from runtime.process import DONE, REFUSED
-from tests.apache_kafka import ApacheKafka
+from tests.apache_kafka import ApacheKafka, free_ports, own_kafka
 from tests.fresh import wipe
 from tests.gateways import (
     connection,
@@ -46,12 +44,18 @@ def sent(message_id: str, **fields: str) -> bytes:
 
 
 @asynccontextmanager
-async def frozen(broker: Broker) -> AsyncIterator[None]:
-    os.kill(broker.process.pid, signal.SIGSTOP)
+async def frozen(node: Node) -> AsyncIterator[None]:
+    node.pause()
     try:
         yield
     finally:
-        os.kill(broker.process.pid, signal.SIGCONT)
+        node.resume()
+
+
+@pytest.fixture
+def node(apache_kafka: ApacheKafka) -> Node:
+    """The one of `fresh_kafka`."""
+    return apache_kafka.nodes[0]
 
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -92,7 +96,8 @@ async def test_what_got_200_is_in_kafka_once_and_where_its_key_belongs(fresh_kaf
 
 
 async def test_without_kafka_it_starts_and_keeps_on_disk_what_kafka_gets_later(tmp_path: Path) -> None:
-    kafka, listen, ops = free_address(), free_address(), free_address()
+    (port,) = free_ports(1)
+    kafka, listen, ops = f"127.0.0.1:{port}", free_address(), free_address()
     settings = {"KAFKA": kafka, "LISTEN": listen, "OPS": ops, "DATA": str(tmp_path)}
     with running(
         "gateway", environment={f"POSTBACKS_{name}": value for name, value in settings.items()}
@@ -102,7 +107,7 @@ async def test_without_kafka_it_starts_and_keeps_on_disk_what_kafka_gets_later(t
         assert (missing.status, f"Kafka at {kafka} does not answer" in missing.body.decode()) == (503, True)
         message = str(uuid4())
         assert (await post(listen, sent(message))).status == 202
-        async with embedded_kafka(int(kafka.rpartition(":")[2])):
+        async with own_kafka(tmp_path / "kafka", port):
             await until(200, listen, form(sent(str(uuid4()))))
             await kept(kafka, message_id=message)
             assert (await request(ops, READY)).status == 200
@@ -119,25 +124,22 @@ async def test_without_a_folder_to_write_to_the_port_stays_closed(
     assert capfd.readouterr().err.splitlines()[-1].startswith(f"POSTBACKS_DATA={tmp_path / 'file'}: must be")
 
 
-async def test_a_frozen_kafka_is_given_up_in_time_and_found_again() -> None:
-    async with embedded_kafka() as broker:
-        with open_gateway(broker.address, ack_timeout=str(ACK_SECONDS)) as gateway:
-            message = str(uuid4())
-            async with frozen(broker):
-                began = time.monotonic()
-                assert (await post(gateway.address, sent(message))).status == 202
-                assert time.monotonic() - began < ACK_SECONDS + SLACK_SECONDS
+async def test_a_frozen_kafka_is_given_up_in_time_and_found_again(fresh_kafka: str, node: Node) -> None:
+    with open_gateway(fresh_kafka, ack_timeout=str(ACK_SECONDS)) as gateway:
+        message = str(uuid4())
+        async with frozen(node):
+            began = time.monotonic()
+            assert (await post(gateway.address, sent(message))).status == 202
+            assert time.monotonic() - began < ACK_SECONDS + SLACK_SECONDS
 
-                began = time.monotonic()
-                assert (await post(gateway.address, sent(message))).status == 202
-                assert time.monotonic() - began < ACK_SECONDS, "it is known by now"
-                assert (await post(gateway.address, b"no=postback")).status == 400, (
-                    "the spool keeps that, too"
-                )
-                assert (await request(gateway.address, HEALTH)).status == 200
-            await until(200, gateway.address, form(sent(str(uuid4()))))
-            await kept(broker.address, message_id=message)
-            await kept(broker.address, reason="no_type", body="no=postback")
+            began = time.monotonic()
+            assert (await post(gateway.address, sent(message))).status == 202
+            assert time.monotonic() - began < ACK_SECONDS, "it is known by now"
+            assert (await post(gateway.address, b"no=postback")).status == 400, "the spool keeps that, too"
+            assert (await request(gateway.address, HEALTH)).status == 200
+        await until(200, gateway.address, form(sent(str(uuid4()))))
+        await kept(fresh_kafka, message_id=message)
+        await kept(fresh_kafka, reason="no_type", body="no=postback")
 
 
 async def test_a_killed_kafka_comes_back_with_all_that_was_acknowledged(
@@ -161,48 +163,47 @@ async def test_a_killed_kafka_comes_back_with_all_that_was_acknowledged(
     assert "Traceback" not in capfd.readouterr().err
 
 
-async def test_sigterm_answers_what_is_in_hand() -> None:
-    async with embedded_kafka() as broker:
-        with open_gateway(broker.address, ack_timeout="30") as gateway:
-            async with connection(gateway.address) as wire, connection(gateway.address) as idle:
-                async with frozen(broker):
-                    await wire.send(head(body := sent(str(uuid4()), ReferenceID="in hand")))
-                    await wire.head()
-                    await wire.send(body)
-                    await gateway.reaches("request_bytes_total", len(body))
-                    gateway.process.popen.terminate()
-                    assert await idle.closed()
-                assert (await wire.answer()).status == 200
-            assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
-        await kept(broker.address, reference_id="in hand")
-
-
-async def test_sigterm_ends_it_also_when_kafka_never_answers() -> None:
-    async with embedded_kafka() as broker:
-        with open_gateway(broker.address, ack_timeout=str(ACK_SECONDS)) as gateway:
-            async with frozen(broker), connection(gateway.address) as wire:
-                body = sent(str(uuid4()))
-                await wire.send(head(body) + body)
+async def test_sigterm_answers_what_is_in_hand(fresh_kafka: str, node: Node) -> None:
+    with open_gateway(fresh_kafka, ack_timeout="30") as gateway:
+        async with connection(gateway.address) as wire, connection(gateway.address) as idle:
+            async with frozen(node):
+                await wire.send(head(body := sent(str(uuid4()), ReferenceID="in hand")))
                 await wire.head()
+                await wire.send(body)
                 await gateway.reaches("request_bytes_total", len(body))
                 gateway.process.popen.terminate()
-                assert (await wire.answer()).status == 202
-                assert await asyncio.to_thread(gateway.process.popen.wait, 20) == DONE
+                assert await idle.closed()
+            assert (await wire.answer()).status == 200
+        assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
+    await kept(fresh_kafka, reference_id="in hand")
 
 
-async def test_sigterm_waits_for_the_request_of_a_client_who_left(tmp_path: Path) -> None:
-    async with embedded_kafka() as broker:
-        with open_gateway(broker.address, ack_timeout=str(3 * ACK_SECONDS), data=str(tmp_path)) as gateway:
-            body = sent(message := str(uuid4()))
-            async with frozen(broker):
-                async with connection(gateway.address) as wire:
-                    await wire.send(form(body))
-                    await gateway.reaches("request_bytes_total", len(body))
-                gateway.process.popen.terminate()
-                assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
-    async with embedded_kafka() as other:
-        with open_gateway(other.address, data=str(tmp_path)):
-            await kept(other.address, message_id=message)
+async def test_sigterm_ends_it_also_when_kafka_never_answers(fresh_kafka: str, node: Node) -> None:
+    with open_gateway(fresh_kafka, ack_timeout=str(ACK_SECONDS)) as gateway:
+        async with frozen(node), connection(gateway.address) as wire:
+            body = sent(str(uuid4()))
+            await wire.send(head(body) + body)
+            await wire.head()
+            await gateway.reaches("request_bytes_total", len(body))
+            gateway.process.popen.terminate()
+            assert (await wire.answer()).status == 202
+            assert await asyncio.to_thread(gateway.process.popen.wait, 20) == DONE
+
+
+async def test_sigterm_waits_for_the_request_of_a_client_who_left(
+    fresh_kafka: str, node: Node, tmp_path: Path
+) -> None:
+    with open_gateway(fresh_kafka, ack_timeout=str(3 * ACK_SECONDS), data=str(tmp_path)) as gateway:
+        body = sent(message := str(uuid4()))
+        async with frozen(node):
+            async with connection(gateway.address) as wire:
+                await wire.send(form(body))
+                await gateway.reaches("request_bytes_total", len(body))
+            gateway.process.popen.terminate()
+            assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
+    await wipe(fresh_kafka)  # it may have taken the record once it went on
+    with open_gateway(fresh_kafka, data=str(tmp_path)):
+        await kept(fresh_kafka, message_id=message)
 
 
 async def test_topics_that_would_break_correlation_stop_it(
@@ -239,13 +240,12 @@ def test_wrong_settings_stop_it_with_a_sentence(
     assert says in said
 
 
-async def test_records_of_concurrent_requests_share_batches() -> None:
-    async with embedded_kafka() as broker:
-        with open_gateway(broker.address, partitions="1", ack_timeout="30") as gateway:
-            bodies = [sent(str(uuid4())) for _ in range(200)]
-            async with frozen(broker):
-                posts = [asyncio.create_task(post(gateway.address, body)) for body in bodies]
-                await gateway.reaches("request_bytes_total", sum(map(len, bodies)))
-            assert {answer.status for answer in await asyncio.gather(*posts)} == {200}
-            assert await gateway.metric("batch_records_sum") == 200
-            assert await gateway.metric("batch_records_count") <= 3, "all others waited behind the first"
+async def test_records_of_concurrent_requests_share_batches(fresh_kafka: str, node: Node) -> None:
+    with open_gateway(fresh_kafka, partitions="1", ack_timeout="30") as gateway:
+        bodies = [sent(str(uuid4())) for _ in range(200)]
+        async with frozen(node):
+            posts = [asyncio.create_task(post(gateway.address, body)) for body in bodies]
+            await gateway.reaches("request_bytes_total", sum(map(len, bodies)))
+        assert {answer.status for answer in await asyncio.gather(*posts)} == {200}
+        assert await gateway.metric("batch_records_sum") == 200
+        assert await gateway.metric("batch_records_count") <= 3, "all others waited behind the first"

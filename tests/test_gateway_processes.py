@@ -17,9 +17,9 @@ from uuid import uuid4
 import pytest
 
 from gateway.shared_port import hold_port
-from local.kafka import embedded_kafka
 from runtime.errors import BadSetting
 from runtime.process import DONE, REFUSED
+from tests.apache_kafka import ApacheKafka
 from tests.gateways import (
     POLL_SECONDS,
     RunningGateway,
@@ -33,7 +33,7 @@ from tests.gateways import (
 )
 from tests.processes import running
 from tests.test_gateway import READY, SECONDS, frozen, sent
-from tests.test_spooling import accepted, kafka_on, sent_messages
+from tests.test_spooling import accepted, free_kafka_address, kafka_on, sent_messages
 
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -92,9 +92,9 @@ def open_two(kafka: str, **settings: str) -> Iterator[RunningGateway]:
         yield gateway
 
 
-async def test_both_answer_on_one_port_and_report_as_one() -> None:
-    async with embedded_kafka() as broker, AsyncExitStack() as stack:
-        with open_two(broker.address) as gateway:
+async def test_both_answer_on_one_port_and_report_as_one(fresh_kafka: str) -> None:
+    async with AsyncExitStack() as stack:
+        with open_two(fresh_kafka) as gateway:
             await until_said(gateway, 200, "ready")
             before = await samples(gateway)
             wires = [await stack.enter_async_context(connection(gateway.address)) for _ in range(40)]
@@ -110,7 +110,7 @@ async def test_both_answer_on_one_port_and_report_as_one() -> None:
             assert after["postbacks_ready"] == 1
 
 
-async def test_a_process_that_is_killed_under_load_costs_nothing_that_got_200() -> None:
+async def test_a_process_that_is_killed_under_load_costs_nothing_that_got_200(fresh_kafka: str) -> None:
     got: list[str] = []
 
     async def load(address: str, done: asyncio.Event) -> None:
@@ -123,44 +123,45 @@ async def test_a_process_that_is_killed_under_load_costs_nothing_that_got_200() 
             assert answer.status == 200
             got.append(message)
 
-    async with embedded_kafka() as broker:
-        with open_two(broker.address) as gateway:
+    with open_two(fresh_kafka) as gateway:
+        await until_said(gateway, 200, "ready")
+        done = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(load(gateway.address, done))
+            await gateway.reaches("requests_total", 200)
+            killed, stays = children(gateway)
+            os.kill(killed, signal.SIGKILL)
+            await until_said(
+                gateway,
+                200,
+                "ready, but not all of it",
+                "process 1: ended with status -9; starts again in 0.5 s",
+            )
+            assert (await samples(gateway))["postbacks_ready"] == 0
             await until_said(gateway, 200, "ready")
-            done = asyncio.Event()
-            async with asyncio.TaskGroup() as group:
-                for _ in range(8):
-                    group.create_task(load(gateway.address, done))
-                await gateway.reaches("requests_total", 200)
-                killed, stays = children(gateway)
-                os.kill(killed, signal.SIGKILL)
-                await until_said(
-                    gateway,
-                    200,
-                    "ready, but not all of it",
-                    "process 1: ended with status -9; starts again in 0.5 s",
-                )
-                assert (await samples(gateway))["postbacks_ready"] == 0
-                await until_said(gateway, 200, "ready")
-                count = len(got)
-                await until(lambda: len(got) > count + 200)
-                done.set()
-            assert stays in children(gateway)
-            assert killed not in children(gateway)
-            assert len(children(gateway)) == 2
-            assert await gateway.metric("requests_total") >= len(got), "what the dead one counted stays"
-            assert await gateway.metric("connections") == 0, "what the dead one held is gone"
-        found = Counter(await sent_messages(broker.address, len(got)))
-        assert set(got) <= set(found)
+            count = len(got)
+            await until(lambda: len(got) > count + 200)
+            done.set()
+        assert stays in children(gateway)
+        assert killed not in children(gateway)
+        assert len(children(gateway)) == 2
+        assert await gateway.metric("requests_total") >= len(got), "what the dead one counted stays"
+        assert await gateway.metric("connections") == 0, "what the dead one held is gone"
+    found = Counter(await sent_messages(fresh_kafka, len(got)))
+    assert set(got) <= set(found)
 
 
-async def test_sigterm_lets_every_process_answer_what_is_in_hand() -> None:
-    async with embedded_kafka() as broker, AsyncExitStack() as stack:
-        with open_two(broker.address, ack_timeout="30") as gateway:
+async def test_sigterm_lets_every_process_answer_what_is_in_hand(
+    fresh_kafka: str, apache_kafka: ApacheKafka
+) -> None:
+    async with AsyncExitStack() as stack:
+        with open_two(fresh_kafka, ack_timeout="30") as gateway:
             await until_said(gateway, 200, "ready")
             ids = [str(uuid4()) for _ in range(20)]
             wires = [await stack.enter_async_context(connection(gateway.address)) for _ in ids]
             idle = [await stack.enter_async_context(connection(gateway.address)) for _ in ids]
-            async with frozen(broker):
+            async with frozen(apache_kafka.nodes[0]):
                 for wire, message in zip(wires, ids, strict=True):
                     await wire.send(form(sent(message)))
                 await gateway.reaches("request_bytes_total", sum(len(sent(message)) for message in ids))
@@ -172,23 +173,22 @@ async def test_sigterm_lets_every_process_answer_what_is_in_hand() -> None:
             assert {(await wire.answer()).status for wire in wires} == {200}
             assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
             assert not any(map(runs, pids))
-        assert set(ids) <= set(await sent_messages(broker.address, len(ids)))
+        assert set(ids) <= set(await sent_messages(fresh_kafka, len(ids)))
 
 
-async def test_with_a_parent_that_is_killed_all_end_and_the_next_one_has_the_port() -> None:
+async def test_with_a_parent_that_is_killed_all_end_and_the_next_one_has_the_port(fresh_kafka: str) -> None:
     listen = free_address()
-    async with embedded_kafka() as broker:
-        with open_two(broker.address, listen=listen) as gateway:
-            await until_said(gateway, 200, "ready")
-            left = children(gateway)
-            gateway.process.kill()
-            with open_two(broker.address, listen=listen) as successor:
-                await until(lambda: not any(map(runs, left)))
-                assert (await post(successor.address, sent(str(uuid4())))).status == 200
-                assert successor.process.stop() == DONE
+    with open_two(fresh_kafka, listen=listen) as gateway:
+        await until_said(gateway, 200, "ready")
+        left = children(gateway)
+        gateway.process.kill()
+        with open_two(fresh_kafka, listen=listen) as successor:
+            await until(lambda: not any(map(runs, left)))
+            assert (await post(successor.address, sent(str(uuid4())))).status == 200
+            assert successor.process.stop() == DONE
 
 
-async def test_sighup_reaches_all(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_sighup_reaches_all(fresh_kafka: str, capfd: pytest.CaptureFixture[str]) -> None:
     said = ""
 
     def read(times: int) -> bool:
@@ -196,17 +196,16 @@ async def test_sighup_reaches_all(capfd: pytest.CaptureFixture[str]) -> None:
         said += capfd.readouterr().err
         return said.count("Accounts read") == times
 
-    async with embedded_kafka() as broker:
-        with open_two(broker.address, log_level="info") as gateway:
-            await until_said(gateway, 200, "ready")
-            assert read(2)
-            gateway.process.popen.send_signal(signal.SIGHUP)
-            await until(lambda: read(4))
-            assert gateway.process.stop() == DONE
+    with open_two(fresh_kafka, log_level="info") as gateway:
+        await until_said(gateway, 200, "ready")
+        assert read(2)
+        gateway.process.popen.send_signal(signal.SIGHUP)
+        await until(lambda: read(4))
+        assert gateway.process.stop() == DONE
 
 
 async def test_each_has_a_spool_of_its_own_while_kafka_is_away(tmp_path: Path) -> None:
-    kafka = free_address()
+    kafka = free_kafka_address()
     with open_two(kafka, data=str(tmp_path), ack_timeout="0.5") as gateway:
         away = f"kafka: Kafka at {kafka} does not answer"
         await until_said(gateway, 503, f"process 1: {away}", f"process 2: {away}")
@@ -214,7 +213,7 @@ async def test_each_has_a_spool_of_its_own_while_kafka_is_away(tmp_path: Path) -
         await gateway.reaches("spool_records", 60)
         counts = [spooled(file) for file in (tmp_path / "spool").glob("*.spool")]
         assert (len(counts), sum(counts), all(counts)) == (2, 60, True)
-        async with kafka_on(kafka):
+        async with kafka_on(kafka, tmp_path / "kafka"):
             await until_said(gateway, 200, "ready")
             assert set(await sent_messages(kafka, 60)) == set(messages)
             await kept(kafka, message_id=messages[0])

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import nasty
+from tests.fresh import wipe
 from tests.gateways import RunningGateway, form, open_gateway, request
 
 #: Seconds that a gateway of these tests waits for a request, and between two; and then it must be over.
@@ -23,8 +24,9 @@ CORPUS = nasty.NO_HTTP | nasty.NO_BODY | nasty.ODD
 
 
 @pytest.fixture(scope="module")
-def gateway(tansu: str) -> Iterator[RunningGateway]:
-    with open_gateway(tansu, request_timeout=str(PATIENCE), idle_timeout=str(PATIENCE)) as gateway:
+def gateway(kafka: str) -> Iterator[RunningGateway]:
+    asyncio.run(wipe(kafka))
+    with open_gateway(kafka, request_timeout=str(PATIENCE), idle_timeout=str(PATIENCE)) as gateway:
         yield gateway
 
 
@@ -110,10 +112,10 @@ def test_random_input_gets_no_5xx_and_no_place_to_stay(gateway: RunningGateway, 
     asyncio.run(talks())
 
 
-async def test_nothing_of_all_this_was_said_aloud(tansu: str, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_nothing_of_all_this_was_said_aloud(kafka: str, capfd: pytest.CaptureFixture[str]) -> None:
     """On a gateway that logs all but debugging; the whole corpus at once."""
     times = {"request_timeout": str(PATIENCE), "idle_timeout": str(PATIENCE)}
-    with open_gateway(tansu, log_level="info", **times) as gateway:
+    with open_gateway(kafka, log_level="info", **times) as gateway:
         await asyncio.gather(*(talk(gateway.address, raw) for raw in CORPUS.values()))
         assert await is_served(gateway)
     said = capfd.readouterr().err

@@ -1,20 +1,25 @@
-"""The embedded broker as a process, and that both brokers of the tests are what the fixtures promise."""
+"""The embedded Kafka as a process, and that the fixtures are what they promise."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from local.kafka import embedded_kafka
-from tests.processes import ROOT, running
+from local.kafka.node import Kafka, KafkaFailed, Node
+from local.kafka.recovery import reread_since
+from tests.processes import ROOT, child_processes, running
 
 #: A consumer that joins a group, commits, and stays.
 MEMBER = """
@@ -78,15 +83,6 @@ async def test_what_is_produced_is_consumed(kafka: str, unique: Callable[[str], 
     assert (record.key, record.value) == (b"key", b"value")
 
 
-async def test_each_start_of_the_embedded_broker_is_a_cluster_of_its_own() -> None:
-    clusters = set()
-    for _ in range(2):
-        async with embedded_kafka() as broker:
-            assert await cluster_of(broker.address) == broker.cluster
-            clusters.add(broker.cluster)
-    assert len(clusters) == 2
-
-
 async def test_a_fresh_kafka_knows_no_topics_and_no_groups(fresh_kafka: str) -> None:
     assert await topics_and_groups(fresh_kafka) == ([], [])
     await create(fresh_kafka, "postbacks.sent")
@@ -113,28 +109,97 @@ async def test_and_the_test_after_it_starts_from_nothing(fresh_kafka: str) -> No
     assert await topics_and_groups(fresh_kafka) == ([], [])
 
 
-def test_sigterm_ends_it_at_once_even_with_a_client_connected() -> None:
-    with running("local", "kafka", "--port", "0") as process:
-        host, port = process.line().split(":")
-        with socket.create_connection((host, int(port))):
-            began = time.monotonic()
-            assert process.stop() == 0
-            assert time.monotonic() - began < 3
+async def first_record(address: str, topic: str) -> bytes:
+    async with AIOKafkaConsumer(bootstrap_servers=address) as consumer, asyncio.timeout(60):
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        value: bytes = (await consumer.getone()).value
+        return value
 
 
-def test_its_broker_dies_with_it_even_when_it_is_killed() -> None:
-    with running("local", "kafka", "--port", "0") as process:
+async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
+    log = tmp_path / "kafka" / "data"
+    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+        address = await asyncio.to_thread(process.line)
+        cluster = await cluster_of(address)
+        await create(address, "topic")
+        async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
+            await producer.send_and_wait("topic", b"value", partition=0)
+            assert await asyncio.to_thread(process.stop) == 0  # with a client connected
+    assert reread_since(log) is None
+    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+        address = await asyncio.to_thread(process.line)
+        assert await cluster_of(address) == cluster
+        assert await first_record(address, "topic") == b"value"
+        process.kill()
+    since = reread_since(log)
+    assert since
+    assert timedelta(minutes=59) < datetime.now(UTC) - since < timedelta(minutes=70)
+
+
+def test_second_node_on_a_folder_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "local", "kafka", "--port", "0", "--data", str(tmp_path)]
+    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+        process.line()
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert process.running
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.strip() == f"Another Kafka uses {tmp_path / 'kafka'}; choose another --data"
+
+
+def test_node_dies_with_its_killed_parent(tmp_path: Path) -> None:
+    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
         host, port = process.line().split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
             process.kill()
             with suppress(ConnectionResetError):
                 assert connection.recv(1) == b""
 
 
-def test_a_port_in_use_is_refused_with_a_sentence() -> None:
+def test_node_that_is_killed_ends_its_parent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+        process.line()
+        (node,) = child_processes(process.popen.pid)
+        os.kill(node, signal.SIGKILL)
+        assert process.popen.wait(60) == 2
+    assert "Kafka ended by itself, with status -9" in capfd.readouterr().err
+
+
+def test_what_kafka_prints_goes_to_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho a warning\n")
+    java.chmod(0o755)
+    node = Node(Kafka(java, []), tmp_path, 1, {"node.id": "1", "log.dirs": str(tmp_path)})
+    node.start()
+    with pytest.raises(KafkaFailed):
+        node.wait_ready()
+    assert capfd.readouterr() == ("", "a warning\n")
+
+
+@pytest.mark.parametrize("java", ["/nowhere/java", "/"])
+def test_java_that_is_no_program_is_refused(java: str, tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "local", "kafka", "--port", "0", "--data", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"POSTBACKS_JAVA": java},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == (
+        f"POSTBACKS_JAVA={java}: must be the program java, of version 17 or later"
+    )
+
+
+def test_a_port_in_use_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        command = [sys.executable, "-m", "local", "kafka", "--port", str(port)]
+        command = [
+            *(sys.executable, "-m", "local", "kafka", "--port", str(port)),
+            *("--data", str(tmp_path)),
+        ]
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert refused.returncode == 2
     assert refused.stderr.strip() == (

@@ -14,7 +14,6 @@ import pytest
 import structlog
 
 from gateway.postback import SENT
-from local.kafka import embedded_kafka
 from runtime.logs import configure_logs
 from runtime.personal import shorten_numbers
 from sinks.quoting import without_rows
@@ -105,42 +104,41 @@ def test_of_clickhouses_words_the_rows_are_left_out(words: str, kept: str | None
 
 
 async def test_nothing_that_is_peoples_is_logged_or_measured(
-    database: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    fresh_kafka: str, database: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The whole pipeline at the level of debugging, with what is refused at each stage."""
     settings = {"log_level": "debug"}
-    async with embedded_kafka() as broker:
-        kafka, streams_ops = broker.address, free_address()
-        environment = {
-            "POSTBACKS_KAFKA": kafka,
-            "POSTBACKS_DATA": str(tmp_path),
-            "POSTBACKS_OPS": streams_ops,
-            "POSTBACKS_LOG_LEVEL": "debug",
-        }
-        with (
-            open_gateway(kafka, tokens=f"acme={TOKEN}", **settings) as gateway,
-            running("streams", environment=environment),
-            open_sink(kafka, database, **settings) as sink,
-        ):
-            numbers = f"FromPhoneNumber={NUMBER}&ToPhoneNumber={OTHER}&Message={TEXT}"
-            response = f"SMSResponse=1&MessageID={uuid4()}&{numbers}".encode()
-            path = f"/postback/{TOKEN}?{numbers.replace(' ', '+')}"
-            assert (await post(gateway.address, response, path)).status == 200
-            assert (await post(gateway.address, numbers.encode(), path)).status == 400
-            assert (await post(gateway.address, response, f"/postback/{TOKEN}x")).status == 404
-            await send(kafka, SENT, f'{{"text":"{TEXT}","from_number":"{NUMBER}","x":'.encode(), b"{}")
+    kafka, streams_ops = fresh_kafka, free_address()
+    environment = {
+        "POSTBACKS_KAFKA": kafka,
+        "POSTBACKS_DATA": str(tmp_path),
+        "POSTBACKS_OPS": streams_ops,
+        "POSTBACKS_LOG_LEVEL": "debug",
+    }
+    with (
+        open_gateway(kafka, tokens=f"acme={TOKEN}", **settings) as gateway,
+        running("streams", environment=environment),
+        open_sink(kafka, database, **settings) as sink,
+    ):
+        numbers = f"FromPhoneNumber={NUMBER}&ToPhoneNumber={OTHER}&Message={TEXT}"
+        response = f"SMSResponse=1&MessageID={uuid4()}&{numbers}".encode()
+        path = f"/postback/{TOKEN}?{numbers.replace(' ', '+')}"
+        assert (await post(gateway.address, response, path)).status == 200
+        assert (await post(gateway.address, numbers.encode(), path)).status == 400
+        assert (await post(gateway.address, response, f"/postback/{TOKEN}x")).status == 404
+        await send(kafka, SENT, f'{{"text":"{TEXT}","from_number":"{NUMBER}","x":'.encode(), b"{}")
 
-            async def merged() -> bool:
-                return await lag(kafka, "streams", [SENT]) == 0
+        async def merged() -> bool:
+            return await lag(kafka, "streams", [SENT]) == 0
 
-            await until(merged, "all merged")
-            await all_stored(kafka)
-            said = []
-            async with aiohttp.ClientSession() as client:
-                for ops in (gateway.ops, streams_ops, sink.ops):
-                    for page in ("metrics", "readyz"):
-                        async with client.get(f"http://{ops}/{page}") as answer:
-                            said.append(await answer.text())
+        await until(merged, "all merged")
+        await all_stored(kafka)
+        said = []
+        async with aiohttp.ClientSession() as client:
+            for ops in (gateway.ops, streams_ops, sink.ops):
+                for page in ("metrics", "readyz"):
+                    async with client.get(f"http://{ops}/{page}") as answer:
+                        said.append(await answer.text())
     said.append(capfd.readouterr().err)
     assert "ClickHouse refused rows" in said[-1]
     assert "postbacks_rejected_total" in said[0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
 from tests.engines import Engines
+from tests.fresh import wipe
 from tests.gateways import RunningGateway, free_address, kept, open_gateway
 from tests.packets import RECEIPT, RESPONSE, SENT, head
 from tests.proxies import NAME, RunningProxy, missing, open_proxy
@@ -17,8 +19,9 @@ PATH = f"/postback/{TOKEN}?key=a-query-that-nobody-may-read"
 
 
 @pytest.fixture(scope="module")
-def gateway(tansu: str) -> Iterator[RunningGateway]:
-    with open_gateway(tansu, tokens=f"acme={TOKEN}", proxies="127.0.0.1/32") as gateway:
+def gateway(kafka: str) -> Iterator[RunningGateway]:
+    asyncio.run(wipe(kafka))
+    with open_gateway(kafka, tokens=f"acme={TOKEN}", proxies="127.0.0.1/32") as gateway:
         yield gateway
 
 
@@ -49,7 +52,7 @@ def with_reference(body: bytes) -> tuple[bytes, str]:
 
 @pytest.mark.parametrize("packet", [SENT, RESPONSE, RECEIPT], ids=["sent", "response", "receipt"])
 async def test_the_providers_packet_arrives_as_it_was_sent(
-    tansu: str, proxy: RunningProxy, packet: bytes
+    kafka: str, proxy: RunningProxy, packet: bytes
 ) -> None:
     body, reference = with_reference(packet)
     async with proxy.connection() as wire:
@@ -57,14 +60,14 @@ async def test_the_providers_packet_arrives_as_it_was_sent(
         assert (await wire.head())[0] == 100
         await wire.send(body)
         assert (await wire.answer()).status == 200
-    _, _, value = await kept(tansu, reference_id=reference)
+    _, _, value = await kept(kafka, reference_id=reference)
     assert str(value["body"]).encode() == body
     assert value["query"] == PATH.partition("?")[2]
     assert value["account"] == "acme"
 
 
 async def test_a_packet_may_come_byte_by_byte_and_others_follow_on_the_connection(
-    tansu: str, proxy: RunningProxy
+    kafka: str, proxy: RunningProxy
 ) -> None:
     async with proxy.connection() as wire:
         for _ in range(3):
@@ -75,10 +78,10 @@ async def test_a_packet_may_come_byte_by_byte_and_others_follow_on_the_connectio
             for byte in body:
                 await wire.send(bytes([byte]))
             assert (await wire.answer()).status == 200
-            await kept(tansu, reference_id=reference)
+            await kept(kafka, reference_id=reference)
 
 
-async def test_the_clients_address_is_kept_and_not_what_it_claims(tansu: str, proxy: RunningProxy) -> None:
+async def test_the_clients_address_is_kept_and_not_what_it_claims(kafka: str, proxy: RunningProxy) -> None:
     body, reference = with_reference(SENT)
     claims = head(body, PATH, NAME).replace(b"\r\nHost", b"\r\nX-Forwarded-For: 203.0.113.9\r\nHost")
     async with proxy.connection(source="127.0.0.3") as wire:
@@ -86,7 +89,7 @@ async def test_the_clients_address_is_kept_and_not_what_it_claims(tansu: str, pr
         assert (await wire.head())[0] == 100
         await wire.send(body)
         assert (await wire.answer()).status == 200
-    _, _, value = await kept(tansu, reference_id=reference)
+    _, _, value = await kept(kafka, reference_id=reference)
     assert value["client_ip"] == "127.0.0.3"
 
 

@@ -17,7 +17,6 @@ from gateway.postback import RECEIPT, SENT
 from gateway.publisher import LOOK_LIMIT_SECONDS, WEDGED, Publisher
 from gateway.sink import Kept, NotKept
 from gateway.topics import gateway_topics
-from local.kafka import embedded_kafka
 from runtime.kafka import client_options
 from runtime.ops import Health
 from runtime.settings import load_settings
@@ -29,14 +28,13 @@ Send = Callable[..., Coroutine[Any, Any, Any]]
 
 
 @pytest_asyncio.fixture
-async def publisher() -> AsyncIterator[Publisher]:
-    async with embedded_kafka() as broker:
-        settings = load_settings({"POSTBACKS_KAFKA": broker.address, "POSTBACKS_PARTITIONS": "1"})
-        options, topics = client_options(settings), gateway_topics(settings)
-        async with Publisher(options, topics, LINGER, ACK_SECONDS, Health()) as publisher:
-            await publisher.opened()
-            assert await publisher.keep(SENT, KEY, b"{}") is Kept.BY_KAFKA
-            yield publisher
+async def publisher(fresh_kafka: str) -> AsyncIterator[Publisher]:
+    settings = load_settings({"POSTBACKS_KAFKA": fresh_kafka, "POSTBACKS_PARTITIONS": "1"})
+    options, topics = client_options(settings), gateway_topics(settings)
+    async with Publisher(options, topics, LINGER, ACK_SECONDS, Health()) as publisher:
+        await publisher.opened()
+        assert await publisher.keep(SENT, KEY, b"{}") is Kept.BY_KAFKA
+        yield publisher
 
 
 def answers(*codes: int) -> ProduceResponse_v7:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +18,9 @@ from pydantic import SecretStr
 
 from console.reconcile.keys import PARTITION
 from gateway.postback import RECEIPT, REJECTED, SENT, Rejected, encode, format_time, key_of
-from local.kafka import embedded_kafka
 from sinks.migrate import migrate
 from streams.message import FACTS_OF_A_KIND, MESSAGES, encode_message, state_of
-from tests.apache_kafka import ApacheKafka
-from tests.fresh import wipe
+from tests.apache_kafka import own_kafka
 from tests.load import postbacks
 from tests.postbacks import MESSAGE, at, receipt, sent
 from tests.sinks import all_stored, execute, rows, send, until, worker_of
@@ -77,19 +75,6 @@ async def pipeline(fresh_kafka: str, database: str, tmp_path: Path) -> Pipeline:
     return await _pipeline(fresh_kafka, database, tmp_path)
 
 
-@pytest_asyncio.fixture
-async def embedded(database: str, tmp_path: Path) -> AsyncIterator[Pipeline]:
-    """On the embedded broker alone: for what has to do with ClickHouse more than with Kafka."""
-    async with embedded_kafka() as broker:
-        yield await _pipeline(broker.address, database, tmp_path)
-
-
-@pytest_asyncio.fixture
-async def on_apache(apache_kafka: ApacheKafka, database: str, tmp_path: Path) -> Pipeline:
-    await wipe(apache_kafka.address)
-    return await _pipeline(apache_kafka.address, database, tmp_path)
-
-
 async def _pipeline(kafka: str, database: str, folder: Path) -> Pipeline:
     made = Pipeline(Streams(kafka, folder), database)
     await made.streams.make_topics()
@@ -123,8 +108,8 @@ async def test_when_everything_has_come_to_its_end_nothing_is_missing(pipeline: 
     assert "nothing is missing" in words
 
 
-async def test_of_an_empty_pipeline_nothing_is_missing(embedded: Pipeline) -> None:
-    status, report = await embedded.reconcile()
+async def test_of_an_empty_pipeline_nothing_is_missing(pipeline: Pipeline) -> None:
+    status, report = await pipeline.reconcile()
     assert (status, report["missing"], report["behind"]) == (0, 0, 0)
 
 
@@ -153,41 +138,41 @@ async def test_what_the_sinks_have_not_committed_is_behind_and_no_failure(pipeli
     assert "on their way" in await pipeline.in_words()
 
 
-async def test_a_row_that_clickhouse_refused_is_not_missing(embedded: Pipeline) -> None:
-    await send(embedded.kafka, SENT, encode(sent()), b'{"no": "postback"}', encode(sent("s2")))
-    await embedded.store()
-    status, report = await embedded.reconcile()
+async def test_a_row_that_clickhouse_refused_is_not_missing(pipeline: Pipeline) -> None:
+    await send(pipeline.kafka, SENT, encode(sent()), b'{"no": "postback"}', encode(sent("s2")))
+    await pipeline.store()
+    status, report = await pipeline.reconcile()
     assert (status, report["missing"]) == (0, 0)
     assert [(p["stored"], p["refused"]) for p in report["partitions"] if p["stored"]] == [(3, 1)]
     assert report["rejected"] == [{"stage": "sinks", "reason": "VIOLATED_CONSTRAINT", "count": 1}]
 
 
-async def test_rows_that_were_delivered_twice_collapse_and_others_do_not(embedded: Pipeline) -> None:
-    await send(embedded.kafka, SENT, *(encode(sent(f"s{n}", n)) for n in range(5)))
-    await embedded.store()
-    execute(embedded.clickhouse, "SYSTEM STOP MERGES postbacks")
-    execute(embedded.clickhouse, "INSERT INTO postbacks SELECT * FROM postbacks WHERE offset < 2")
-    status, report = await embedded.reconcile()
+async def test_rows_that_were_delivered_twice_collapse_and_others_do_not(pipeline: Pipeline) -> None:
+    await send(pipeline.kafka, SENT, *(encode(sent(f"s{n}", n)) for n in range(5)))
+    await pipeline.store()
+    execute(pipeline.clickhouse, "SYSTEM STOP MERGES postbacks")
+    execute(pipeline.clickhouse, "INSERT INTO postbacks SELECT * FROM postbacks WHERE offset < 2")
+    status, report = await pipeline.reconcile()
     assert (status, report["doubled"]) == (0, 0)
     assert sum(p["repeated"] for p in report["partitions"]) == 2
     execute(
-        embedded.clickhouse,
+        pipeline.clickhouse,
         "INSERT INTO postbacks SELECT * REPLACE ('other' AS event_id) FROM postbacks FINAL WHERE offset = 3",
     )
-    status, report = await embedded.reconcile()
+    status, report = await pipeline.reconcile()
     assert (status, report["doubled"]) == (1, 1)
 
 
-async def test_an_event_that_no_message_knows_is_named(embedded: Pipeline) -> None:
+async def test_an_event_that_no_message_knows_is_named(pipeline: Pipeline) -> None:
     given = postbacks(MESSAGES_GIVEN, seed=2)
-    await embedded.streams.give(given)
-    await embedded.run()
+    await pipeline.streams.give(given)
+    await pipeline.run()
     lost = given[7]
-    embedded.forget("message_states", f"message_id = '{lost.message_id}'")
+    pipeline.forget("message_states", f"message_id = '{lost.message_id}'")
     others = encode_message(state_of(replace(lost, event_id="another")))
-    await embedded.streams.write(MESSAGES, [(key_of(lost.account, lost.message_id), others)])
-    await embedded.store()
-    status, report = await embedded.reconcile()
+    await pipeline.streams.write(MESSAGES, [(key_of(lost.account, lost.message_id), others)])
+    await pipeline.store()
+    status, report = await pipeline.reconcile()
     assert status == 1
     assert lost.event_id in {event["event_id"] for event in report["events"]["named"]}
     assert {event["message_id"] for event in report["events"]["named"]} == {lost.message_id}
@@ -196,40 +181,40 @@ async def test_an_event_that_no_message_knows_is_named(embedded: Pipeline) -> No
         == report["events"]["missing"]
         == len({postback.event_id for postback in given if postback.message_id == lost.message_id})
     )
-    assert f"{lost.event_id} of message {lost.message_id} of acme" in await embedded.in_words()
+    assert f"{lost.event_id} of message {lost.message_id} of acme" in await pipeline.in_words()
 
 
-async def test_a_message_that_clickhouse_does_not_have_is_named_by_its_key(embedded: Pipeline) -> None:
+async def test_a_message_that_clickhouse_does_not_have_is_named_by_its_key(pipeline: Pipeline) -> None:
     given = postbacks(MESSAGES_GIVEN, seed=3)
-    await embedded.streams.give(given)
-    await embedded.run()
-    embedded.forget("message_states", f"message_id = '{given[0].message_id}'")
-    status, report = await embedded.reconcile()
+    await pipeline.streams.give(given)
+    await pipeline.run()
+    pipeline.forget("message_states", f"message_id = '{given[0].message_id}'")
+    status, report = await pipeline.reconcile()
     assert (status, report["keys"]["missing"]) == (1, 1)
     assert report["keys"]["named"] == [f"acme/{given[0].message_id}"]
 
 
-async def test_a_message_at_its_cap_does_not_lack_what_it_has_no_room_for(embedded: Pipeline) -> None:
-    await embedded.streams.give([receipt(f"{n:03}", n, code="003") for n in range(FACTS_OF_A_KIND + 30)])
-    await embedded.run()
-    assert (await embedded.reconcile())[0] == 0
+async def test_a_message_at_its_cap_does_not_lack_what_it_has_no_room_for(pipeline: Pipeline) -> None:
+    await pipeline.streams.give([receipt(f"{n:03}", n, code="003") for n in range(FACTS_OF_A_KIND + 30)])
+    await pipeline.run()
+    assert (await pipeline.reconcile())[0] == 0
     # Not even with room for it is a fact forgiven that should be among the first.
-    (state,) = rows(embedded.clickhouse, "SELECT * FROM messages")
+    (state,) = rows(pipeline.clickhouse, "SELECT * FROM messages")
     assert len(state["receipts"]) == FACTS_OF_A_KIND
-    embedded.forget("message_states", "1")
+    pipeline.forget("message_states", "1")
     full = state_of(receipt("999", 999))
     full.receipts = [replace(full.receipts[0], event_id=f"{n:03}", received_at=at(n)) for n in range(1, 101)]
-    await embedded.streams.write(MESSAGES, [(key_of("acme", MESSAGE), encode_message(full))])
-    await embedded.store()
-    status, report = await embedded.reconcile()
+    await pipeline.streams.write(MESSAGES, [(key_of("acme", MESSAGE), encode_message(full))])
+    await pipeline.store()
+    status, report = await pipeline.reconcile()
     assert (status, [event["event_id"] for event in report["events"]["named"]]) == (1, ["000"])
 
 
-async def test_a_record_that_streams_rejected_is_in_no_message_and_not_missed(embedded: Pipeline) -> None:
+async def test_a_record_that_streams_rejected_is_in_no_message_and_not_missed(pipeline: Pipeline) -> None:
     value = encode(sent())
-    await embedded.streams.write(SENT, [(b"somebody/else", value)])
-    await embedded.run()
-    status, report = await embedded.reconcile()
+    await pipeline.streams.write(SENT, [(b"somebody/else", value)])
+    await pipeline.run()
+    status, report = await pipeline.reconcile()
     assert (status, report["missing"], report["events"]["checked"]) == (0, 0, 1)
     assert report["rejected"] == [{"stage": "streams", "reason": "foreign_key", "count": 1}]
 
@@ -254,14 +239,12 @@ async def test_since_leaves_out_what_came_before(pipeline: Pipeline) -> None:
 
 
 async def test_of_a_cluster_that_is_gone_the_holes_between_its_rows_are_missing(
-    database: str, tmp_path: Path
+    pipeline: Pipeline, database: str, tmp_path: Path
 ) -> None:
-    async with embedded_kafka() as broker:
-        gone = await _pipeline(broker.address, database, tmp_path / "gone")
-        await send(gone.kafka, SENT, *(encode(sent(f"s{n}", n)) for n in range(10)))
-        await gone.store()
-    async with embedded_kafka() as broker:
-        pipeline = await _pipeline(broker.address, database, tmp_path / "new")
+    await send(pipeline.kafka, SENT, *(encode(sent(f"s{n}", n)) for n in range(10)))
+    await pipeline.store()
+    async with own_kafka(tmp_path / "kafka") as new:  # in its place
+        pipeline = await _pipeline(new.address, database, tmp_path / "new")
         status, report = await pipeline.reconcile()
         assert sum(p["missing"] for p in report["partitions"]) == 0
         pipeline.forget("postbacks", "offset IN (0, 5)")
@@ -271,9 +254,9 @@ async def test_of_a_cluster_that_is_gone_the_holes_between_its_rows_are_missing(
         assert status == 1
 
 
-async def test_an_aborted_transaction_leaves_a_gap_and_no_hole(on_apache: Pipeline) -> None:
+async def test_an_aborted_transaction_leaves_a_gap_and_no_hole(pipeline: Pipeline) -> None:
     async def write(transaction: str, ends_well: bool, *numbers: int) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=on_apache.kafka, transactional_id=transaction)
+        producer = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, transactional_id=transaction)
         async with producer:
             await producer.begin_transaction()
             for n in numbers:
@@ -283,16 +266,16 @@ async def test_an_aborted_transaction_leaves_a_gap_and_no_hole(on_apache: Pipeli
     await write("a", True, 0, 1)  # and a marker at offset 2
     await write("b", False, 2, 3)  # at 3, 4, and its marker at 5
     await write("a", True, 4)  # at 6, marked at 7
-    async with worker_of(on_apache.kafka, on_apache.clickhouse):
+    async with worker_of(pipeline.kafka, pipeline.clickhouse):
         last = "SELECT offset FROM postbacks WHERE offset = 6"
-        await until(lambda: bool(rows(on_apache.clickhouse, last)), "the last record stored")
-    status, report = await on_apache.reconcile()
+        await until(lambda: bool(rows(pipeline.clickhouse, last)), "the last record stored")
+    status, report = await pipeline.reconcile()
     assert (status, report["missing"]) == (0, 0)
     assert sum(p["behind"] for p in report["partitions"]) == 0, "a marker at the end is nothing to wait for"
-    on_apache.forget("postbacks", "offset IN (3, 4)")  # as a sink would leave it that reads what is committed
-    assert (await on_apache.reconcile())[0] == 0
-    on_apache.forget("postbacks", "offset = 1")
-    status, report = await on_apache.reconcile()
+    pipeline.forget("postbacks", "offset IN (3, 4)")  # as a sink would leave it that reads what is committed
+    assert (await pipeline.reconcile())[0] == 0
+    pipeline.forget("postbacks", "offset = 1")
+    status, report = await pipeline.reconcile()
     assert (status, list(lacking(report))) == (1, [(SENT, 0, [[1, 1]])])
 
 

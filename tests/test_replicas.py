@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.apache_kafka import ApacheKafka, missing_tools
+from tests.apache_kafka import ApacheKafka
 from tests.engines import APACHE, Engines
 from tests.gateways import open_gateway, post
 from tests.packets import SENT
 
 
 async def test_a_missing_replica_is_counted_and_costs_nothing(engines: Engines, tmp_path: Path) -> None:
-    if reason := missing_tools():
-        engines.skip(APACHE, reason)
     engines.used.add(APACHE)
     cluster = ApacheKafka(tmp_path, 3)
     try:

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import json
 
-from local.kafka import embedded_kafka
 from sinks.clickhouse import Away
 from streams.message import MESSAGES, Message, encode_message
 from tests.load import fold, postbacks, produce
@@ -27,7 +26,6 @@ from tests.sinks import (
     members,
     open_clickhouse,
     open_sink,
-    own_broker,
     rows,
     send,
     until,
@@ -56,17 +54,18 @@ async def test_clickhouse_killed_in_mid_load_and_back_later(fresh_kafka: str, tm
         assert as_messages(f"{url}/stored") == {state.message_id: state for state in states}
 
 
-async def test_a_sink_starts_while_clickhouse_and_the_topics_are_not_there_yet(tmp_path: Path) -> None:
-    async with embedded_kafka() as broker:
-        with open_clickhouse(tmp_path) as once:
-            url = once.line()
-        with open_sink(broker.address, f"{url}/later") as sink:
-            await until(lambda: "clickhouse: " in sink.ready(), "it waits for ClickHouse")
-            with open_clickhouse(tmp_path, urlsplit(url).port or 0) as clickhouse:
-                clickhouse.line()
-                await until(lambda: "has no topic messages" in sink.ready(), "it waits for topics")
-                await make_topics(broker.address)
-                await until(lambda: sink.ready() == "ready\n", "it works")
+async def test_a_sink_starts_while_clickhouse_and_the_topics_are_not_there_yet(
+    fresh_kafka: str, tmp_path: Path
+) -> None:
+    with open_clickhouse(tmp_path) as once:
+        url = once.line()
+    with open_sink(fresh_kafka, f"{url}/later") as sink:
+        await until(lambda: "clickhouse: " in sink.ready(), "it waits for ClickHouse")
+        with open_clickhouse(tmp_path, urlsplit(url).port or 0) as clickhouse:
+            clickhouse.line()
+            await until(lambda: "has no topic messages" in sink.ready(), "it waits for topics")
+            await make_topics(fresh_kafka)
+            await until(lambda: sink.ready() == "ready\n", "it works")
 
 
 async def test_an_insert_that_hangs_is_tried_again_and_the_member_stays(
@@ -98,22 +97,22 @@ async def test_an_insert_that_hangs_is_tried_again_and_the_member_stays(
     ],
 )
 async def test_a_table_that_takes_nothing_now_is_waited_for(
-    database: str, setting: str, value: str, words: str
+    fresh_kafka: str, database: str, setting: str, value: str, words: str
 ) -> None:
-    async with own_broker() as broker:
-        load = postbacks(200, seed=7)
-        with open_sink(broker.address, database, stall_after=2) as sink:
-            await produce(broker.address, load[:1], PARTITIONS)
-            await all_stored(broker.address)
-            execute(database, f"ALTER TABLE postbacks MODIFY SETTING {setting} = {value}")
-            await produce(broker.address, load[1:], PARTITIONS)
-            await until(lambda: words in sink.ready(), "it says what it waits for")
-            tries = sink.metric("retries_total")
-            await until(lambda: sink.metric("retries_total") > tries + 8, "it goes on trying")
-            execute(database, f"ALTER TABLE postbacks RESET SETTING {setting}")
-            await all_stored(broker.address)
-            assert sink.process.running
-        assert rows(database, EXACT) == [exactly(load)]
+    await make_topics(fresh_kafka)
+    load = postbacks(200, seed=7)
+    with open_sink(fresh_kafka, database, stall_after=2) as sink:
+        await produce(fresh_kafka, load[:1], PARTITIONS)
+        await all_stored(fresh_kafka)
+        execute(database, f"ALTER TABLE postbacks MODIFY SETTING {setting} = {value}")
+        await produce(fresh_kafka, load[1:], PARTITIONS)
+        await until(lambda: words in sink.ready(), "it says what it waits for")
+        tries = sink.metric("retries_total")
+        await until(lambda: sink.metric("retries_total") > tries + 8, "it goes on trying")
+        execute(database, f"ALTER TABLE postbacks RESET SETTING {setting}")
+        await all_stored(fresh_kafka)
+        assert sink.process.running
+    assert rows(database, EXACT) == [exactly(load)]
 
 
 @pytest.mark.parametrize(

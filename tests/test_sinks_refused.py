@@ -12,7 +12,6 @@ from tests.sinks import (
     as_messages,
     make_topics,
     open_sink,
-    own_broker,
     rows,
     send,
     worker_of,
@@ -69,42 +68,42 @@ async def test_refusing_the_same_row_again_adds_nothing(fresh_kafka: str, databa
     assert len(rows(database, "SELECT * FROM rejected FINAL")) == 1
 
 
-async def test_many_refused_rows_are_all_found(database: str) -> None:
-    async with own_broker() as broker:
-        good = [sent(f"good-{n}") for n in range(2_000)]
-        values = [b"nope" if n % 7 == 0 else encode(postback) for n, postback in enumerate(good)]
-        await send(broker.address, SENT, *values)
-        with open_sink(broker.address, database):
-            await all_stored(broker.address)
-        assert rows(database, "SELECT count() AS rows FROM rejected FINAL") == [
-            {"rows": values.count(b"nope")}
-        ]
-        stored = rows(database, "SELECT event_id FROM postbacks FINAL")
-        assert sorted(row["event_id"] for row in stored) == sorted(
-            postback.event_id for n, postback in enumerate(good) if n % 7
-        )
+async def test_many_refused_rows_are_all_found(fresh_kafka: str, database: str) -> None:
+    await make_topics(fresh_kafka)
+    good = [sent(f"good-{n}") for n in range(2_000)]
+    values = [b"nope" if n % 7 == 0 else encode(postback) for n, postback in enumerate(good)]
+    await send(fresh_kafka, SENT, *values)
+    with open_sink(fresh_kafka, database):
+        await all_stored(fresh_kafka)
+    assert rows(database, "SELECT count() AS rows FROM rejected FINAL") == [{"rows": values.count(b"nope")}]
+    stored = rows(database, "SELECT event_id FROM postbacks FINAL")
+    assert sorted(row["event_id"] for row in stored) == sorted(
+        postback.event_id for n, postback in enumerate(good) if n % 7
+    )
 
 
-async def test_poison_among_messages_and_rejections_is_refused_likewise(database: str) -> None:
-    async with own_broker() as broker:
-        state, rejected = (
-            encode_message(state_of(sent())),
-            b'{"rejection_id":"1","reason":"r","received_at":"%s"}',
-        )
-        rejected = rejected % at(0).encode()
-        await send(broker.address, MESSAGES, b"nope", state, state + state, b'{"version":1}', partition=1)
-        await send(broker.address, REJECTED, rejected, b"nope", rejected + rejected)
-        with open_sink(broker.address, database):
-            await all_stored(broker.address)
-        assert list(as_messages(database)) == [MESSAGE]
-        kept = rows(
-            database, "SELECT topic, partition, offset, records FROM rejected FINAL ORDER BY topic, offset"
-        )
-        assert [(row["topic"], row["partition"], row["offset"]) for row in kept] == [
-            ("", -1, -1),
-            (MESSAGES, 1, 0),
-            (MESSAGES, 1, 2),
-            (MESSAGES, 1, 3),
-            (REJECTED, 0, 1),
-            (REJECTED, 0, 2),
-        ]
+async def test_poison_among_messages_and_rejections_is_refused_likewise(
+    fresh_kafka: str, database: str
+) -> None:
+    await make_topics(fresh_kafka)
+    state, rejected = (
+        encode_message(state_of(sent())),
+        b'{"rejection_id":"1","reason":"r","received_at":"%s"}',
+    )
+    rejected = rejected % at(0).encode()
+    await send(fresh_kafka, MESSAGES, b"nope", state, state + state, b'{"version":1}', partition=1)
+    await send(fresh_kafka, REJECTED, rejected, b"nope", rejected + rejected)
+    with open_sink(fresh_kafka, database):
+        await all_stored(fresh_kafka)
+    assert list(as_messages(database)) == [MESSAGE]
+    kept = rows(
+        database, "SELECT topic, partition, offset, records FROM rejected FINAL ORDER BY topic, offset"
+    )
+    assert [(row["topic"], row["partition"], row["offset"]) for row in kept] == [
+        ("", -1, -1),
+        (MESSAGES, 1, 0),
+        (MESSAGES, 1, 2),
+        (MESSAGES, 1, 3),
+        (REJECTED, 0, 1),
+        (REJECTED, 0, 2),
+    ]

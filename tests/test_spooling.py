@@ -21,11 +21,11 @@ from gateway.publisher import Publisher
 from gateway.sink import Kept, NotKept, TooLarge
 from gateway.spooling import Limits, SpoolingSink
 from gateway.topics import gateway_topics
-from local.kafka import embedded_kafka
 from runtime.kafka import client_options
 from runtime.ops import Health
 from runtime.settings import load_settings
-from tests.gateways import RunningGateway, form, free_address, open_gateway, post, request, until
+from tests.apache_kafka import free_ports, own_kafka
+from tests.gateways import RunningGateway, form, open_gateway, post, request, until
 from tests.small_disk import small_disk
 from tests.test_gateway import HEALTH, READY, sent
 from tests.test_spool import disk_ends_at, records
@@ -41,10 +41,17 @@ async def accepted(gateway: RunningGateway, count: int) -> list[str]:
     return ids
 
 
+def free_kafka_address() -> str:
+    """Where no Kafka is yet."""
+    (port,) = free_ports(1)
+    return f"127.0.0.1:{port}"
+
+
 @asynccontextmanager
-async def kafka_on(address: str) -> AsyncIterator[str]:
-    async with embedded_kafka(int(address.rpartition(":")[2])) as broker:
-        yield broker.address
+async def kafka_on(address: str, home: Path) -> AsyncIterator[None]:
+    """A Kafka there, with its data in that folder."""
+    async with own_kafka(home, int(address.rpartition(":")[2])):
+        yield
 
 
 async def sent_messages(kafka: str, least: int, partitions: int = 8) -> list[str]:
@@ -63,11 +70,11 @@ async def sent_messages(kafka: str, least: int, partitions: int = 8) -> list[str
 
 
 async def test_what_a_killed_gateway_spooled_is_published_by_the_next_one(tmp_path: Path) -> None:
-    kafka = free_address()
+    kafka = free_kafka_address()
     with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5") as gateway:
         messages = await accepted(gateway, 50)
         gateway.process.kill()
-    async with kafka_on(kafka):
+    async with kafka_on(kafka, tmp_path / "kafka"):
         with open_gateway(kafka, data=str(tmp_path)) as gateway:
             await until(200, gateway.ops, READY)
             assert set(await sent_messages(kafka, 50)) == set(messages)
@@ -77,45 +84,44 @@ async def test_what_a_killed_gateway_spooled_is_published_by_the_next_one(tmp_pa
 
 
 async def test_the_spool_of_a_gateway_that_is_gone_is_adopted_by_a_neighbour(tmp_path: Path) -> None:
-    kafka = free_address()
+    kafka = free_kafka_address()
     with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5") as staying:
         with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5") as leaving:
             messages = await accepted(leaving, 20)
             assert leaving.process.stop() == 0
-        async with kafka_on(kafka):
+        async with kafka_on(kafka, tmp_path / "kafka"):
             await until(200, staying.ops, READY)
             assert set(await sent_messages(kafka, 20)) == set(messages)
             assert staying.process.running
 
 
 async def test_a_full_spool_takes_nothing_more_and_says_when_to_come_again(tmp_path: Path) -> None:
-    kafka = free_address()
+    kafka = free_kafka_address()
     body = sent(str(uuid4()), ReferenceID="x" * 60_000)
     with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5", spool_bytes=str(2**20)) as gateway:
         await until(503, gateway.address, form(body))
         answer = await request(gateway.address, form(body))
         assert (answer.status, answer.headers["retry-after"]) == (503, "5")
         assert (await request(gateway.address, HEALTH)).status == 503
-        async with kafka_on(kafka):
+        async with kafka_on(kafka, tmp_path / "kafka"):
             await until(200, gateway.address, form(body))
             await until(200, gateway.address, HEALTH)
 
 
-async def test_a_damaged_spool_is_set_aside_and_the_gateway_goes_on(tmp_path: Path) -> None:
+async def test_a_damaged_spool_is_set_aside_and_the_gateway_goes_on(fresh_kafka: str, tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "garbage.spool").write_bytes(b"no database at all" * 100)
-    async with embedded_kafka() as broker:
-        with open_gateway(broker.address, data=str(tmp_path)) as gateway:
-            assert await gateway.metric("spools_damaged_total") == 1
-            assert (await post(gateway.address, sent(str(uuid4())))).status == 200
+    with open_gateway(fresh_kafka, data=str(tmp_path)) as gateway:
+        assert await gateway.metric("spools_damaged_total") == 1
+        assert (await post(gateway.address, sent(str(uuid4())))).status == 200
     assert (tmp_path / "spool" / "garbage.damaged").exists()
 
 
 async def test_what_is_spooled_is_published_oldest_first(tmp_path: Path) -> None:
-    kafka = free_address()
+    kafka = free_kafka_address()
     with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5", partitions="1") as gateway:
         messages = [message for _ in range(10) for message in await accepted(gateway, 1)]
-        async with kafka_on(kafka):
+        async with kafka_on(kafka, tmp_path / "kafka"):
             await until(200, gateway.ops, READY)
             assert await sent_messages(kafka, 10, partitions=1) == messages
 
@@ -143,17 +149,16 @@ async def test_a_spool_that_is_no_longer_published_ends_the_gateway(tmp_path: Pa
         await sink.close()
 
 
-async def test_a_record_that_cannot_even_be_batched_is_answered_all_the_same() -> None:
+async def test_a_record_that_cannot_even_be_batched_is_answered_all_the_same(fresh_kafka: str) -> None:
     def broken(topic: str, value: bytes) -> Headers:
         raise RuntimeError("a fault of ours")
 
-    async with embedded_kafka() as broker:
-        settings = load_settings({"POSTBACKS_KAFKA": broker.address})
-        options, topics = client_options(settings), gateway_topics(settings)
-        async with Publisher(options, topics, LINGER, 1.0, Health(), broken) as publisher:
-            await publisher.opened()
-            with pytest.raises(NotKept, match="a fault of ours"):
-                await asyncio.wait_for(publisher.keep(SENT, b"default/1", b"{}"), 10)
+    settings = load_settings({"POSTBACKS_KAFKA": fresh_kafka})
+    options, topics = client_options(settings), gateway_topics(settings)
+    async with Publisher(options, topics, LINGER, 1.0, Health(), broken) as publisher:
+        await publisher.opened()
+        with pytest.raises(NotKept, match="a fault of ours"):
+            await asyncio.wait_for(publisher.keep(SENT, b"default/1", b"{}"), 10)
 
 
 class Choosy:

@@ -1,4 +1,4 @@
-"""Workers of streams on both brokers: what they make of postbacks, through kills and stale writes."""
+"""Workers of streams: what they make of postbacks, through kills and stale writes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Offsets without a record, logs that were compacted or cut, and brokers that come, go and refuse.
-
-What only Apache Kafka does: transactions, compaction, deleting records, changing a topic's settings.
-"""
+"""Offsets without a record, logs that were compacted or cut, and brokers that come, go and refuse."""
 
 from __future__ import annotations
 
@@ -18,10 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from gateway.postback import SENT, encode, key_of
-from local.kafka import embedded_kafka
 from streams.message import MESSAGES, encode_message, state_of
 from streams.topics import RECORD_BYTES
-from tests.apache_kafka import ApacheKafka, free_ports
+from tests.apache_kafka import ApacheKafka, free_ports, own_kafka
 from tests.fresh import wipe
 from tests.load import differences, last, postbacks
 from tests.postbacks import sent
@@ -192,17 +188,23 @@ async def test_a_worker_does_not_end_itself_while_kafka_does_not_answer(
     assert differences(last(await streams.messages()), streams.folded) == {}
 
 
-async def test_states_of_another_cluster_are_not_touched_and_then_removed(tmp_path: Path) -> None:
+async def test_states_of_another_cluster_are_not_touched_and_then_removed(
+    apache_kafka: ApacheKafka, streams: Streams, tmp_path: Path
+) -> None:
     given = postbacks(50, seed=8)
-    for offset in (0, 3):  # the second cluster has less, which the states of the first must not hide
-        async with embedded_kafka() as broker:
-            streams = Streams(broker.address, tmp_path, partitions=2)
-            await streams.make_topics()
-            await streams.give(given[offset:])
-            with streams.worker():
-                await streams.merged()
-                assert differences(last(await streams.messages()), streams.folded) == {}
-            assert [folder.name for folder in (tmp_path / "a" / "states").iterdir()] == [broker.cluster]
+
+    async def merge_on(cluster: ApacheKafka, streams: Streams, offset: int) -> None:
+        await streams.give(given[offset:])
+        with streams.worker():
+            await streams.merged()
+            assert differences(last(await streams.messages()), streams.folded) == {}
+        assert [folder.name for folder in (tmp_path / "a" / "states").iterdir()] == [cluster.cluster]
+
+    await merge_on(apache_kafka, streams, 0)
+    async with own_kafka(tmp_path / "kafka") as other:
+        there = Streams(other.address, tmp_path, partitions=2)
+        await there.make_topics()
+        await merge_on(other, there, 3)  # it has less, which the states of the first must not hide
 
 
 async def test_a_worker_that_is_there_before_kafka_and_the_topics_waits_for_them(tmp_path: Path) -> None:
@@ -218,7 +220,7 @@ async def test_a_worker_that_is_there_before_kafka_and_the_topics_waits_for_them
 
     with streams.worker() as worker:
         await says(worker, "kafka: Kafka at 127.0.0.1:")
-        async with embedded_kafka(port):
+        async with own_kafka(tmp_path / "kafka", port):
             await says(worker, "kafka: postbacks.sent, postbacks.response, postbacks.receipt")
             await streams.make_topics()
             await worker.ready()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +16,11 @@ from structlog.testing import capture_logs
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED
 from gateway.topics import gateway_topics
-from local.kafka import embedded_kafka
 from runtime.errors import KafkaAway, TopicMismatch
 from runtime.kafka import client_options
 from runtime.settings import Settings, load_settings
 from runtime.topics import LOOK_SECONDS, TopicSpec, ensure_topics
-from tests.apache_kafka import ApacheKafka
+from tests.apache_kafka import ApacheKafka, free_ports, own_kafka
 
 KEPT_A_WEEK = {"cleanup.policy": "delete", "retention.ms": "604800000"}
 COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": "604800000"}
@@ -120,17 +119,16 @@ async def test_another_retention_is_somebodys_choice_and_only_warned_about(
     assert (warning["topic"], warning["key"], warning["is_"]) == (topic, "retention.ms", 1_000_000)
 
 
-async def test_kafka_that_does_not_answer_is_waited_for_as_long_as_asked() -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{nobody.getsockname()[1]}"
-        with pytest.raises(KafkaAway, match=address):
-            await ensure_topics(
-                client_options(settings(kafka=address)), gateway_topics(settings()), patience=0.5
-            )
-    port = int(address.rpartition(":")[2])
-    async with embedded_kafka(port):
-        await ensure_topics(client_options(settings(kafka=address)), gateway_topics(settings()), patience=30)
+async def test_kafka_that_does_not_answer_is_waited_for_as_long_as_asked(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    options, topics = client_options(settings(kafka=address)), gateway_topics(settings())
+    with pytest.raises(KafkaAway, match=address):
+        await ensure_topics(options, topics, patience=0.5)
+    ensuring = asyncio.create_task(ensure_topics(options, topics, patience=60))
+    await asyncio.sleep(0)
+    async with own_kafka(tmp_path, port):
+        await ensuring
 
 
 def test_postbacks_are_kept_a_week_and_rejections_a_month() -> None:

@@ -1,4 +1,4 @@
-"""The provider's requests byte by byte, over a raw socket, on both brokers."""
+"""The provider's requests byte by byte, over a raw socket."""
 
 from __future__ import annotations
 
@@ -12,36 +12,17 @@ from gateway.postback import RECEIPT as RECEIPTS
 from gateway.postback import REJECTED
 from gateway.postback import RESPONSE as RESPONSES
 from gateway.postback import SENT as SENDS
-from tests.apache_kafka import ApacheKafka
-from tests.engines import TANSU, Engines
 from tests.fresh import wipe
 from tests.gateways import Connection, RunningGateway, connection, kept, open_gateway, post, request
 from tests.packets import RECEIPT, RESPONSE, SENT, head
-from tests.processes import running
 
 CONTINUE: tuple[int, dict[str, str]] = (100, {})
 TOKEN = "a-token-of-acme"
 
 
 @pytest.fixture(scope="module")
-def own_tansu(engines: Engines) -> Iterator[str]:
-    engines.used.add(TANSU)
-    with running("local", "kafka", "--port", "0") as process:
-        yield process.line()
-
-
-@pytest.fixture(scope="module", params=["tansu", "apache"])
-def kafka(request: pytest.FixtureRequest) -> str:
-    if request.param == "tansu":
-        address: str = request.getfixturevalue("own_tansu")
-        return address
-    cluster: ApacheKafka = request.getfixturevalue("apache_kafka")
-    asyncio.run(wipe(cluster.address))
-    return cluster.address
-
-
-@pytest.fixture(scope="module")
 def gateway(kafka: str) -> Iterator[RunningGateway]:
+    asyncio.run(wipe(kafka))
     with open_gateway(kafka) as gateway:
         yield gateway
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,17 +14,26 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from console.clickhouse import QueryFailed, ask
-from tests.processes import ROOT
+from console.stack_file import FILE
+from tests.processes import ROOT, child_processes, inherited_environment
 
 SECONDS = 120.0
-ANY_PORTS = ("--port", "0", "--kafka-port", "0", "--clickhouse-port", "0")
-SETTING = re.compile(r"(POSTBACKS_\w+)=(\S+)")
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """That of the tests, with these settings and no others."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACKS_")}
-    return {**inherited, **settings}
+    return {**inherited_environment(), **settings}
+
+
+def any_ports(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Options of `postbacks up` that take free ports, for engines that the settings do not name."""
+    options: tuple[str, ...] = ("--port", "0")
+    for option, setting in (
+        ("--kafka-port", "POSTBACKS_KAFKA"),
+        ("--clickhouse-port", "POSTBACKS_CLICKHOUSE"),
+    ):
+        options += () if setting in settings else (option, "0")
+    return options
 
 
 def command(*arguments: str, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -89,14 +96,17 @@ class Output:
 
 
 class Stack(Output):
-    """A stack that is ready; `settings` are those with which other commands find it."""
+    """A stack that is ready, with its data in `data`; `settings` are those by which it is found."""
 
-    def __init__(self, popen: subprocess.Popen[str], settings: Mapping[str, str]) -> None:
+    def __init__(self, popen: subprocess.Popen[str], data: Path, settings: Mapping[str, str]) -> None:
         super().__init__(popen)
         self.until("Ctrl-C stops everything in good order")
         page = "\n".join(self.lines)
         self.url = page.split("The PostBackURL is\n\n")[1].split()[0]
-        self.settings = {**settings, **dict(SETTING.findall(page))}
+        self.data = data
+        self._given = settings
+        lines = (data / FILE).read_text().splitlines()
+        self.settings = {**settings, **dict(line.split("=", 1) for line in lines)}
 
     def post(self, body: str) -> int:
         """What the gateway answers to a postback; while nobody listens the provider tries again."""
@@ -110,8 +120,8 @@ class Stack(Output):
                 time.sleep(0.05)  # nobody tells when a port opens
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of `postbacks` against this stack."""
-        return command(*arguments, settings=self.settings)
+        """Run another command of `postbacks` against this stack, found by its folder."""
+        return command("--data", str(self.data), *arguments, settings=self._given)
 
     def query(self, query: str) -> str:
         """ClickHouse's answer as tab-separated text."""
@@ -135,10 +145,9 @@ class Stack(Output):
     def children(self) -> dict[str, int]:
         """The processes that it has started, and their ids, by the first words of their commands."""
         found = {}
-        for children in Path(f"/proc/{self.popen.pid}/task").glob("*/children"):
-            for pid in map(int, children.read_text().split()):
-                words = _module_and_arguments(pid)
-                found[words[1] if words[0] == "local" else words[0]] = pid
+        for pid in child_processes(self.popen.pid):
+            words = _module_and_arguments(pid)
+            found[words[1] if words[0] == "local" else words[0]] = pid
         return found
 
 
@@ -175,14 +184,14 @@ def beside(*arguments: str, settings: Mapping[str, str]) -> Iterator[subprocess.
 def stack(data: Path, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """`postbacks up` while the block runs, ready."""
     given = settings or {}
-    with beside("up", *ANY_PORTS, "--data", str(data), *options, settings=given) as popen:
-        yield Stack(popen, given)
+    with beside("up", *any_ports(given), "--data", str(data), *options, settings=given) as popen:
+        yield Stack(popen, data, given)
 
 
 @contextmanager
 def tail(up: Stack, *options: str) -> Iterator[Output]:
     """`postbacks tail` of a stack while the block runs, following."""
-    with beside("tail", *options, settings=up.settings) as popen:
+    with beside("--data", str(up.data), "tail", *options, settings={}) as popen:
         output = Output(popen)
         output.until("Following messages")
         yield output

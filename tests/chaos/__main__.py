@@ -9,7 +9,6 @@ from dataclasses import replace
 import click
 from rich.console import Console
 
-from tests.apache_kafka import missing_tools
 from tests.chaos.duration import Duration
 from tests.chaos.joins import JOIN_BURNERS, kill_joins
 from tests.chaos.load import burning
@@ -18,6 +17,7 @@ from tests.chaos.pipeline import frozen_code
 from tests.chaos.run import Wanted
 from tests.chaos.scenario import play
 from tests.chaos.soak import run_folder, run_once, soak
+from tests.chaos.stack_kills import kill_stack as kill_whole_stack
 from tests.chaos.unwritable import leave_unwritable
 
 #: A run of about two minutes, of which a soak makes many; and the long one.
@@ -39,6 +39,7 @@ LONG_RUN = {"postbacks": 60_000, "rate": 500.0, "faults": 20}
 @click.option("--joins", type=int, help="Rounds of killing broker and workers while the group joins.")
 @click.option("--lost-brokers", is_flag=True, help="Lose two of five brokers; other partitions go on.")
 @click.option("--minutes", type=float, help="With --lost-brokers: for how long.  [2]")
+@click.option("--kill-stack", type=int, help="Rounds of killing all of `postbacks up` at once.")
 @click.option("--unwritable", type=Duration(), help="One partition of `messages` takes no writes: 10m.")
 def main(
     seeds: tuple[int, ...],
@@ -53,26 +54,26 @@ def main(
     lost_brokers: bool,
     minutes: float | None,
     unwritable: float | None,
+    kill_stack: int | None,
 ) -> None:
     """Kill, stop and freeze gateways, workers, sinks, brokers and ClickHouse while postbacks come in.
 
     Then wait for silence, and prove that every postback that got a 2xx is in ClickHouse, counted once, and
     that the messages are what a plain fold over the postbacks says.
 
-    --joins, --lost-brokers and --unwritable play one scenario each instead.
+    --joins, --lost-brokers, --unwritable and --kill-stack play one scenario each instead.
     """
     scenarios = {
         "--soak": soaking is not None,
         "--joins": joins is not None,
         "--lost-brokers": lost_brokers,
         "--unwritable": unwritable is not None,
+        "--kill-stack": kill_stack is not None,
     }
     if len(chosen := [name for name, given in scenarios.items() if given]) > 1:
         raise click.UsageError(f"{' and '.join(chosen)} exclude each other")
     if minutes is not None and not lost_brokers:
         raise click.UsageError("--minutes is for --lost-brokers")
-    if reason := missing_tools():
-        sys.exit(f"A chaos run needs Apache Kafka, which needs Java and Maven: {reason}")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns of each broker that is down
     frozen_code()  # an edit during the run must not change the code of later processes
     console = Console()
@@ -94,6 +95,8 @@ def main(
             good = play("joins", lambda stage: kill_joins(stage, seeds[0], joins), console)
         elif lost_brokers:
             good = play("lost-brokers", lambda stage: lose_brokers(stage, (minutes or 2) * 60), console)
+        elif kill_stack is not None:
+            good = play("kill-stack", lambda stage: kill_whole_stack(stage, seeds[0], kill_stack), console)
         elif unwritable is not None:
             good = play("unwritable", lambda stage: leave_unwritable(stage, unwritable), console)
         else:

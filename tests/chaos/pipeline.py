@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from tests.apache_kafka import Node
+from local.kafka.node import Node
 from tests.chaos.schedule import Fault
 
 ROOT = Path(__file__).parent.parent.parent

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.apache_kafka import ApacheKafka, KafkaFailed, free_ports
+from local.kafka.node import KafkaFailed
+from tests.apache_kafka import ApacheKafka, free_ports
 from tests.chaos.observer import Unavailable
 from tests.chaos.pipeline import Service
 from tests.chaos.placement import PARTITIONS

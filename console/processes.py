@@ -7,7 +7,6 @@ that ends. When to start one again is decided in `console/supervisor.py`.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -17,10 +16,10 @@ from contextlib import suppress
 import aiohttp
 
 from console.stack import Service
+from runtime.process import die_with
 
 #: How often /readyz is asked, and after how long somebody should be told what is missing; seconds.
 ASK, TELL = 0.1, 10.0
-PR_SET_PDEATHSIG = 1
 
 Say = Callable[[str, str], None]
 
@@ -52,7 +51,7 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
+            preexec_fn=die_with(os.getpid()) if sys.platform == "linux" else None,
         )
         return cls(service, process, say)
 
@@ -123,14 +122,3 @@ async def _missing(session: aiohttp.ClientSession, ops: str) -> str:
             return "" if answer.status == 200 else (await answer.text()).strip().replace("\n", "; ")
     except (aiohttp.ClientError, TimeoutError):
         return f"no answer on {ops}"
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec nothing may be loaded
-
-    def ask_kernel() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was asked
-            os._exit(1)
-
-    return ask_kernel

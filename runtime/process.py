@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from runtime.settings import Settings, load_settings
 
 #: Exit statuses: all went well; work failed; the process must not run like this (settings, topics, schema).
 DONE, FAILED, REFUSED = 0, 1, 2
+
+PR_SET_PDEATHSIG = 1
 
 Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
@@ -54,6 +57,18 @@ def end_anyway(seconds: float, why: Exception | None) -> None:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
+
+
+def die_with(parent: int) -> Callable[[], None]:
+    """A `preexec_fn`, on Linux: the kernel kills the new process when the thread that started it ends."""
+    prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec nothing may be loaded
+
+    def ask_kernel() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the kernel was asked
+            os._exit(1)
+
+    return ask_kernel
 
 
 async def first_completed(*works: Awaitable[object]) -> None:

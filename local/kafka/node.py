@@ -8,7 +8,6 @@ node with the thread that started it.
 from __future__ import annotations
 
 import base64
-import ctypes
 import os
 import signal
 import socket
@@ -16,13 +15,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from local.errors import CannotServe
 from local.ports import HOST
+from runtime.process import die_with
 
 LOG4J = Path(__file__).parent / "log4j2.properties"
 JVM = (
@@ -31,7 +31,6 @@ JVM = (
 )
 START_TIMEOUT, STOP_TIMEOUT = 120.0, 20.0
 POLL_INTERVAL = 0.05
-PR_SET_PDEATHSIG = 1
 STANDARD_ERROR = 2
 #: Kafka's own mark of a shutdown in good order, which it removes when it starts.
 CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
@@ -110,7 +109,7 @@ class Node:
                 stdout=output or STANDARD_ERROR,  # the parent's standard output is for its own lines
                 stderr=output,
                 start_new_session=True,  # Ctrl-C is for the parent, which stops it in its order
-                preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
+                preexec_fn=die_with(os.getpid()) if sys.platform == "linux" else None,
             )
 
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
@@ -211,14 +210,3 @@ def new_cluster_id() -> str:
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
         pass  # a command line would take that one for an option
     return text
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec nothing may be loaded
-
-    def ask_kernel() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was asked
-            os._exit(1)
-
-    return ask_kernel

@@ -53,7 +53,7 @@ def statuses(said: bytes) -> list[int]:
 
 
 async def is_served(gateway: RunningGateway) -> bool:
-    """Whether an ordinary request gets 200, soon; one that this process was too slow to send does not count."""
+    """Whether an ordinary request gets 200, soon; one that was sent too slowly does not count."""
     async with asyncio.timeout(END):
         while True:
             with suppress(asyncio.IncompleteReadError):  # the gateway closed it as idle

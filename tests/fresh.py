@@ -24,33 +24,32 @@ async def wipe(address: str) -> None:
     await admin.start()
     try:
         async with asyncio.timeout(SECONDS):
-            await _wait_for_coordinators(admin)
             await _wipe_groups(admin)
             await _wipe_topics(admin)
     finally:
         await admin.close()
 
 
-async def _wait_for_coordinators(admin: AIOKafkaAdminClient) -> None:
-    """Kafka makes the topic of the groups' offsets upon the first question about one, and loads it then."""
+async def _wipe_groups(admin: AIOKafkaAdminClient) -> None:
+    """Delete all groups, once Kafka has loaded them; it creates their topic upon the first question."""
     while True:
         try:
             await admin.find_coordinator("any")
-            await admin.list_consumer_groups()
+            while groups := [name for name, _ in await admin.list_consumer_groups()]:
+                for group in groups:
+                    await _wipe_group(admin, group)
             return
         except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
             await asyncio.sleep(POLL_INTERVAL)
 
 
-async def _wipe_groups(admin: AIOKafkaAdminClient) -> None:
-    while groups := [name for name, _ in await admin.list_consumer_groups()]:
-        for group in groups:
-            coordinator = await admin.find_coordinator(group)
-            (described,) = await admin.describe_consumer_groups([group], coordinator)
-            ((_, _, _, _, _, members, *_),) = described.groups
-            for member, *_ in members:
-                await admin._send_request(LeaveGroupRequest(group, member), coordinator)
-            await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+async def _wipe_group(admin: AIOKafkaAdminClient, group: str) -> None:
+    coordinator = await admin.find_coordinator(group)
+    (described,) = await admin.describe_consumer_groups([group], coordinator)
+    ((_, _, _, _, _, members, *_),) = described.groups
+    for member, *_ in members:
+        await admin._send_request(LeaveGroupRequest(group, member), coordinator)
+    await admin._send_request(DeleteGroupsRequest([group]), coordinator)
 
 
 async def _wipe_topics(admin: AIOKafkaAdminClient) -> None:

@@ -9,12 +9,21 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+)
 
 from runtime.errors import KafkaAway
+from runtime.group_reader import committed_offsets
 
 #: Seconds between two questions, and how long a broker may take to answer one.
 ASK, ANSWER = 0.2, 20.0
+
+#: A coordinator that will answer soon.
+NOT_LOADED = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 
 Offsets = Mapping[TopicPartition, int]
 
@@ -60,9 +69,9 @@ class Logs:
         """Of each partition the group's offset, -1 where it has none."""
         while True:
             try:
-                found = await self._admin.list_consumer_group_offsets(group, partitions=partitions)
-                return {tp: found[tp].offset if tp in found else -1 for tp in partitions}
-            except GroupCoordinatorNotAvailableError:  # a cluster's first question about groups makes one
+                found = await committed_offsets(self._admin, group, partitions)
+                return {tp: found.get(tp, -1) for tp in partitions}
+            except NOT_LOADED:  # a cluster's first question about groups creates their topic
                 await asyncio.sleep(ASK)
 
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Offsets:

@@ -75,7 +75,7 @@ class GroupReader:
                 admin = await self._connected()
                 coordinator = await admin.find_coordinator(self._group)
                 state, members = await self._describe(admin, coordinator)
-                committed = await self._committed(admin, coordinator)
+                committed = await committed_offsets(admin, self._group, self._inputs, coordinator)
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise KafkaAway(f"Kafka does not describe its groups: {error or type(error).__name__}") from error
@@ -143,22 +143,6 @@ class GroupReader:
             raise for_code(error)()
         return state, {member: _owned(assignment) for member, _, _, _, assignment in members}
 
-    async def _committed(self, admin: AIOKafkaAdminClient, coordinator: int) -> dict[TopicPartition, int]:
-        """Of each input partition; -1 where nothing is committed.
-
-        aiokafka's own method answers as if nothing were, while the coordinator still loads the group.
-        """
-        request = OffsetFetchRequest(self._group, _by_topic(self._inputs, lambda tp: tp.partition))
-        response = await admin._send_request(request, coordinator)
-        if response.error_code:
-            raise for_code(response.error_code)()
-        return {
-            TopicPartition(topic, number): offset
-            for topic, found in response.topics
-            for number, offset, _, error in found
-            if not error
-        }
-
     async def _offsets(
         self, partitions: Collection[TopicPartition], position: int
     ) -> dict[TopicPartition, int]:
@@ -203,6 +187,35 @@ class GroupReader:
             for number, error, _, offset in answers
             if not error
         }
+
+
+async def committed_offsets(
+    admin: AIOKafkaAdminClient,
+    group: str,
+    partitions: Collection[tuple[str, int]],
+    coordinator: int | None = None,
+) -> dict[TopicPartition, int]:
+    """The group's offset of each partition; -1 where it has committed none.
+
+    aiokafka's `list_consumer_group_offsets` answers as if nothing were committed, while the coordinator still
+    loads the group.
+
+    Raises:
+        KafkaError: the coordinator does not answer, or not yet.
+    """
+    if coordinator is None:
+        coordinator = await admin.find_coordinator(group)
+    wanted = [TopicPartition(*tp) for tp in partitions]
+    request = OffsetFetchRequest(group, _by_topic(wanted, lambda tp: tp.partition))
+    response = await admin._send_request(request, coordinator)
+    if response.error_code:
+        raise for_code(response.error_code)()
+    return {
+        TopicPartition(topic, number): offset
+        for topic, found in response.topics
+        for number, offset, _, error in found
+        if not error
+    }
 
 
 def _by_topic(

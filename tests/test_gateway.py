@@ -167,7 +167,7 @@ async def test_sigterm_answers_what_is_in_hand(fresh_kafka: str, node: Node) -> 
     with open_gateway(fresh_kafka, ack_timeout="30") as gateway:
         async with connection(gateway.address) as wire, connection(gateway.address) as idle:
             async with frozen(node):
-                await wire.send(head(body := sent(str(uuid4()), ReferenceID="in hand")))
+                await wire.send(head(body := sent(str(uuid4()), ReferenceID="in flight")))
                 await wire.head()
                 await wire.send(body)
                 await gateway.reaches("request_bytes_total", len(body))
@@ -175,7 +175,7 @@ async def test_sigterm_answers_what_is_in_hand(fresh_kafka: str, node: Node) -> 
                 assert await idle.closed()
             assert (await wire.answer()).status == 200
         assert await asyncio.to_thread(gateway.process.popen.wait, SECONDS) == DONE
-    await kept(fresh_kafka, reference_id="in hand")
+    await kept(fresh_kafka, reference_id="in flight")
 
 
 async def test_sigterm_ends_it_also_when_kafka_never_answers(fresh_kafka: str, node: Node) -> None:

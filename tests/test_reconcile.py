@@ -212,7 +212,7 @@ async def test_a_message_at_its_cap_does_not_lack_what_it_has_no_room_for(pipeli
 
 async def test_a_record_that_streams_rejected_is_in_no_message_and_not_missed(pipeline: Pipeline) -> None:
     value = encode(sent())
-    await pipeline.streams.write(SENT, [(b"somebody/else", value)])
+    await pipeline.streams.write(SENT, [(b"another/key", value)])
     await pipeline.run()
     status, report = await pipeline.reconcile()
     assert (status, report["missing"], report["events"]["checked"]) == (0, 0, 1)

@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED
+from runtime.group_reader import committed_offsets
 from runtime.settings import PREFIX
 
 POLL_INTERVAL = 2.0
@@ -120,12 +121,6 @@ async def _committed(
     admin: AIOKafkaAdminClient, partitions: Sequence[TopicPartition]
 ) -> dict[TopicPartition, int]:
     """Up to where every reader has committed, of each partition in which all have."""
-    offsets = {
-        group: await admin.list_consumer_group_offsets(group, partitions=partitions)
-        for group in ("streams", "sinks")
-    }
-    reached = {
-        tp: min(offsets[group][tp].offset if tp in offsets[group] else -1 for group in READERS[tp.topic])
-        for tp in partitions
-    }
+    offsets = {group: await committed_offsets(admin, group, partitions) for group in ("streams", "sinks")}
+    reached = {tp: min(offsets[group].get(tp, -1) for group in READERS[tp.topic]) for tp in partitions}
     return {tp: offset for tp, offset in reached.items() if offset > 0}

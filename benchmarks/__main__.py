@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from benchmarks import correlation, end_to_end, gateway, growth, questions, sink, workers
+from benchmarks import correlation, end_to_end, flush, gateway, growth, questions, sink, workers
 from benchmarks.report import write_report
 from benchmarks.result import Result
 from benchmarks.table import page
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 #: Only when asked for by name.
 LONG: dict[str, Benchmark] = {
+    "flush": flush.measure,
     "workers": workers.measure,
     "growth": growth.measure,
     "questions": questions.measure,

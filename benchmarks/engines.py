@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +21,9 @@ class Engine(NamedTuple):
 
 
 @contextmanager
-def kafka(folder: Path) -> Iterator[Engine]:
+def kafka(folder: Path, properties: Mapping[str, str] | None = None) -> Iterator[Engine]:
     """Apache Kafka, one node."""
-    cluster = ApacheKafka(folder / "kafka")
+    cluster = ApacheKafka(folder / "kafka", properties=properties)
     try:
         cluster.start()
         (node,) = cluster.nodes

@@ -9,7 +9,7 @@ from benchmarks.table import page
 
 ROOT = Path(__file__).parent
 REPORT = ROOT.parent / "docs" / "performance.md"
-ORDER = ("gateway", "correlation", "sink", "end_to_end", "workers", "growth", "questions")
+ORDER = ("gateway", "correlation", "sink", "end_to_end", "flush", "workers", "growth", "questions")
 HEAD = """# Performance
 
 Measured with `make bench` (`python -m benchmarks NAME` for one part alone), written up by

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -136,6 +139,55 @@ async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
     since = reread_since(log)
     assert since
     assert timedelta(minutes=59) < datetime.now(UTC) - since < timedelta(minutes=70)
+
+
+#: A line of strace with the path of each descriptor: `1764280000.123456 fsync(171</path>) = 0 <0.007>`.
+FSYNC = re.compile(r"(?P<at>[\d.]+) f(?:data)?sync\(\d+<(?P<path>.*)>\) += 0 <(?P<took>[\d.]+)>")
+
+
+@contextmanager
+def traced_fsyncs(pid: int, folder: Path) -> Iterator[None]:
+    """Write the process's fsync calls to files in the folder, one for each thread, while the block runs."""
+    folder.mkdir()
+    options = ["-ff", "-ttt", "-T", "-y", "-e", "trace=fsync,fdatasync", "-o", str(folder / "thread")]
+    tracer = subprocess.Popen(["strace", *options, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+    try:
+        assert tracer.stderr
+        if "attached" not in (line := tracer.stderr.readline()):
+            pytest.skip(f"this system does not let strace attach: {line}")
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.communicate(timeout=60)
+
+
+def fsyncs(folder: Path, path: Path) -> list[tuple[float, float]]:
+    """When the traced fsync calls of one file began and ended, in seconds since 1970."""
+    calls = [call for file in folder.iterdir() for call in FSYNC.finditer(file.read_text())]
+    return [
+        (float(call["at"]), float(call["at"]) + float(call["took"]))
+        for call in calls
+        if Path(call["path"]) == path
+    ]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
+    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+        address = await asyncio.to_thread(process.line)
+        (node,) = child_processes(process.popen.pid)
+        await create(address, "topic")
+        produced = []
+        async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
+            with traced_fsyncs(node, tmp_path / "trace"):
+                for _ in range(5):
+                    began = time.time()
+                    await producer.send_and_wait("topic", b"value", partition=0)
+                    produced.append((began, time.time()))
+    segment = tmp_path / "kafka" / "data" / "topic-0" / f"{0:020}.log"
+    synced = fsyncs(tmp_path / "trace", segment)
+    for began, acknowledged in produced:
+        assert [began < start and end < acknowledged for start, end in synced].count(True) == 1
 
 
 def test_second_node_on_a_folder_is_refused(tmp_path: Path) -> None:

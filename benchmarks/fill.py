@@ -11,12 +11,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
-from aiokafka.protocol.group import LeaveGroupRequest
 
 from benchmarks.events import Event, events
 from gateway.partition import partition_of
 from gateway.postback import POSTBACK_TOPICS
 from gateway.topics import gateway_topics
+from runtime.group_reader import remove_members
 from runtime.settings import load_settings
 from runtime.topics import ensure_topics
 from streams.topics import messages_topic
@@ -81,12 +81,8 @@ async def forget(kafka: str, groups: Iterable[str], topics: Iterable[str]) -> No
 
 async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> None:
     while group in {name for name, _ in await admin.list_consumer_groups()}:
-        coordinator = await admin.find_coordinator(group)
-        (described,) = await admin.describe_consumer_groups([group], coordinator)
-        ((_, _, _, _, _, members, *_),) = described.groups
-        for member, *_ in members:  # they were killed, and would be missed only after a while
-            await admin._send_request(LeaveGroupRequest(group, member), coordinator)
-        await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+        await remove_members(admin, group)  # they were killed, and would be missed only after a while
+        await admin._send_request(DeleteGroupsRequest([group]), await admin.find_coordinator(group))
 
 
 async def end_offsets(kafka: str, topics: Sequence[str]) -> Mapping[TopicPartition, int]:

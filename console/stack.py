@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from local.kafka.retention import HOLD_FILE
@@ -39,8 +38,6 @@ class Places:
     ops: Mapping[str, str]
     kafka: str | None
     clickhouse: str | None
-    #: From when on streams reads its inputs again, after the embedded Kafka was not stopped in good order.
-    reread_since: datetime | None = None
 
 
 def with_embedded_kafka(settings: Settings, address: str) -> Settings:
@@ -66,8 +63,6 @@ def plan(places: Places, settings: Settings) -> tuple[Service, ...]:
             own["LISTEN"] = places.listen
             if places.kafka:
                 own["HOLD"] = str(places.data / "kafka" / HOLD_FILE)
-        if stage == "streams" and places.reread_since:
-            own["REREAD_SINCE"] = places.reread_since.isoformat()
         environment = {PREFIX + name: value for name, value in (shared | own).items()}
         services.append(Service(stage, (stage,), environment, places.ops[stage]))
     return tuple(services)

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +23,10 @@ from console.places import Wanted, find_places
 from console.rates import show_rates
 from console.ready import postback_url, ready_page, stack_settings
 from console.screen import Screen
-from console.stack import ENGINES, Service, plan, simulator, with_embedded_kafka
+from console.stack import ENGINES, Places, Service, plan, simulator, with_embedded_kafka
 from console.stack_file import owned_folder, write_stack_file
 from console.supervisor import Supervisor
-from local.kafka.recovery import reread_since
+from local.kafka.recovery import reread_since, rewind_groups
 from runtime.errors import BadSetting
 from runtime.kafka import client_options
 from runtime.logs import configure_logs
@@ -124,7 +123,6 @@ async def run_stack(
     with owned_folder(places.data):
         if places.kafka:
             download_kafka(settings, console)
-            places = replace(places, reread_since=reread_since(places.data / "kafka" / "data"))
         with Screen(console) as screen:
             configure_logs(
                 settings.log_level, settings.log_format
@@ -132,7 +130,7 @@ async def run_stack(
             supervisor = Supervisor(environment, screen.say)
             write_stack_file(places.data, stack_settings(places, found))
             stop = _until_signal(supervisor)
-            started = _start(supervisor, plan(places, found))
+            started = _start(supervisor, places, plan(places, found))
             if await _first(started, stop.wait(), supervisor.given_up) == 0:
                 screen.page(ready_page(places, found, command))
                 if simulate:
@@ -146,10 +144,13 @@ async def run_stack(
     return DONE if drained else FAILED
 
 
-async def _start(supervisor: Supervisor, services: tuple[Service, ...]) -> None:
+async def _start(supervisor: Supervisor, places: Places, services: tuple[Service, ...]) -> None:
     """Return when all are ready. Engines are started first: a client that finds none retries, and says so."""
+    since = reread_since(places.data / "kafka" / "data") if places.kafka else None
     supervisor.keep(*(service for service in services if service.name in ENGINES))
     await supervisor.ready()
+    if places.kafka and since:
+        await rewind_groups(places.kafka, since)
     supervisor.keep(*(service for service in services if service.name not in ENGINES))
     await supervisor.ready()
 

@@ -17,6 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.protocol.offset import OffsetRequest
 
 from runtime.consumer_group import GroupSnapshot, TopicPartition
@@ -216,6 +217,21 @@ async def committed_offsets(
         for number, offset, _, error in found
         if not error
     }
+
+
+async def remove_members(admin: AIOKafkaAdminClient, group: str) -> None:
+    """Let every member leave the group; one that still runs joins again.
+
+    Raises:
+        KafkaError: the coordinator does not answer, or not yet.
+    """
+    coordinator = await admin.find_coordinator(group)
+    (response,) = await admin.describe_consumer_groups([group], coordinator)
+    ((error, _, _, _, _, members, *_),) = response.groups
+    if error:
+        raise for_code(error)()
+    for member, *_ in members:
+        await admin._send_request(LeaveGroupRequest(group, member), coordinator)
 
 
 def _by_topic(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from runtime.errors import BadSetting
 
@@ -140,10 +140,6 @@ class Settings(BaseModel):
     )
     forget_after: float = Field(
         14 * 86400.0, gt=0, description="seconds after its last event until streams lets a message go"
-    )
-    reread_since: AwareDatetime | None = Field(
-        None,
-        description="the time from which streams reads its inputs again at its start, after a power cut",
     )
     fetch_wait: float = Field(
         0.05, ge=0.001, le=5, description="seconds streams lets Kafka gather records, at most"

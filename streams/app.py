@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +72,8 @@ def faust_app(settings: Settings, options: Mapping[str, Any], folder: Path) -> f
         app,
         fetch_wait=settings.fetch_wait,
         partitions=group_topics(settings.partitions),
-        reread_since=_milliseconds(settings.reread_since),
     )
     return app
-
-
-def _milliseconds(time: datetime | None) -> int | None:
-    return None if time is None else round(time.timestamp() * 1000)
 
 
 def group_topics(partitions: int) -> dict[str, int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
@@ -93,13 +93,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         batches: dict[TP, list[Any]] = await self.call_thread(self._fetch, partitions, limit, timeout)
         return batches
-
-    async def offsets_at(self, partitions: Iterable[TP], time_ms: int) -> dict[TP, int]:
-        """Where records of that time or later begin, of each partition that has any."""
-        found = await self.call_thread(
-            self._ensure_consumer().offsets_for_times, dict.fromkeys(partitions, time_ms)
-        )
-        return {TP(*tp): at.offset for tp, at in found.items() if at is not None}
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -243,23 +236,11 @@ class BatchConsumer(driver.Consumer):
         committed = {tp: self._committed_offset[tp] for tp in inputs}
         self._committed = {tp: at for tp, at in committed.items() if at is not None}
         begin = {tp: starts[tp] if at is None else at for tp, at in committed.items()}
-        self.tracker.begin(await self._rewound(begin))
+        self.tracker.begin(begin)
         for tp in inputs:
             self._note_log_start(tp, starts[tp])
         if moved := {tp: at for tp, at in self.tracker.offsets.items() if at != committed[tp]}:
             await self.seek_wait(moved)
-
-    async def _rewound(self, offsets: dict[TP, int]) -> dict[TP, int]:
-        """The offsets, or those of `reread_since` where they are lower; once."""
-        transport = self.transport
-        assert isinstance(transport, Transport)
-        since, transport.reread_since = transport.reread_since, None
-        if since is None or not offsets:
-            return offsets
-        found = await self.thread.offsets_at(offsets.keys(), since)
-        rewound = {tp: min(at, found.get(tp, at)) for tp, at in offsets.items()}
-        log.warning("Reading inputs again, as Kafka was not shut down properly", offsets=_readable(rewound))
-        return rewound
 
     def _note_log_start(self, tp: TP, start: int) -> None:
         if gone := self.tracker.truncate(tp, start):
@@ -348,7 +329,6 @@ class Transport(driver.Transport):
         *args: Any,
         fetch_wait: float,
         partitions: Mapping[str, int],
-        reread_since: int | None,
         **options: Any,
     ) -> None:
         """
@@ -356,9 +336,7 @@ class Transport(driver.Transport):
             fetch_wait: seconds Kafka may wait for records of idle partitions, while aiokafka asks that broker
                 for no other: Faust's 1.5 stalls the busy ones.
             partitions: number of partitions that each subscribed topic must have.
-            reread_since: time from which the inputs are read again at the first assignment (ms since 1970).
         """
         super().__init__(*args, **options)
         self.fetch_wait = fetch_wait
         self.partitions = partitions
-        self.reread_since = reread_since

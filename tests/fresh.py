@@ -12,7 +12,8 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
 )
 from aiokafka.protocol.admin import DeleteGroupsRequest
-from aiokafka.protocol.group import LeaveGroupRequest
+
+from runtime.group_reader import remove_members
 
 SECONDS = 60.0
 POLL_INTERVAL = 0.02
@@ -44,12 +45,8 @@ async def _wipe_groups(admin: AIOKafkaAdminClient) -> None:
 
 
 async def _wipe_group(admin: AIOKafkaAdminClient, group: str) -> None:
-    coordinator = await admin.find_coordinator(group)
-    (described,) = await admin.describe_consumer_groups([group], coordinator)
-    ((_, _, _, _, _, members, *_),) = described.groups
-    for member, *_ in members:
-        await admin._send_request(LeaveGroupRequest(group, member), coordinator)
-    await admin._send_request(DeleteGroupsRequest([group]), coordinator)
+    await remove_members(admin, group)
+    await admin._send_request(DeleteGroupsRequest([group]), await admin.find_coordinator(group))
 
 
 async def _wipe_topics(admin: AIOKafkaAdminClient) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from console.stack import Places, Service, plan, with_embedded_kafka
@@ -77,12 +75,3 @@ def test_gateway_is_held_by_embedded_kafka_alone() -> None:
     assert holding == ["gateway"]
     assert by_name(EMBEDDED)["gateway"].settings["POSTBACKS_HOLD"] == "/data/kafka/hold"
     assert "POSTBACKS_HOLD" not in by_name(ELSEWHERE)["gateway"].settings
-
-
-def test_streams_rereads_inputs_after_an_unclean_stop() -> None:
-    since = datetime(2026, 11, 27, 12, tzinfo=UTC)
-    services = plan(replace(EMBEDDED, reread_since=since), FOUND)
-    found = {service.name: service.settings.get("POSTBACKS_REREAD_SINCE") for service in services}
-    assert found.pop("streams") == since.isoformat()
-    assert set(found.values()) == {None}
-    assert "POSTBACKS_REREAD_SINCE" not in by_name(EMBEDDED)["streams"].settings

@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from local.kafka.node import Kafka, KafkaFailed, Node
-from local.kafka.recovery import reread_since
+from local.kafka.recovery import reread_since, rewind_groups
 from tests.processes import ROOT, child_processes, running
 
 #: A consumer that joins a group, commits, and stays.
@@ -34,7 +34,7 @@ async def main():
     async with consumer:
         while not consumer.assignment():
             await asyncio.sleep(0.01)
-        await consumer.commit({partition: 0 for partition in consumer.assignment()})
+        await consumer.commit({partition: 2 for partition in consumer.assignment()})
         print("joined", flush=True)
         await asyncio.sleep(3600)
 
@@ -110,6 +110,39 @@ async def test_a_fresh_kafka_forgets_what_a_killed_consumer_left(fresh_kafka: st
 
 async def test_and_the_test_after_it_starts_from_nothing(fresh_kafka: str) -> None:
     assert await topics_and_groups(fresh_kafka) == ([], [])
+
+
+async def members_and_offsets(address: str, group: str, topic: str) -> tuple[int, list[int]]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        (response,) = await admin.describe_consumer_groups([group])
+        members = response.groups[0][5]
+        committed = await admin.list_consumer_group_offsets(group)
+        return len(members), [committed[TopicPartition(topic, number)].offset for number in (0, 1)]
+    finally:
+        await admin.close()
+
+
+async def test_groups_are_rewound_to_a_time_without_dead_members(fresh_kafka: str) -> None:
+    topic, crash = "postbacks.sent", datetime.now(UTC)
+    await create(fresh_kafka, topic)
+    async with AIOKafkaProducer(bootstrap_servers=fresh_kafka, acks="all") as producer:
+        for age in (3, 1):  # in partition 0 alone
+            time_ms = round((crash - timedelta(hours=age)).timestamp() * 1000)
+            await producer.send_and_wait(topic, b"value", partition=0, timestamp_ms=time_ms)
+    member = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MEMBER, fresh_kafka, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert member.stdout
+        assert await asyncio.wait_for(member.stdout.readline(), 60) == b"joined\n"
+    finally:
+        member.kill()
+        await member.wait()
+    assert await members_and_offsets(fresh_kafka, "streams", topic) == (1, [2, 2])
+    await rewind_groups(fresh_kafka, crash - timedelta(hours=2))
+    assert await members_and_offsets(fresh_kafka, "streams", topic) == (0, [1, 2])
 
 
 async def first_record(address: str, topic: str) -> bytes:

@@ -13,9 +13,9 @@ from itertools import count, islice
 from random import Random
 from typing import NamedTuple
 
-from gateway.arrival import Arrival
-from gateway.parse import parse
+from gateway.parsing.postback import parse
 from gateway.postback import TOPIC_OF, encode, format_time, key_of
+from gateway.request import Arrival
 from local.simulator.traffic import traffic
 
 ACCOUNT = "acme"

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from benchmarks.events import Event, events
-from gateway.partition import partition_of
+from gateway.kafka.partitioner import partition_of
 from gateway.postback import POSTBACK_TOPICS
 from gateway.topics import gateway_topics
 from runtime.group_reader import remove_members

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from clickhouse_connect import get_async_client
 
 from benchmarks.events import Event
-from gateway.partition import partition_of
+from gateway.kafka.partitioner import partition_of
 
 TICK_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS = 0.02, 0.05, 60.0
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from console.clickhouse import QueryFailed, ask
 from console.command import Load
 from console.timeline import render
-from gateway.fields import read_guid
+from gateway.parsing.fields import read_guid
 from streams.message import VERSION, Message
 
 QUERY = "SELECT * FROM messages WHERE message_id = {id:UUID} ORDER BY account"

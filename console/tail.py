@@ -17,7 +17,7 @@ from console.change import Change, Filter, read_change
 from console.command import Load
 from console.offsets import open_logs
 from console.timeline import STATUS_COLOUR, printable
-from gateway.fields import read_number
+from gateway.parsing.fields import read_number
 from runtime.errors import KafkaAway
 from runtime.kafka import client_options
 from streams.message import MESSAGES, STATUSES

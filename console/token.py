@@ -1,6 +1,6 @@
 """`postbacks token`: the PostBackURL of an account, which is given a token when it has none.
 
-What a token may look like, and how the file is read, is decided in `gateway/accounts_file.py`.
+What a token may look like, and how the file is read, is decided in `gateway/auth/accounts_file.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import click
 
 from console.command import Load
 from console.ready import LOOPBACK
-from gateway.accounts import DEFAULT_ACCOUNT
-from gateway.accounts_file import file_of, read_accounts
 from gateway.app import PATH
+from gateway.auth.accounts import DEFAULT_ACCOUNT
+from gateway.auth.accounts_file import file_of, read_accounts
 from runtime.errors import BadSetting
 from runtime.settings import PREFIX, Settings
 

@@ -17,20 +17,20 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.accounts import Accounts
-from gateway.accounts_file import demand_loopback, file_of, read_accounts
 from gateway.app import Gateway
+from gateway.auth.accounts import Accounts
+from gateway.auth.accounts_file import demand_loopback, file_of, read_accounts
+from gateway.auth.networks import read_networks
 from gateway.child import ONE, end_with_parent
-from gateway.cloudevents import headers_of, no_headers
 from gateway.hold import HoldingSink
-from gateway.networks import read_networks
-from gateway.port import Patience, open_port
+from gateway.http.server import Patience, open_port
+from gateway.http.tls import Certificate
+from gateway.kafka.cloudevents import headers_of, no_headers
+from gateway.kafka.sink import Publisher
 from gateway.processes import keep_processes
-from gateway.publisher import Publisher
 from gateway.reload import Reloaded, keep_current
-from gateway.spool import SpoolFailed
-from gateway.spooling import Limits, SpoolingSink
-from gateway.tls import Certificate
+from gateway.spool.file import SpoolFailed
+from gateway.spool.sink import Limits, SpoolingSink
 from gateway.topics import gateway_topics
 from runtime.errors import BadSetting
 from runtime.kafka import client_options

@@ -1,8 +1,8 @@
 """The public port: takes the provider's requests, and answers each when what it brought is safe.
 
-It decides what each outcome is called in HTTP. What a request means is decided in `gateway.parse`, where it
-is kept in the `gateway.sink` it is given; who is let in, in `gateway.accounts`, `forwarded` and `rates`.
-Low-level on purpose: one function stands between aiohttp's parser and ours.
+It decides what each outcome is called in HTTP. What a request means is decided in `gateway.parsing.postback`,
+where it is kept in the `gateway.sink` it is given; who is let in, in `gateway.auth.accounts`, `forwarded` and
+`rates`. Low-level on purpose: one function stands between aiohttp's parser and ours.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from time import perf_counter
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
 
-from gateway.accounts import Accounts
-from gateway.answer import NO_HEADERS, RETRY_AFTER_SECONDS, Answer
-from gateway.arrival import KEPT_HEADERS, Arrival
-from gateway.connection import TooSlow
-from gateway.forwarded import client_of
-from gateway.networks import Network
-from gateway.parse import parse
+from gateway.auth.accounts import Accounts
+from gateway.auth.networks import Network
+from gateway.auth.rate_limit import Rates
+from gateway.http.connection import TooSlow
+from gateway.http.proxy_headers import client_of
+from gateway.http.response import NO_HEADERS, RETRY_AFTER_SECONDS, Answer
+from gateway.parsing.postback import parse
+from gateway.parsing.text import decode_text
+from gateway.parsing.values import time_of
 from gateway.postback import REJECTED, TOPIC_OF, encode, key_of
-from gateway.rates import Rates
-from gateway.rejection import NotAPostback, rejected
+from gateway.rejected import NotAPostback, rejected
+from gateway.request import KEPT_HEADERS, Arrival
 from gateway.sink import Kept, NotKept, Sink
-from gateway.text import decode_text
-from gateway.times import time_of
 from runtime.metrics import REJECTED as REJECTIONS
 from runtime.metrics import REQUEST_BYTES, REQUEST_SECONDS, REQUESTS
 

@@ -1,6 +1,6 @@
 """Where the gateway leaves its records, and what it may say about them: kept, and by whom, or not.
 
-Kafka is one such place (`gateway.publisher`); a place on disk for when Kafka is away stands before it with
+Kafka is one such place (`gateway.kafka.sink`); a place on disk for when Kafka is away stands before it with
 the same interface.
 """
 

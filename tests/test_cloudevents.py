@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docs.generate import examples
-from gateway.cloudevents import headers_of
+from gateway.kafka.cloudevents import headers_of
 from gateway.postback import POSTBACK_TOPICS, REJECTED, Response, decode, encode
 from tests.gateways import open_gateway, post
 from tests.load import read_all

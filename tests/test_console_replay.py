@@ -19,10 +19,10 @@ from pydantic import SecretStr
 
 from console.replay.kept import Kept, record_of
 from console.slices import Period, slices
-from gateway.arrival import PROVIDER_FIELDS, Arrival
-from gateway.parse import parse
+from gateway.parsing.postback import parse
 from gateway.postback import POSTBACK_TOPICS, REJECTED, TOPIC_OF, AnyPostback, Rejected, decode, encode
-from gateway.rejection import NotAPostback, rejected
+from gateway.rejected import NotAPostback, rejected
+from gateway.request import PROVIDER_FIELDS, Arrival
 from sinks.migrate import migrate
 from tests.gateways import open_gateway, post, request
 from tests.load import postbacks, read_all

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from console.__main__ import postbacks
 from console.token import token_of
-from gateway.accounts import Accounts
-from gateway.accounts_file import read_accounts
+from gateway.auth.accounts import Accounts
+from gateway.auth.accounts_file import read_accounts
 from runtime.errors import BadSetting
 from runtime.settings import load_settings
 

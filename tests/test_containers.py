@@ -16,23 +16,6 @@ from console.ready import SAMPLE, SAMPLE_ID
 from tests.containers import clickhouse_container, kafka_container, why_not
 from tests.engines import CLICKHOUSE_CONTAINER, KAFKA_CONTAINER, Engines
 from tests.fresh import wipe
-from tests.test_messages_view import (
-    client,  # noqa: F401
-    test_a_reference_finds_its_messages_by_what_all_states_say_together,  # noqa: F401
-    test_a_stale_state_after_a_fuller_one_takes_nothing_away,  # noqa: F401
-    test_every_column_of_every_table_says_what_it_is,  # noqa: F401
-    test_messages_between_joins_a_state_that_began_hours_before_the_range,  # noqa: F401
-    test_one_message_is_found_without_reading_the_others,  # noqa: F401
-    test_partial_states_in_any_number_of_inserts_join_as_in_python,  # noqa: F401
-    test_the_funnel_counts_messages_by_the_hour_they_were_first_seen,  # noqa: F401
-)
-from tests.test_sinks import (
-    test_a_sink_killed_in_mid_load_neither_loses_nor_doubles,  # noqa: F401
-    test_each_topic_goes_into_its_table,  # noqa: F401
-)
-from tests.test_sinks_refused import (
-    test_a_row_that_clickhouse_refuses_is_kept_with_its_words_and_the_others_go_on,  # noqa: F401
-)
 from tests.up import stack
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fields import read_guid, read_number
+from gateway.parsing.fields import read_guid, read_number
+from gateway.parsing.values import read_time, time_of
 from gateway.postback import format_time
-from gateway.times import read_time, time_of
 
 SPELLINGS = ["{}", "{{{}}}", "({})", "urn:uuid:{}", " {} ", "\t{}\r\n"]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.forwarded import client_of
-from gateway.networks import read_address, read_networks
+from gateway.auth.networks import read_address, read_networks
+from gateway.http.proxy_headers import client_of
 
 PROXIES = read_networks("10.0.0.0/8, 2001:db8:1::/48")
 

@@ -6,7 +6,7 @@ from aiokafka.partitioner import murmur2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.partition import partition_of
+from gateway.kafka.partitioner import partition_of
 
 
 @given(st.binary(max_size=300), st.integers(1, 10_000))

@@ -12,9 +12,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import NotLeaderForPartitionError, TopicAuthorizationFailedError
 from aiokafka.protocol.produce import ProduceResponse_v7
 
-from gateway.lanes import LEAST_SECONDS
+from gateway.kafka.sender import LEAST_SECONDS
+from gateway.kafka.sink import LOOK_LIMIT_SECONDS, WEDGED, Publisher
 from gateway.postback import RECEIPT, SENT
-from gateway.publisher import LOOK_LIMIT_SECONDS, WEDGED, Publisher
 from gateway.sink import Kept, NotKept
 from gateway.topics import gateway_topics
 from runtime.kafka import client_options

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.accounts import Account
-from gateway.rates import Rates
+from gateway.auth.accounts import Account
+from gateway.auth.rate_limit import Rates
 
 ACME = Account("acme", rate=10, burst=3)
 

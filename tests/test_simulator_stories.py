@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from gateway.parse import parse
+from gateway.parsing.postback import parse
 from local.simulator.ledger import Ledger
 from local.simulator.packet import Message, Packet, escape, receipt, receipt_text, reply, sent, us_date
 from local.simulator.traffic import traffic

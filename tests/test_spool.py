@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import spool
-from gateway.spool import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
+from gateway.spool import file as spool
+from gateway.spool.file import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
 from tests.small_disk import small_disk
 
 

@@ -14,12 +14,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import json
 
-from gateway import spool, spooling
-from gateway.cloudevents import Headers
+from gateway.kafka.cloudevents import Headers
+from gateway.kafka.sink import Publisher
 from gateway.postback import SENT
-from gateway.publisher import Publisher
 from gateway.sink import Kept, NotKept, TooLarge
-from gateway.spooling import Limits, SpoolingSink
+from gateway.spool import file as spool
+from gateway.spool import sink as spooling
+from gateway.spool.sink import Limits, SpoolingSink
 from gateway.topics import gateway_topics
 from runtime.kafka import client_options
 from runtime.ops import Health

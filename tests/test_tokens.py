@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.accounts import Account, Accounts, Listed, Token
-from gateway.accounts_file import demand_loopback, read_accounts
-from gateway.networks import read_network
+from gateway.auth.accounts import Account, Accounts, Listed, Token
+from gateway.auth.accounts_file import demand_loopback, read_accounts
+from gateway.auth.networks import read_network
 from runtime.errors import BadSetting
 
 NOW = 1_795_435_200.0

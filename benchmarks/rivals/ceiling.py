@@ -13,9 +13,9 @@ from uuid import uuid4
 import uvloop
 
 from benchmarks.rivals.naive_postback import ACCOUNTS
-from gateway.accounts import Account, Accounts, Listed, Token
 from gateway.app import Gateway
-from gateway.port import Patience, open_port
+from gateway.auth.accounts import Account, Accounts, Listed, Token
+from gateway.http.server import Patience, open_port
 from gateway.sink import Kept
 from runtime.settings import load_settings
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from gateway.fields import read_guid, read_number
+from gateway.parsing.fields import read_guid, read_number
+from gateway.parsing.values import read_time, time_of
 from gateway.postback import TOPIC_OF, AnyPostback, Receipt, Response, Sent, encode, key_of
-from gateway.times import read_time, time_of
 
 #: Whose postbacks come under which token.
 ACCOUNTS = {"benchmark-token": "acme"}

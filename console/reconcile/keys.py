@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 
 from console.records import Records
 from console.rows import Ask, read_lines, text, time
-from gateway.fields import read_guid
+from gateway.parsing.fields import read_guid
 from streams.message import MESSAGES
 
 #: Keys in memory at a time: about 120 bytes each.

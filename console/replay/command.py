@@ -18,8 +18,8 @@ from console.progress import Bars
 from console.replay.run import Nowhere, Outcome, Replay
 from console.replay.source import Source
 from console.rows import asks
+from gateway.kafka.sink import Publisher
 from gateway.postback import POSTBACK_TOPICS
-from gateway.publisher import Publisher
 from gateway.sink import NotKept
 from gateway.topics import gateway_topics
 from runtime.errors import KafkaAway

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from gateway.arrival import Arrival
-from gateway.parse import parse
+from gateway.parsing.postback import parse
 from gateway.postback import TOPIC_OF, Time, encode, key_of
+from gateway.request import Arrival
 
 
 class Kept(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from console.replay.source import Source
 from console.rows import Ask
 from console.slices import slices
 from gateway.postback import Time
-from gateway.rejection import NotAPostback
+from gateway.rejected import NotAPostback
 from gateway.sink import Kept as KeptBy
 from gateway.sink import NotKept, Sink
 

@@ -9,7 +9,7 @@ from msgspec import json
 
 from docs.generate import examples
 from docs.generate.schemas import STRUCT_OF, components
-from gateway.cloudevents import headers_of
+from gateway.kafka.cloudevents import headers_of
 from gateway.postback import POSTBACK_TOPICS, RECEIPT, REJECTED, RESPONSE, SENT
 from gateway.topics import gateway_topics
 from runtime.settings import Settings, load_settings

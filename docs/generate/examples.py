@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.arrival import Arrival
-from gateway.parse import parse
+from gateway.parsing.postback import parse
 from gateway.postback import RECEIPT, REJECTED, RESPONSE, SENT, AnyPostback, encode, key_of
-from gateway.rejection import rejected
+from gateway.rejected import rejected
+from gateway.request import Arrival
 from streams.message import MESSAGES, encode_message, merge
 
 PACKETS = {

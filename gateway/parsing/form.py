@@ -1,7 +1,7 @@
 """Reads a form, as the body of a request or the query of a URL, into its pairs of name and value.
 
 What kind of form it is shows in its bytes, whatever a Content-Type says: a replay of a kept body has none.
-Which names matter is left to `gateway.parse`.
+Which names matter is left to `gateway.parsing.postback`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from multipart import MultipartError, PushMultipartParser
 
-from gateway.text import decode_text
+from gateway.parsing.text import decode_text
 
 #: Names and values in the order sent, percent-escapes undone; a name may come again, no value is empty.
 Pairs: TypeAlias = list[tuple[str, str]]

@@ -1,9 +1,9 @@
 """Takes what arrived for a postback, or says why it is none. Pure: no clock, no network, no chance.
 
-The provider's documents leave open where its fields are, so there are three places: the form in the body,
-the URL's query, and headers of those names. A field is taken from the first place where it is not empty.
-The type is decided by the presence of its marker; the place where that is carries the postback, so what
-else is said there belongs to it. What single values mean is left to `gateway.fields` and `gateway.times`.
+The provider's documents leave open where its fields are, so there are three places: the form in the body, the
+URL's query, and headers of those names. A field is taken from the first place where it is not empty. The type
+is decided by the presence of its marker; the place where that is carries the postback, so what else is said
+there belongs to it. What single values mean is left to `gateway.parsing.fields` and `gateway.parsing.values`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
-from gateway.arrival import MARKERS, PROVIDER_FIELDS, Arrival
-from gateway.fields import read_guid, read_number
-from gateway.form import Pairs, UnreadableForm, read_form
+from gateway.parsing.fields import read_guid, read_number
+from gateway.parsing.form import Pairs, UnreadableForm, read_form
+from gateway.parsing.values import read_time
 from gateway.postback import AnyPostback, Receipt, Response, Sent, encode
-from gateway.rejection import NotAPostback
-from gateway.times import read_time
+from gateway.rejected import NotAPostback
+from gateway.request import MARKERS, PROVIDER_FIELDS, Arrival
 
 _SHARED = ("messageid", "referenceid", "fromphonenumber", "tophonenumber")
 #: The fields of each type, by its marker. Any other field of a postback is one that nobody knows.

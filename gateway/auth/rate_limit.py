@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.accounts import Account
+from gateway.auth.accounts import Account
 from runtime.bucket import TokenBucket
 
 

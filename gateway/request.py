@@ -1,4 +1,4 @@
-"""What came in, before anybody knows what it is. `gateway.parse` and `gateway.rejection` work on it."""
+"""A request as it came in, which `gateway.parsing.postback` and `gateway.rejected` work on."""
 
 from __future__ import annotations
 

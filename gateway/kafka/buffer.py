@@ -1,7 +1,7 @@
 """The records on their way to one partition of one topic.
 
 At most one batch is under way; what comes meanwhile is the next. So a lane that is busy gathers more into
-each batch. When a lane is asked for its batch, and by whom it is sent, is decided in `gateway.lanes`.
+each batch. When a lane is asked for its batch, and by whom it is sent, is decided in `gateway.kafka.sender`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from gateway.cloudevents import HeadersOf
+from gateway.kafka.cloudevents import HeadersOf
 from gateway.sink import TooLarge
 from runtime.metrics import BATCH_RECORDS, PRODUCE_ERRORS
 

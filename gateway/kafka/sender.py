@@ -17,8 +17,8 @@ from aiokafka.conn import CloseReason
 from aiokafka.errors import KafkaError, LeaderNotAvailableError, UnknownError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 
-from gateway.cloudevents import HeadersOf
-from gateway.lane import Lane, Record
+from gateway.kafka.buffer import Lane, Record
+from gateway.kafka.cloudevents import HeadersOf
 
 ALL_IN_SYNC = -1
 #: Of the time that is left: then it says itself which partition's replicas are late, and is not hung up on.

@@ -1,8 +1,9 @@
 """Keeps records by giving them to Kafka: every in-sync replica has a record before anybody is told so.
 
-Records of concurrent requests are gathered into batches, one lane for each partition (`gateway.lanes`). A
-lane whose batch was not acknowledged in time takes nothing more until the partition has a leader that
-answers; while no broker answers, no lane takes anything. Who would wait in vain is told at once.
+Records of concurrent requests are gathered into batches, one lane for each partition
+(`gateway.kafka.sender`). A lane whose batch was not acknowledged in time takes nothing more until the
+partition has a leader that answers; while no broker answers, no lane takes anything. Who would wait in vain
+is told at once.
 
 A record that was not acknowledged in time may be in Kafka all the same. That is harmless: its event_id
 makes it the same fact.
@@ -21,10 +22,10 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
-from gateway.cloudevents import HeadersOf, headers_of
-from gateway.lane import Lane
-from gateway.lanes import NOBODY, Lanes
-from gateway.partition import partition_of
+from gateway.kafka.buffer import Lane
+from gateway.kafka.cloudevents import HeadersOf, headers_of
+from gateway.kafka.partitioner import partition_of
+from gateway.kafka.sender import NOBODY, Lanes
 from gateway.sink import Kept, NotKept
 from runtime.errors import KafkaAway
 from runtime.metrics import PRODUCERS_REBUILT, UNDERREPLICATED

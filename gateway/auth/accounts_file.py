@@ -19,8 +19,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, ValidationError, convert
 
-from gateway.accounts import Account, Listed, Token
-from gateway.networks import read_network
+from gateway.auth.accounts import Account, Listed, Token
+from gateway.auth.networks import read_network
 from runtime.errors import BadSetting
 
 #: In a URL as they are; long enough not to be guessed by somebody who must ask over the network.

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import structlog
 
-from gateway import spool
-from gateway.spool import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
+from gateway.spool import file as spool
+from gateway.spool.file import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
 from runtime.metrics import SPOOLS_DAMAGED
 
 log = structlog.get_logger(__name__)

@@ -1,6 +1,6 @@
 """The public port: how many may be connected, how long a client may take, and how it closes in good order.
 
-What a single connection knows is in `gateway.connection`; what requests are answered, in `gateway.app`.
+What a single connection knows is in `gateway.http.connection`; what requests are answered, in `gateway.app`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import hdrs, web
 
-from gateway.answer import RETRY_AFTER_SECONDS
-from gateway.connection import Connection
+from gateway.http.connection import Connection
+from gateway.http.response import RETRY_AFTER_SECONDS
 from runtime.errors import BadSetting
 from runtime.metrics import CONNECTIONS
 

@@ -1,7 +1,8 @@
 """One connection to the public port: since when a request comes in on it, and how a slow one is cut off.
 
 A request is slow when its body has not come to its end some seconds after its first byte; a client is stuck
-when it does not take what was answered. How long that may be, and who looks, is `gateway.port`'s to say.
+when it does not take what was answered. How long that may be, and who looks, is `gateway.http.server`'s to
+say.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from aiohttp import web
 
-from gateway.answer import NO_HEADERS, Answer, packet
+from gateway.http.response import NO_HEADERS, Answer, packet
 from runtime.metrics import REQUESTS
 
 if TYPE_CHECKING:
-    from gateway.port import Port
+    from gateway.http.server import Port
 
 log = structlog.get_logger(__name__)
 

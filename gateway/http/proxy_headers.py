@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from gateway.networks import Network, read_address, within
+from gateway.auth.networks import Network, read_address, within
 
 #: An address as proxies write it: in brackets or not, with a port or without.
 _HOP = re.compile(r"\s*(?:\[([^\]]*)\](?::[0-9]+)?|([0-9.]+)(?::[0-9]+)?|([^\[\]]*?))\s*")

@@ -2,8 +2,8 @@
 
 One spool is one SQLite file with one owner, who holds a lock on the file beside it; a spool whose owner is
 gone can be adopted by anyone on the same folder. `append` returns once the records are synced to disk.
-`gateway/spools.py` keeps several, `gateway/spooling.py` decides when to spool and when to publish. All
-functions here block: they belong on a thread of their own, always the same one for one spool.
+`gateway/spool/directory.py` keeps several, `gateway/spool/sink.py` decides when to spool and when to publish.
+All functions here block: they belong on a thread of their own, always the same one for one spool.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which account a token names, and from where and how much that account may post. Pure.
 
 Of the tokens only digests are kept, under a key of this process. How accounts are set is decided in
-`gateway.accounts_file`.
+`gateway.auth.accounts_file`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from gateway.networks import Network, read_address, read_network, read_networks, within
+from gateway.auth.networks import Network, read_address, read_network, read_networks, within
 
 #: The account of a gateway without tokens, and those who need none: whom a proxy names is somebody else.
 DEFAULT_ACCOUNT = "default"

@@ -17,8 +17,8 @@ from pathlib import Path
 import structlog
 
 from gateway.sink import Kept, NotKept, Sink, TooLarge
-from gateway.spool import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
-from gateway.spools import Spools
+from gateway.spool.directory import Spools
+from gateway.spool.file import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
 from runtime.metrics import SPOOL_AGE, SPOOL_BYTES, SPOOL_LIMIT_BYTES, SPOOL_RECORDS, SPOOLED
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from gateway.postback import Time
 from streams.message import Attempt, Message, ReceiptFact, Reply, Status
-from streams.receipt import CODES, parse_receipt_text
+from streams.receipt_codes import CODES, parse_receipt_text
 
 STATUS_MEANS: dict[Status, str] = {
     "delivered": "the phone has it",

@@ -7,7 +7,7 @@ compacted: the last record of a key is its whole state as one worker knew it, a 
 that streams let go of it, and whoever wants to be exact joins what he reads.
 
 This file decides what a state is and how states join; how lists of facts join is in `streams/facts.py`, when
-a message is overdue or let go in `streams/deadline.py`.
+a message is overdue or let go in `streams/expiry.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from streams.facts import Attempt as Attempt
 from streams.facts import ReceiptFact as ReceiptFact
 from streams.facts import Reply as Reply
 from streams.facts import with_fact
-from streams.receipt import CODES
+from streams.receipt_codes import CODES
 
 MESSAGES = "messages"
 #: Of this format. A worker refuses a newer one, so that a rolling upgrade loses no field.

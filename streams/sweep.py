@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 
 from gateway.postback import Time, format_time
 from streams.change import Change, changed, let_go_of
-from streams.deadline import let_go, mark_overdue, receipt_due
+from streams.expiry import let_go, mark_overdue, receipt_due
 from streams.message import Message, decode_message
 
 #: A round takes this part of the shorter of the two limits, at most an hour.

@@ -13,8 +13,8 @@ from time import monotonic
 
 from runtime.consumer_group import TopicPartition
 from runtime.metrics import OVERDUE_MARKED
+from streams.state.table import MessagesTable, Superseded
 from streams.sweep import Sweep
-from streams.table import MessagesTable, Superseded
 from streams.watermark import Watermark
 
 #: States in one look, keys in one write.

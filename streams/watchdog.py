@@ -22,7 +22,7 @@ from runtime.metrics import RECOVERY_LEFT, STATES_KEPT
 from runtime.ops import Health
 from runtime.watchdog import StallDetector, Stalled
 from streams.message import MESSAGES
-from streams.table import MessagesTable
+from streams.state.table import MessagesTable
 from streams.watermark import Watermark, lags
 
 POLL_INTERVAL = 1.0

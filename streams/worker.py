@@ -29,16 +29,16 @@ from runtime.metrics import REJECTED as REJECTED_COUNT
 from runtime.ops import Health
 from runtime.process import end_anyway
 from runtime.settings import Settings
-from streams.app import GROUP, faust_app, group_topics
 from streams.change import Change
 from streams.correlate import by_key, correlate
-from streams.healer import Healer
-from streams.lately import Lately
-from streams.rocksdb import RocksFolder
-from streams.store import MemoryStore, StateStore
+from streams.state.repair import Healer
+from streams.state.rocksdb import RocksFolder
+from streams.state.store import MemoryStore, StateStore
+from streams.state.table import MessagesTable, Superseded
+from streams.state.write_cache import Lately
 from streams.sweeper import Sweeper
-from streams.table import MessagesTable, Superseded
-from streams.transport import Batch
+from streams.transport.app import GROUP, faust_app, group_topics
+from streams.transport.consumer import Batch
 from streams.watchdog import Watchdog
 from streams.watermark import Watermark
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.commit_tracker import LOST_AFTER, CommitTracker
+from streams.transport.commit_tracker import LOST_AFTER, CommitTracker
 
 P, Q = "sent-0", "receipt-0"
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from faust.types import TP
 
-from streams.commit_tracker import CommitTracker
-from streams.lease import Lease
-from streams.transport import BatchConsumer
+from streams.transport.commit_tracker import CommitTracker
+from streams.transport.consumer import BatchConsumer
+from streams.transport.lease import Lease
 
 P = TP("postbacks.response", 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from streams.deadline import let_go, mark_overdue, receipt_due
+from streams.expiry import let_go, mark_overdue, receipt_due
 from streams.message import Message, join, state_of
 from tests.postbacks import at, receipt, reply, sent
 

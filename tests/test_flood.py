@@ -44,7 +44,7 @@ def test_a_flood_of_one_line_holds_back_no_other() -> None:
 
 def test_our_own_lines_always_pass() -> None:
     flood = Flood({"aiokafka"}, Clock())
-    assert all(heard(flood, "streams.table", "Not acknowledged yet") for _ in range(100))
+    assert all(heard(flood, "streams.state.table", "Not acknowledged yet") for _ in range(100))
 
 
 def test_a_library_that_formats_its_lines_itself_does_not_fill_the_memory() -> None:

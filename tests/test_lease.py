@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.lease import Lease
+from streams.transport.lease import Lease
 
 SESSION = 9.0
 

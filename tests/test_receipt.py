@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.receipt import CODES, ReceiptText, parse_receipt_text
+from streams.receipt_codes import CODES, ReceiptText, parse_receipt_text
 
 PRINTED = (
     "sm: msg: id:18579674100201040 sub:001 dlvrd:001 submit date:1209281334 done date:1209281334 "

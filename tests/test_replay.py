@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.postback import AnyPostback
 from streams.message import VERSION, NewerVersion, encode_message, merge, state_of
-from streams.replay import Replayed, catch_up, replay
+from streams.state.changelog import Replayed, catch_up, replay
 from tests.postbacks import postbacks, receipt, sent
 
 KEY = b"acme/message"

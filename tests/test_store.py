@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from streams import rocksdb
-from streams.lately import Lately
-from streams.rocksdb import DataInUse, RocksFolder
-from streams.store import MemoryStore, StateStore
+from streams.state import rocksdb
+from streams.state.rocksdb import DataInUse, RocksFolder
+from streams.state.store import MemoryStore, StateStore
+from streams.state.write_cache import Lately
 from tests.processes import ROOT
 
 A, B, C = b"acme/a", b"acme/b", b"acme/c"

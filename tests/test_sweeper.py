@@ -15,10 +15,10 @@ from runtime.consumer_group import TopicPartition
 from streams import sweeper
 from streams.change import Change
 from streams.message import encode_message, state_of
-from streams.states import Kept
-from streams.store import MemoryStore
+from streams.state.partition import Kept
+from streams.state.store import MemoryStore
+from streams.state.table import MessagesTable, Superseded
 from streams.sweeper import Sweeper
-from streams.table import MessagesTable, Superseded
 from streams.watermark import Watermark
 from tests.postbacks import START, sent
 

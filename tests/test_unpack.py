@@ -13,7 +13,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from streams.unpack import Unpacked
+from streams.transport.fetch import Unpacked
 
 HERE = TopicPartition("postbacks.sent", 0)
 ATTRIBUTES, CONTROL = 21, 0x20

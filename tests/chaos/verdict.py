@@ -21,7 +21,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED, decode, format_time
-from streams.deadline import mark_overdue
+from streams.expiry import mark_overdue
 from streams.message import MESSAGES, Message, decode_message, encode_message, join, merge
 from tests.chaos.stored import Digest, digest_of, read, read_messages, stored_bodies
 

@@ -2,8 +2,8 @@
 
 An agent gets one event for each fetch and partition; its value is a `Batch`. A partition has one batch at a
 time with the agent, so that a slow one holds up no other. What Faust may lose around a rebalance is read
-again, and only what was acknowledged without a gap is committed (`streams/commit_tracker.py`). Each commit
-that the group accepts renews the lease to write (`streams/lease.py`).
+again, and only what was acknowledged without a gap is committed (`streams/transport/commit_tracker.py`). Each
+commit that the group accepts renews the lease to write (`streams/transport/lease.py`).
 
 Reaches into private parts of Faust and aiokafka, which are pinned to exact versions for that;
 `tests/test_transport.py` names what a new version breaks.
@@ -26,10 +26,10 @@ from faust.types import TP, ConsumerMessage, Message
 from mode import Service
 
 from runtime.membership import Membership
-from streams.commit_tracker import CommitTracker
-from streams.lease import Lease
-from streams.producer import BatchProducer, connect
-from streams.unpack import Unpacked
+from streams.transport.commit_tracker import CommitTracker
+from streams.transport.fetch import Unpacked
+from streams.transport.lease import Lease
+from streams.transport.producer import BatchProducer, connect
 
 #: Kafka gathers as much before it answers, if it comes soon: a fetch costs all sides more than a record.
 FETCH_LEAST_BYTES = 64 * 2**10

@@ -14,7 +14,7 @@ from gateway.postback import POSTBACK_TOPICS
 from runtime.membership import METADATA_MAX_AGE_MS
 from runtime.settings import Settings
 from streams.message import MESSAGES
-from streams.transport import Transport
+from streams.transport.consumer import Transport
 
 #: Faust's id of the application is Kafka's name of the group.
 GROUP = "streams"

@@ -1,8 +1,8 @@
 """Reads what others wrote between our records of `messages`, and says again what they told less well.
 
-A worker that was frozen, or a request that was under way for long, may add a stale state to a partition
-after it became ours. Joined with what we know it takes nothing away (`streams/replay.py`); but who reads the
-topic, or fills a store from it, should find the fuller state last.
+A worker that was frozen, or a request that was under way for long, may add a stale state to a partition after
+it became ours. Joined with what we know it takes nothing away (`streams/state/changelog.py`); but who reads
+the topic, or fills a store from it, should find the fuller state last.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from runtime.consumer_group import TopicPartition
 from runtime.errors import KafkaAway
 from runtime.group_reader import GroupReader
 from runtime.metrics import STATES_HEALED
-from streams.catchup import read_part
 from streams.message import MESSAGES
-from streams.replay import catch_up
-from streams.table import MessagesTable, Superseded
+from streams.state.catchup import read_part
+from streams.state.changelog import catch_up
+from streams.state.table import MessagesTable, Superseded
 
 log = structlog.get_logger(__name__)
 

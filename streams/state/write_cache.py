@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from streams.store import StateStore, Values
+from streams.state.store import StateStore, Values
 
 #: Of keys and values, counted as often as they are written, until they go down.
 GATHERED_BYTES = 8 * 2**20

@@ -6,7 +6,7 @@ asked, the group waits for at least a session time-out before it gives the parti
 well before that, after two thirds of it, and each write is bounded by what is left.
 
 What slips through all the same (a process frozen between looking and sending) is healed by joining, see
-`streams/replay.py`.
+`streams/state/changelog.py`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from faust.stores import base
 from faust.types import TP, EventT
 
 from runtime.metrics import STATES_RECOVERED
-from streams.replay import Replayed, replay
-from streams.store import StateStore, Values
+from streams.state.changelog import Replayed, replay
+from streams.state.store import StateStore, Values
 
 log = structlog.get_logger(__name__)
 

@@ -27,7 +27,7 @@ from rocksdict import (
 )
 
 from runtime.errors import Refused
-from streams.store import Values
+from streams.state.store import Values
 
 log = structlog.get_logger(__name__)
 

@@ -22,10 +22,10 @@ from faust.types import TP, AppT
 from runtime.metrics import LEASE_LOST, STATES_WRITTEN, TOMBSTONES
 from streams.change import Change
 from streams.message import MESSAGES, decode_message
-from streams.producer import BatchProducer, Written
-from streams.states import Kept, States
-from streams.store import StateStore
-from streams.transport import BatchConsumer
+from streams.state.partition import Kept, States
+from streams.state.store import StateStore
+from streams.transport.consumer import BatchConsumer
+from streams.transport.producer import BatchProducer, Written
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """Where the states of one partition are kept, with the offset of `messages` that they are at.
 
 The topic is the log, a store is its cache: it may lose its newest writes together with their offset, or be
-thrown away whole, and is then filled from the topic again. `streams/rocksdb.py` keeps one on disk.
+thrown away whole, and is then filled from the topic again. `streams/state/rocksdb.py` keeps one on disk.
 """
 
 from __future__ import annotations

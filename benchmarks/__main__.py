@@ -15,7 +15,7 @@ from benchmarks.report import write_report
 from benchmarks.result import Result
 from benchmarks.table import page
 from benchmarks.trials import Plan
-from runtime.logs import configure_logs
+from runtime.logging import configure_logs
 
 Benchmark = Callable[[Plan], Coroutine[Any, Any, Result]]
 

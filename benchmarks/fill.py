@@ -16,9 +16,9 @@ from benchmarks.events import Event, events
 from gateway.kafka.partitioner import partition_of
 from gateway.postback import POSTBACK_TOPICS
 from gateway.topics import gateway_topics
-from runtime.group_reader import remove_members
+from runtime.kafka.group_reader import remove_members
+from runtime.kafka.topics import ensure_topics
 from runtime.settings import load_settings
-from runtime.topics import ensure_topics
 from streams.topics import messages_topic
 
 CHUNK = 20_000

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from console.offsets import NotDrained, open_logs
 from console.stack import ENGINES, SIMULATOR
 from console.supervisor import Supervisor
 from gateway.postback import POSTBACK_TOPICS, REJECTED
 from runtime.errors import KafkaAway
+from runtime.kafka.offsets import NotDrained, open_logs
 from streams.message import MESSAGES
 
 #: Seconds without any progress after which a stage is given up.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from console.command import Load
-from runtime.logs import configure_logs
-from sinks.clickhouse import Away
+from runtime.clickhouse.client import Away
+from runtime.logging import configure_logs
 from sinks.migrate import migrate as apply
 
 

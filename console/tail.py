@@ -15,11 +15,11 @@ from rich.text import Text
 
 from console.change import Change, Filter, read_change
 from console.command import Load
-from console.offsets import open_logs
 from console.timeline import STATUS_COLOUR, printable
 from gateway.parsing.fields import read_number
 from runtime.errors import KafkaAway
-from runtime.kafka import client_options
+from runtime.kafka.clients import client_options
+from runtime.kafka.offsets import open_logs
 from streams.message import MESSAGES, STATUSES
 
 

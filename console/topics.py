@@ -9,10 +9,10 @@ from msgspec import json
 
 from console.command import Load
 from gateway.topics import gateway_topics
-from runtime.kafka import client_options
-from runtime.logs import configure_logs
+from runtime.kafka.clients import client_options
+from runtime.kafka.topics import TopicSpec, ensure_topics
+from runtime.logging import configure_logs
 from runtime.settings import Settings
-from runtime.topics import TopicSpec, ensure_topics
 from streams.topics import messages_topic
 
 

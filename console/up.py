@@ -28,8 +28,8 @@ from console.stack_file import owned_folder, write_stack_file
 from console.supervisor import Supervisor
 from local.kafka.recovery import reread_since, rewind_groups
 from runtime.errors import BadSetting
-from runtime.kafka import client_options
-from runtime.logs import configure_logs
+from runtime.kafka.clients import client_options
+from runtime.logging import configure_logs
 from runtime.process import DONE, FAILED
 from runtime.settings import PREFIX, Settings, load_settings
 

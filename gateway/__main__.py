@@ -33,8 +33,8 @@ from gateway.spool.file import SpoolFailed
 from gateway.spool.sink import Limits, SpoolingSink
 from gateway.topics import gateway_topics
 from runtime.errors import BadSetting
-from runtime.kafka import client_options
-from runtime.ops import Health, serve_ops
+from runtime.health import Health, serve_ops
+from runtime.kafka.clients import client_options
 from runtime.process import end_anyway, run_process
 from runtime.settings import Settings
 

@@ -20,9 +20,9 @@ import aiohttp
 import structlog
 
 from runtime.errors import Refused
+from runtime.multiprocess_metrics import Together
 from runtime.process import REFUSED, end_anyway
 from runtime.restarts import next_pause
-from runtime.together import Together
 
 #: The argument of one of several.
 ONE = "one-of-several"

@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 
 from gateway.sink import Kept, NotKept, Sink
-from runtime.ops import Health
+from runtime.health import Health
 
 POLL_INTERVAL = 0.5
 

@@ -16,10 +16,10 @@ import aiohttp
 
 from gateway.child import Child
 from gateway.shared_port import hold_port
-from runtime.ops import Health, serve_ops
+from runtime.health import Health, serve_ops
+from runtime.multiprocess_metrics import Together
 from runtime.process import end_anyway
 from runtime.settings import PREFIX, Settings
-from runtime.together import Together
 
 #: Seconds from SIGTERM to the end; longer than any process takes.
 END_SECONDS = 19.8

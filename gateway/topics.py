@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED
+from runtime.kafka.topics import TopicSpec
 from runtime.settings import Settings
-from runtime.topics import TopicSpec
 
 DAY_MS = 86_400_000
 POSTBACKS_KEPT_DAYS = 7

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 
-from runtime.bucket import TokenBucket
+from runtime.token_bucket import TokenBucket
 
 BURST, SECONDS_EACH = 5, 10.0
 #: Lines that are told apart; a library that formats its lines itself would make ever more.

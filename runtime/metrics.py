@@ -4,8 +4,8 @@ Labels are bounded: accounts, phone numbers, tokens or anything else that a stra
 one. Names follow Prometheus: `postbacks_<package>_<what>_<unit>`. Each process
 shows those of the other packages, too, at 0.
 
-Several gateway processes report as one (`runtime/together.py`): their counters add up, and each gauge of
-theirs says how it does.
+Several gateway processes report as one (`runtime/multiprocess_metrics.py`): their counters add up, and each
+gauge of theirs says how it does.
 """
 
 from __future__ import annotations

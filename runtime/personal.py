@@ -1,7 +1,7 @@
 """Keeps phone numbers out of the log: the last line of defence, behind code that does not log them.
 
 What cannot be told by its form (tokens, texts of messages) is kept out where it is known; see also
-`sinks.quoting`.
+`runtime.clickhouse.redaction`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import structlog
 import uvloop
 
 from runtime.errors import Refused
-from runtime.logs import configure_logs
+from runtime.logging import configure_logs
 from runtime.personal import shorten_numbers
 from runtime.settings import Settings, load_settings
 

@@ -9,20 +9,20 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer
 
+from runtime.clickhouse.client import Away, Inserter
 from runtime.errors import KafkaAway
-from runtime.group_monitor import GroupMonitor
-from runtime.group_reader import GroupReader
-from runtime.kafka import client_options
-from runtime.membership import METADATA_MAX_AGE_MS
+from runtime.health import Health, serve_ops
+from runtime.kafka.clients import client_options
+from runtime.kafka.group_monitor import GroupMonitor
+from runtime.kafka.group_reader import GroupReader
+from runtime.kafka.membership import METADATA_MAX_AGE_MS
 from runtime.metrics import SINK_LAG, SINK_UNOWNED
-from runtime.ops import Health, serve_ops
 from runtime.process import first_completed, run_process
+from runtime.retry import Patience
 from runtime.settings import Settings
 from sinks.batch import Limits
-from sinks.clickhouse import Away, Inserter
 from sinks.cluster import Cluster
 from sinks.migrate import migrate
-from sinks.patience import Patience
 from sinks.store import Store
 from sinks.tables import TABLE_OF
 from sinks.watchdog import watch

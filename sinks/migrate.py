@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 from pydantic import SecretStr
 
-from runtime.errors import Refused
-from sinks.clickhouse import (
+from runtime.clickhouse.client import (
     ACCESS_DENIED,
     AUTHENTICATION_FAILED,
     READONLY,
@@ -23,6 +22,7 @@ from sinks.clickhouse import (
     connection,
     query_client,
 )
+from runtime.errors import Refused
 
 SCHEMA = Path(__file__).parent / "schema"
 

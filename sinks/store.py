@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import structlog
 
+from runtime.clickhouse.client import Inserter, RowsRefused, SchemaMismatch
+from runtime.clickhouse.redaction import without_rows
 from runtime.metrics import SINK_INSERT_SECONDS, SINK_REFUSED, SINK_ROWS
-from sinks.clickhouse import Inserter, RowsRefused, SchemaMismatch
+from runtime.retry import Patience
 from sinks.cluster import Cluster
-from sinks.patience import Patience
-from sinks.quoting import without_rows
 from sinks.record import Record
 from sinks.refused import Suspects, narrow
 from sinks.rejection import rejection

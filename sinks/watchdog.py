@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from runtime.consumer_group import TopicPartition
-from runtime.group_monitor import GroupMonitor
+from runtime.kafka.consumer_group import TopicPartition
+from runtime.kafka.group_monitor import GroupMonitor
 from runtime.watchdog import StallDetector, Stalled
 from sinks.worker import Worker
 

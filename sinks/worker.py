@@ -18,9 +18,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from runtime.membership import Membership
+from runtime.health import Health
+from runtime.kafka.membership import Membership
 from runtime.metrics import SINK_FRESHNESS
-from runtime.ops import Health
 from runtime.process import first_completed
 from sinks.batch import Batch, Limits
 from sinks.freshness import received_at

@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 
 from runtime.errors import KafkaAway
-from runtime.kafka import client_options, cluster_id
-from runtime.ops import Health, serve_ops
+from runtime.health import Health, serve_ops
+from runtime.kafka.clients import client_options, cluster_id
+from runtime.kafka.topics import ensure_topics
 from runtime.process import run_process
 from runtime.settings import Settings
-from runtime.topics import ensure_topics
 from streams.topics import demand_postback_topics, messages_topic
 from streams.worker import Worker
 

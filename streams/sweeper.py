@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from time import monotonic
 
-from runtime.consumer_group import TopicPartition
+from runtime.kafka.consumer_group import TopicPartition
 from runtime.metrics import OVERDUE_MARKED
 from streams.state.table import MessagesTable, Superseded
 from streams.sweep import Sweep

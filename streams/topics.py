@@ -10,8 +10,8 @@ from aiokafka.errors import KafkaError
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED
 from runtime.errors import KafkaAway, TopicMismatch
+from runtime.kafka.topics import REQUEST_SECONDS, TopicSpec
 from runtime.settings import Settings
-from runtime.topics import REQUEST_SECONDS, TopicSpec
 from streams.message import MESSAGES
 
 #: So long no record of a key is compacted away: a stale one that came last is joined with those before it.

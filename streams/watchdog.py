@@ -15,11 +15,11 @@ import faust
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 
-from runtime.consumer_group import TopicPartition
 from runtime.errors import KafkaAway
-from runtime.group_reader import GroupReader
+from runtime.health import Health
+from runtime.kafka.consumer_group import TopicPartition
+from runtime.kafka.group_reader import GroupReader
 from runtime.metrics import RECOVERY_LEFT, STATES_KEPT
-from runtime.ops import Health
 from runtime.watchdog import StallDetector, Stalled
 from streams.message import MESSAGES
 from streams.state.table import MessagesTable

@@ -20,13 +20,13 @@ import structlog
 from faust.types import TP, EventT, StreamT
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED, Rejected, encode
-from runtime.consumer_group import TopicPartition
-from runtime.group_monitor import GroupMonitor
-from runtime.group_reader import GroupReader
-from runtime.membership import Membership
+from runtime.health import Health
+from runtime.kafka.consumer_group import TopicPartition
+from runtime.kafka.group_monitor import GroupMonitor
+from runtime.kafka.group_reader import GroupReader
+from runtime.kafka.membership import Membership
 from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS, STREAMS_LAG, STREAMS_UNOWNED
 from runtime.metrics import REJECTED as REJECTED_COUNT
-from runtime.ops import Health
 from runtime.process import end_anyway
 from runtime.settings import Settings
 from streams.change import Change

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from runtime.kafka import client_options, cluster_id
-from runtime.ops import Health, serve_ops
+from runtime.health import Health, serve_ops
+from runtime.kafka.clients import client_options, cluster_id
 from runtime.process import run_process
 from runtime.settings import Settings
 from streams.worker import Worker

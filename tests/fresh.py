@@ -13,7 +13,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from runtime.group_reader import remove_members
+from runtime.kafka.group_reader import remove_members
 
 SECONDS = 60.0
 POLL_INTERVAL = 0.02

@@ -18,16 +18,16 @@ from pydantic import SecretStr
 
 from gateway.postback import AnyPostback
 from gateway.topics import gateway_topics
+from runtime.clickhouse.client import Away, Inserter, query_client
 from runtime.errors import KafkaAway
-from runtime.kafka import client_options
-from runtime.ops import Health
+from runtime.health import Health
+from runtime.kafka.clients import client_options
+from runtime.kafka.topics import ensure_topics
+from runtime.retry import Patience
 from runtime.settings import load_settings
-from runtime.topics import ensure_topics
 from sinks.batch import Limits
-from sinks.clickhouse import Away, Inserter, query_client
 from sinks.cluster import Cluster
 from sinks.migrate import migrate
-from sinks.patience import Patience
 from sinks.store import Store
 from sinks.tables import TABLE_OF
 from sinks.worker import Worker

@@ -8,8 +8,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from console.offsets import NotDrained, open_logs
 from runtime.errors import KafkaAway
+from runtime.kafka.offsets import NotDrained, open_logs
 
 Unique = Callable[[str], str]
 

@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import SecretStr
 
 from console.__main__ import postbacks
+from runtime.clickhouse.client import Away, query_client
 from runtime.process import DONE
 from runtime.settings import load_settings
-from sinks.clickhouse import Away, query_client
 from tests.apache_kafka import ApacheKafka
 from tests.engines import APACHE, Engines
 from tests.gateways import form, free_address, open_gateway, request

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from runtime.bucket import TokenBucket
 from runtime.flood import BURST, MOST_LINES, SECONDS_EACH, Flood
+from runtime.token_bucket import TokenBucket
 
 
 class Clock:

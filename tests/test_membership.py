@@ -17,14 +17,14 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from gateway.postback import POSTBACK_TOPICS, RECEIPT
 from gateway.topics import gateway_topics
-from runtime.consumer_group import STABLE, GroupSnapshot, TopicPartition
-from runtime.group_monitor import GroupMonitor, RejoinPolicy
-from runtime.group_reader import GroupReader
-from runtime.kafka import client_options
-from runtime.membership import Membership
-from runtime.ops import Health
+from runtime.health import Health
+from runtime.kafka.clients import client_options
+from runtime.kafka.consumer_group import STABLE, GroupSnapshot, TopicPartition
+from runtime.kafka.group_monitor import GroupMonitor, RejoinPolicy
+from runtime.kafka.group_reader import GroupReader
+from runtime.kafka.membership import Membership
+from runtime.kafka.topics import ensure_topics
 from runtime.settings import load_settings
-from runtime.topics import ensure_topics
 from streams.message import MESSAGES
 from streams.topics import messages_topic
 from tests.apache_kafka import ApacheKafka

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from gateway.postback import AnyPostback, Receipt, Response
-from sinks.clickhouse import INSERT_SETTINGS, query_client
+from runtime.clickhouse.client import INSERT_SETTINGS, query_client
 from sinks.migrate import migrate
 from sinks.splice import splice
 from sinks.tables import MESSAGE_STATES

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
-from runtime.ops import Health, serve_ops
-from runtime.together import Together
+from runtime.health import Health, serve_ops
+from runtime.multiprocess_metrics import Together
 from tests.processes import ROOT
 
 WORK = """

@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from gateway.postback import SENT
-from runtime.logs import configure_logs
+from runtime.clickhouse.redaction import without_rows
+from runtime.logging import configure_logs
 from runtime.personal import shorten_numbers
-from sinks.quoting import without_rows
 from tests.gateways import free_address, open_gateway, post
 from tests.load import lag
 from tests.processes import running

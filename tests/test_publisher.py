@@ -17,8 +17,8 @@ from gateway.kafka.sink import LOOK_LIMIT_SECONDS, WEDGED, Publisher
 from gateway.postback import RECEIPT, SENT
 from gateway.sink import Kept, NotKept
 from gateway.topics import gateway_topics
-from runtime.kafka import client_options
-from runtime.ops import Health
+from runtime.health import Health
+from runtime.kafka.clients import client_options
 from runtime.settings import load_settings
 
 LINGER, ACK_SECONDS = 0.001, 1.0

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
+from runtime.clickhouse.client import Away, SchemaMismatch, connection
 from runtime.errors import Refused
-from sinks.clickhouse import Away, SchemaMismatch, connection
 from sinks.migrate import migrate, migrations
 from tests.sinks import execute, rows
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from gateway.postback import RECEIPT, REJECTED, SENT, decode_rejected
+from runtime.retry import pauses
 from sinks.batch import Batch, Limits
 from sinks.offsets import Offsets, Ticket, runs
-from sinks.patience import pauses
 from sinks.record import Partition, Record
 from sinks.refused import SINGLED_OUT, Suspects, narrow
 from sinks.rejection import rejection

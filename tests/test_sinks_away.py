@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import json
 
-from sinks.clickhouse import Away
+from runtime.clickhouse.client import Away
 from streams.message import MESSAGES, Message, encode_message
 from tests.load import fold, postbacks, produce
 from tests.sinks import (

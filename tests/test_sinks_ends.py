@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from gateway.postback import SENT, encode
-from runtime.group_monitor import GroupMonitor
-from runtime.group_reader import GroupReader
+from runtime.health import Health
+from runtime.kafka.group_monitor import GroupMonitor
+from runtime.kafka.group_reader import GroupReader
 from runtime.metrics import SINK_LAG, SINK_UNOWNED
-from runtime.ops import Health
 from runtime.process import FAILED, REFUSED
 from runtime.watchdog import Stalled
 from sinks.migrate import migrate

@@ -22,8 +22,8 @@ from gateway.spool import file as spool
 from gateway.spool import sink as spooling
 from gateway.spool.sink import Limits, SpoolingSink
 from gateway.topics import gateway_topics
-from runtime.kafka import client_options
-from runtime.ops import Health
+from runtime.health import Health
+from runtime.kafka.clients import client_options
 from runtime.settings import load_settings
 from tests.apache_kafka import free_ports, own_kafka
 from tests.gateways import RunningGateway, form, open_gateway, post, request, until

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from gateway.postback import SENT
-from runtime.consumer_group import TopicPartition
+from runtime.kafka.consumer_group import TopicPartition
 from streams import sweeper
 from streams.change import Change
 from streams.message import encode_message, state_of

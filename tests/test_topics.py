@@ -17,9 +17,9 @@ from structlog.testing import capture_logs
 from gateway.postback import POSTBACK_TOPICS, REJECTED
 from gateway.topics import gateway_topics
 from runtime.errors import KafkaAway, TopicMismatch
-from runtime.kafka import client_options
+from runtime.kafka.clients import client_options
+from runtime.kafka.topics import LOOK_SECONDS, TopicSpec, ensure_topics
 from runtime.settings import Settings, load_settings
-from runtime.topics import LOOK_SECONDS, TopicSpec, ensure_topics
 from tests.apache_kafka import ApacheKafka, free_ports, own_kafka
 
 KEPT_A_WEEK = {"cleanup.policy": "delete", "retention.ms": "604800000"}

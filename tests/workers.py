@@ -14,9 +14,9 @@ from aiokafka.partitioner import murmur2
 
 from gateway.postback import POSTBACK_TOPICS, AnyPostback
 from gateway.topics import gateway_topics
-from runtime.kafka import client_options
+from runtime.kafka.clients import client_options
+from runtime.kafka.topics import ensure_topics
 from runtime.settings import load_settings
-from runtime.topics import ensure_topics
 from streams.message import MESSAGES
 from streams.topics import messages_topic
 from tests.gateways import free_address

@@ -17,8 +17,8 @@ from console.progress import Bars
 from console.reconcile.run import reconcile as compare
 from console.reconcile.table import render
 from console.rows import asks
-from runtime.kafka import client_options
-from runtime.logs import configure_logs
+from runtime.kafka.clients import client_options
+from runtime.logging import configure_logs
 from runtime.process import DONE, FAILED
 
 #: Less than the 400 days after which ClickHouse lets go of rows, by months.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from aiokafka import TopicPartition
 
 from console.reconcile.span import narrowed
-from console.records import Records
+from runtime.kafka.reader import Records
 
 #: Offsets of one partition's holes that are looked up in its log; of those beyond it is believed.
 LOOKED_UP = 100_000

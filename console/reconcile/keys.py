@@ -17,9 +17,9 @@ from zlib import crc32
 
 from aiokafka import TopicPartition
 
-from console.records import Records
 from console.rows import Ask, read_lines, text, time
 from gateway.parsing.fields import read_guid
+from runtime.kafka.reader import Records
 from streams.message import MESSAGES
 
 #: Keys in memory at a time: about 120 bytes each.

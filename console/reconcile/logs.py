@@ -15,9 +15,9 @@ from datetime import datetime
 
 from aiokafka import TopicPartition
 
-from console.offsets import Logs, Offsets
 from console.reconcile.span import Log
 from gateway.postback import POSTBACK_TOPICS, REJECTED
+from runtime.kafka.offsets import Logs, Offsets
 from streams.message import MESSAGES
 
 #: Seconds in which the sinks usually catch up with what streams had just written.

@@ -13,8 +13,8 @@ from console.reconcile.gaps import without_gaps
 from console.reconcile.report import NAMED, PartitionReport
 from console.reconcile.span import Log, Place, Span, Stored, span_of, tail_of
 from console.reconcile.stored import Sides, count_doubled, count_sides, count_stored, list_holes
-from console.records import Records
 from console.rows import Ask
+from runtime.kafka.reader import Records
 
 #: Offsets after the last one stored that are looked up in the log: a few may be markers of transactions.
 TAIL = 100

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from console.offsets import open_logs
 from console.progress import Bars
 from console.reconcile.facts import Settled, event_slices, find_lost
 from console.reconcile.keys import find_missing
@@ -15,10 +14,11 @@ from console.reconcile.logs import Snapshot, take_snapshot, wait_for_states
 from console.reconcile.partitions import Partitions
 from console.reconcile.report import NAMED, EventsReport, KeysReport, Rejections, Report
 from console.reconcile.span import Place
-from console.records import Records, open_records
 from console.rows import Ask, read_rows, time
 from gateway.postback import POSTBACK_TOPICS, REJECTED, format_time
-from runtime.kafka import cluster_id
+from runtime.kafka.clients import cluster_id
+from runtime.kafka.offsets import open_logs
+from runtime.kafka.reader import Records, open_records
 from streams.message import MESSAGES
 
 

@@ -23,9 +23,9 @@ from gateway.postback import POSTBACK_TOPICS
 from gateway.sink import NotKept
 from gateway.topics import gateway_topics
 from runtime.errors import KafkaAway
-from runtime.kafka import client_options
-from runtime.logs import configure_logs
-from runtime.ops import Health
+from runtime.health import Health
+from runtime.kafka.clients import client_options
+from runtime.logging import configure_logs
 from runtime.process import DONE, FAILED
 from runtime.settings import Settings
 

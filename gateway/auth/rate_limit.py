@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.auth.accounts import Account
-from runtime.bucket import TokenBucket
+from runtime.token_bucket import TokenBucket
 
 
 class Rates:

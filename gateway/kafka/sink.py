@@ -28,9 +28,9 @@ from gateway.kafka.partitioner import partition_of
 from gateway.kafka.sender import NOBODY, Lanes
 from gateway.sink import Kept, NotKept
 from runtime.errors import KafkaAway
+from runtime.health import Health
+from runtime.kafka.topics import TopicSpec, ensure_topics
 from runtime.metrics import PRODUCERS_REBUILT, UNDERREPLICATED
-from runtime.ops import Health
-from runtime.topics import TopicSpec, ensure_topics
 
 #: Seconds between looks at Kafka: while all is well, and while something is not.
 LOOK_SECONDS, LOOK_AGAIN_SECONDS = 5.0, 0.5

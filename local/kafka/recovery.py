@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from local.kafka.node import CLEAN_SHUTDOWN
 from runtime.errors import KafkaAway
-from runtime.group_reader import committed_offsets, remove_members
+from runtime.kafka.group_reader import committed_offsets, remove_members
 
 #: Read again is what came so long before the last write: longer than a disk takes to write what it was given.
 MARGIN = timedelta(hours=1)

@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED
-from runtime.group_reader import committed_offsets
+from runtime.kafka.group_reader import committed_offsets
 from runtime.settings import PREFIX
 
 POLL_INTERVAL = 2.0

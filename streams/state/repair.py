@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 from aiokafka.errors import KafkaError
 
-from runtime.consumer_group import TopicPartition
 from runtime.errors import KafkaAway
-from runtime.group_reader import GroupReader
+from runtime.kafka.consumer_group import TopicPartition
+from runtime.kafka.group_reader import GroupReader
 from runtime.metrics import STATES_HEALED
 from streams.message import MESSAGES
 from streams.state.catchup import read_part

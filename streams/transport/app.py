@@ -11,7 +11,7 @@ import faust
 from faust.types.auth import CredentialsT
 
 from gateway.postback import POSTBACK_TOPICS
-from runtime.membership import METADATA_MAX_AGE_MS
+from runtime.kafka.membership import METADATA_MAX_AGE_MS
 from runtime.settings import Settings
 from streams.message import MESSAGES
 from streams.transport.consumer import Transport

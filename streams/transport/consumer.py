@@ -25,7 +25,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from mode import Service
 
-from runtime.membership import Membership
+from runtime.kafka.membership import Membership
 from streams.transport.commit_tracker import CommitTracker
 from streams.transport.fetch import Unpacked
 from streams.transport.lease import Lease

@@ -11,9 +11,9 @@ from random import Random
 from aiokafka import TopicPartition
 
 from gateway.topics import gateway_topics
-from runtime.kafka import client_options
+from runtime.kafka.clients import client_options
+from runtime.kafka.topics import ensure_topics
 from runtime.settings import load_settings
-from runtime.topics import ensure_topics
 from streams.topics import messages_topic
 from tests.chaos.ownership import NotOwned, complete_metadata, wait_owned
 from tests.chaos.pipeline import Broker, Target, inflict

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import aiohttp
 
-from console.offsets import Logs, NotDrained, Offsets, open_logs
 from gateway.postback import POSTBACK_TOPICS, REJECTED
 from runtime.errors import KafkaAway
-from runtime.kafka import client_options
+from runtime.kafka.clients import client_options
+from runtime.kafka.offsets import Logs, NotDrained, Offsets, open_logs
 from runtime.settings import load_settings
 from streams.message import MESSAGES
 

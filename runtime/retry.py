@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import structlog
 
+from runtime.health import Health
 from runtime.metrics import SINK_RETRIES
-from runtime.ops import Health
 
 log = structlog.get_logger(__name__)
 

@@ -14,11 +14,11 @@ from time import monotonic
 import structlog
 from prometheus_client import Gauge
 
-from runtime.consumer_group import GroupSnapshot
 from runtime.errors import KafkaAway
-from runtime.group_reader import GroupReader
-from runtime.membership import Membership
-from runtime.ops import Health
+from runtime.health import Health
+from runtime.kafka.consumer_group import GroupSnapshot
+from runtime.kafka.group_reader import GroupReader
+from runtime.kafka.membership import Membership
 
 POLL_INTERVAL = 2.0
 #: Seconds a stable generation may have partitions without an owner, and the most that chance adds to them.

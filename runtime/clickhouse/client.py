@@ -23,8 +23,8 @@ from clickhouse_connect import get_async_client, get_client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import SecretStr
 
+from runtime.clickhouse.redaction import without_rows
 from runtime.errors import Refused
-from sinks.quoting import without_rows
 from sinks.tables import Table
 
 DATABASE = "postbacks"

@@ -17,7 +17,7 @@ from aiokafka.errors import (
 )
 
 from runtime.errors import KafkaAway
-from runtime.group_reader import committed_offsets
+from runtime.kafka.group_reader import committed_offsets
 
 #: Seconds between two questions, and how long a broker may take to answer one.
 ASK, ANSWER = 0.2, 20.0

@@ -20,9 +20,9 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from runtime.consumer_group import GroupSnapshot, TopicPartition
 from runtime.errors import KafkaAway
-from runtime.membership import METADATA_MAX_AGE_MS
+from runtime.kafka.consumer_group import GroupSnapshot, TopicPartition
+from runtime.kafka.membership import METADATA_MAX_AGE_MS
 
 #: Seconds a broker may take to answer, and all of them together for one snapshot.
 REQUEST_TIMEOUT, SNAPSHOT_TIMEOUT = 5.0, 10.0

@@ -23,10 +23,10 @@ from runtime.settings import Settings
 from sinks.batch import Limits
 from sinks.cluster import Cluster
 from sinks.migrate import migrate
-from sinks.store import Store
 from sinks.tables import TABLE_OF
 from sinks.watchdog import watch
 from sinks.worker import Worker
+from sinks.writer import Store
 
 OPS = "127.0.0.1:8183"
 GROUP = "sinks"

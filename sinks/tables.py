@@ -1,6 +1,6 @@
 """Which topic goes into which table, and under which names a row learns where its record stands.
 
-Values are JSON objects whose fields are the table's columns; `sinks/splice.py` adds the coordinates.
+Values are JSON objects whose fields are the table's columns; `sinks/rows.py` adds the coordinates.
 """
 
 from __future__ import annotations

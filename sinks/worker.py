@@ -23,11 +23,11 @@ from runtime.kafka.membership import Membership
 from runtime.metrics import SINK_FRESHNESS
 from runtime.process import first_completed
 from sinks.batch import Batch, Limits
+from sinks.commit_tracker import Offsets, Ticket
 from sinks.freshness import received_at
-from sinks.offsets import Offsets, Ticket
 from sinks.record import Record
-from sinks.store import Store
 from sinks.tables import TABLE_OF, TABLES, Table
+from sinks.writer import Store
 
 #: Inserts under way at a time; with the batches' bytes this bounds what a worker holds.
 IN_FLIGHT = 3

@@ -28,9 +28,9 @@ from runtime.settings import load_settings
 from sinks.batch import Limits
 from sinks.cluster import Cluster
 from sinks.migrate import migrate
-from sinks.store import Store
 from sinks.tables import TABLE_OF
 from sinks.worker import Worker
+from sinks.writer import Store
 from streams.message import Message
 from streams.topics import messages_topic
 from tests.load import lag

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from gateway.postback import AnyPostback, Receipt, Response
 from runtime.clickhouse.client import INSERT_SETTINGS, query_client
 from sinks.migrate import migrate
-from sinks.splice import splice
+from sinks.rows import splice
 from sinks.tables import MESSAGE_STATES
 from streams.message import MESSAGES, Message, encode_message, join, merge, state_of
 from tests.postbacks import at, receipt, reply, sent

@@ -15,11 +15,11 @@ from msgspec import json
 from gateway.postback import RECEIPT, REJECTED, SENT, decode_rejected
 from runtime.retry import pauses
 from sinks.batch import Batch, Limits
-from sinks.offsets import Offsets, Ticket, runs
+from sinks.commit_tracker import Offsets, Ticket, runs
+from sinks.isolate import SINGLED_OUT, Suspects, narrow
 from sinks.record import Partition, Record
-from sinks.refused import SINGLED_OUT, Suspects, narrow
 from sinks.rejection import rejection
-from sinks.splice import splice
+from sinks.rows import splice
 from sinks.tables import POSTBACKS, REJECTIONS, TABLE_OF
 from streams.message import MESSAGES
 from tests.records import FakeRecord

@@ -1,1 +1,1 @@
-"""ClickHouse over HTTP: `client` inserts and translates errors, `redaction` removes row data from their texts."""
+"""ClickHouse over HTTP: `client` inserts and translates errors, `redaction` removes row data from them."""

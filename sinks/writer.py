@@ -12,10 +12,10 @@ from runtime.clickhouse.redaction import without_rows
 from runtime.metrics import SINK_INSERT_SECONDS, SINK_REFUSED, SINK_ROWS
 from runtime.retry import Patience
 from sinks.cluster import Cluster
+from sinks.isolate import Suspects, narrow
 from sinks.record import Record
-from sinks.refused import Suspects, narrow
 from sinks.rejection import rejection
-from sinks.splice import splice
+from sinks.rows import splice
 from sinks.tables import REJECTIONS, TABLES, Table
 
 #: The constraint of `message_states` (its SQL says which versions are known).

@@ -14,7 +14,8 @@ COPY runtime runtime
 COPY gateway gateway
 COPY streams streams
 COPY sinks sinks
-COPY console console
+COPY cli cli
+COPY operations operations
 COPY local local
 # What only builds is not needed afterwards.
 RUN pip install --no-deps --no-build-isolation . \

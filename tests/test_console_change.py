@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.change import Change, Filter, read_change
+from cli.change import Change, Filter, read_change
 from streams.message import encode_message, state_of
 from tests.postbacks import receipt, sent
 

@@ -7,9 +7,9 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from console.__main__ import COMMANDS, postbacks
-from console.ready import SAMPLE_ID
-from console.settings import rows
+from cli.__main__ import COMMANDS, postbacks
+from cli.settings import rows
+from cli.up.welcome import SAMPLE_ID
 from runtime.errors import BadSetting
 from runtime.settings import Settings, load_settings
 from tests.up import command

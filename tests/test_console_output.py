@@ -54,7 +54,7 @@ def test_the_shell_completes_commands_options_and_values(typed: str, offered: se
         "COMP_CWORD": str(len(typed.split()) - 1),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "console"],
+        [sys.executable, "-m", "cli"],
         cwd=ROOT,
         env=environment(asked),
         capture_output=True,

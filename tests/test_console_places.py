@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from console.places import Wanted, find_places
-from console.stack_file import Occupied, owned_folder
+from cli.up.ports import Wanted, find_places
+from cli.up.stack_file import Occupied, owned_folder
 from runtime.errors import BadSetting
 from runtime.settings import load_settings
 

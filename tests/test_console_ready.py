@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, generate_latest
 
-from console.rates import FLOWS, describe, read_totals
-from console.ready import SAMPLE_ID, ready_page, stack_settings
-from console.stack import STAGES, Places, with_embedded_kafka
+from cli.up.stack import STAGES, Places, with_embedded_kafka
+from cli.up.throughput import FLOWS, describe, read_totals
+from cli.up.welcome import SAMPLE_ID, ready_page, stack_settings
 from runtime import metrics
 from runtime.settings import load_settings
 

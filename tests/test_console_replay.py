@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from msgspec import convert, structs
 from pydantic import SecretStr
 
-from console.replay.kept import Kept, record_of
-from console.slices import Period, slices
+from cli.time_slices import Period, slices
 from gateway.parsing.postback import parse
 from gateway.postback import POSTBACK_TOPICS, REJECTED, TOPIC_OF, AnyPostback, Rejected, decode, encode
 from gateway.rejected import NotAPostback, rejected
 from gateway.request import PROVIDER_FIELDS, Arrival
+from operations.replay.stored_request import Kept, record_of
 from sinks.migrate import migrate
 from tests.gateways import open_gateway, post, request
 from tests.load import postbacks, read_all
@@ -259,7 +259,7 @@ async def test_it_keeps_to_the_rate_and_says_how_far_it_came(pipeline: Pipeline)
     await send(pipeline.streams.kafka, REJECTED, *map(encode, kept))
     await pipeline.run()
     arguments = ("replay", "rejected", "--since", "1d", "--rate", "5")
-    with running("console", *arguments, environment=pipeline.settings) as slow:
+    with running("cli", *arguments, environment=pipeline.settings) as slow:
 
         async def begun() -> bool:
             return bool(await pipeline.records())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.stack import Places, Service, plan, with_embedded_kafka
+from cli.up.stack import Places, Service, plan, with_embedded_kafka
 from runtime.settings import load_settings
 
 EMBEDDED = Places(

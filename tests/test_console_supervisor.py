@@ -9,8 +9,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from console.stack import Service
-from console.supervisor import Supervisor
+from cli.up.stack import Service
+from cli.up.supervisor import Supervisor
 from tests.processes import ROOT
 
 #: A server of the standard library: it prints a line when it listens, and its end is up to others.
@@ -106,7 +106,7 @@ async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace() -> Non
 
 async def test_nothing_outlives_a_supervisor_that_is_killed() -> None:
     code = (
-        "import asyncio, os\nfrom console.stack import Service\nfrom console.supervisor import Supervisor\n"
+        "import asyncio, os\nfrom cli.up.stack import Service\nfrom cli.up.supervisor import Supervisor\n"
         "async def main():\n"
         "  def say(name, line): print(name, line, flush=True)\n"
         "  supervisor = Supervisor(os.environ, say)\n"

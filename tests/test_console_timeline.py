@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import reduce
 
-from console.timeline import STATUS_COLOUR, STATUS_MEANS, entries, printable, render
 from gateway.postback import AnyPostback
+from operations.timeline import STATUS_COLOUR, STATUS_MEANS, entries, printable, render
 from streams.message import STATUSES, Message, merge
 from tests.postbacks import MESSAGE, at, receipt, reply, sent
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from console.__main__ import postbacks
-from console.token import token_of
+from cli.__main__ import postbacks
+from cli.token import token_of
 from gateway.auth.accounts import Accounts
 from gateway.auth.accounts_file import read_accounts
 from runtime.errors import BadSetting

@@ -16,8 +16,8 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from console.clickhouse import ask
-from console.ready import SAMPLE, SAMPLE_ID
+from cli.clickhouse import ask
+from cli.up.welcome import SAMPLE, SAMPLE_ID
 from tests.processes import running
 from tests.up import Stack, any_ports, command, stack, tail
 

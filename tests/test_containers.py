@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from console.ready import SAMPLE, SAMPLE_ID
+from cli.up.welcome import SAMPLE, SAMPLE_ID
 from tests.containers import clickhouse_container, kafka_container, why_not
 from tests.engines import CLICKHOUSE_CONTAINER, KAFKA_CONTAINER, Engines
 from tests.fresh import wipe

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import SecretStr
 
-from console.__main__ import postbacks
+from cli.__main__ import postbacks
 from runtime.clickhouse.client import Away, query_client
 from runtime.process import DONE
 from runtime.settings import load_settings

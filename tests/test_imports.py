@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = {"runtime", "gateway", "streams", "sinks", "console", "local", "tests", "benchmarks"}
+OURS = {"runtime", "gateway", "streams", "sinks", "operations", "cli", "local", "tests", "benchmarks"}
 CONTRACTS = {"gateway.postback", "streams.message"}
 MAY_IMPORT = {
     "runtime": set[str](),

@@ -16,8 +16,8 @@ from msgspec import json
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from console.reconcile.keys import PARTITION
 from gateway.postback import RECEIPT, REJECTED, SENT, Rejected, encode, format_time, key_of
+from operations.reconcile.messages import PARTITION
 from sinks.migrate import migrate
 from streams.message import FACTS_OF_A_KIND, MESSAGES, encode_message, state_of
 from tests.apache_kafka import own_kafka

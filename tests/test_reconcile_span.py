@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.moment import read_moment
-from console.reconcile.keys import passes_over
-from console.reconcile.span import Log, Span, Stored, narrowed, span_of, tail_of
+from cli.options import read_moment
+from operations.reconcile.expected import Log, Span, Stored, narrowed, span_of, tail_of
+from operations.reconcile.messages import passes_over
 
 offsets = st.sets(st.integers(0, 60), max_size=40)
 

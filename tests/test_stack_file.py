@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.stack_file import FILE, find_settings, owned_folder, write_stack_file
+from cli.up.stack_file import FILE, find_settings, owned_folder, write_stack_file
 
 STACK = {"POSTBACKS_KAFKA": "127.0.0.1:1111", "POSTBACKS_PARTITIONS": "3"}
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from console.clickhouse import QueryFailed, ask
-from console.stack_file import FILE
+from cli.clickhouse import QueryFailed, ask
+from cli.up.stack_file import FILE
 from tests.processes import ROOT, child_processes, inherited_environment
 
 SECONDS = 120.0
@@ -39,7 +39,7 @@ def any_ports(settings: Mapping[str, str]) -> tuple[str, ...]:
 def command(*arguments: str, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run `postbacks arguments…` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "console", *arguments],
+        [sys.executable, "-m", "cli", *arguments],
         cwd=ROOT,
         env=environment(settings),
         capture_output=True,
@@ -164,7 +164,7 @@ def _module_and_arguments(pid: int) -> list[str]:
 def beside(*arguments: str, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """`postbacks arguments…` while the block runs, all that it writes in one pipe; killed at the end."""
     popen = subprocess.Popen(
-        [sys.executable, "-m", "console", *arguments],
+        [sys.executable, "-m", "cli", *arguments],
         cwd=ROOT,
         env=environment(settings),
         stdin=subprocess.DEVNULL,

@@ -161,6 +161,6 @@ async def _post(wanted: Wanted, url: str, number: int, posting: Posting) -> None
 async def _reconcile(kafka: str, clickhouse: str, folder: Path) -> int:
     """The exit status of `postbacks reconcile`, which logs into the folder."""
     settings = {"POSTBACKS_KAFKA": kafka, "POSTBACKS_CLICKHOUSE": clickhouse}
-    reconcile = Service("reconcile", ["console", "reconcile"], settings, folder)
+    reconcile = Service("reconcile", ["cli", "reconcile"], settings, folder)
     reconcile.start()
     return await reconcile.ended()

@@ -54,7 +54,7 @@ class Up:
         self._logged = len(self._log.read_text(errors="replace")) if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "console", *self._arguments],
+                [sys.executable, "-m", "cli", *self._arguments],
                 cwd=frozen_code(),
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -140,7 +140,7 @@ async def kill_stack(stage: Stage, seed: int, rounds: int) -> None:
         stage.say(line)
     stage.require(verdict.good, f"nothing is lost, doubled or wrong: {next(verdict.lines(), '')}")
     settings = {"POSTBACKS_KAFKA": up.kafka, "POSTBACKS_CLICKHOUSE": up.clickhouse}
-    reconcile = Service("reconcile", ["console", "reconcile"], settings, stage.folder)
+    reconcile = Service("reconcile", ["cli", "reconcile"], settings, stage.folder)
     reconcile.start()
     stage.require(await reconcile.ended() == 0, "reconcile exits with 0")
     stage.show(

@@ -1,0 +1,1 @@
+"""The `postbacks` command: one file for each subcommand. Nothing imports it."""

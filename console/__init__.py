@@ -1,1 +1,0 @@
-"""All that people look at: the `postbacks` command. Nobody imports it."""

@@ -1,1 +1,0 @@
-"""`postbacks replay`: publishes kept postbacks again, through the gateway's own parsing."""

@@ -1,0 +1,1 @@
+"""Publishes stored postbacks again, through the gateway's own parsing."""

@@ -16,7 +16,8 @@ COPY streams streams
 COPY sinks sinks
 COPY cli cli
 COPY operations operations
-COPY local local
+COPY embedded embedded
+COPY simulator simulator
 # What only builds is not needed afterwards.
 RUN pip install --no-deps --no-build-isolation . \
  && pip uninstall --yes hatchling editables pathspec pluggy trove-classifiers pip

@@ -39,7 +39,7 @@ lock: .venv/dev ## resolve the dependencies anew into requirements/
 	@set -e; for set in service: run:--extra=embedded dev:--all-extras; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 			--no-emit-index-url --no-emit-find-links $${set#*:} --output-file requirements/$${set%%:*}.txt pyproject.toml requirements/build.in; done
-	@$(BIN)/python -m local.kafka.lock
+	@$(BIN)/python -m embedded.kafka.lock
 
 clean: ## remove what the other commands made (not ./data)
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

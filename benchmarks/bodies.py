@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec import msgpack
 
 from benchmarks.events import COPY, OPEN_STORIES, RATE, masked_guid
-from local.simulator.traffic import traffic
+from simulator.traffic import traffic
 
 
 class Body(NamedTuple):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from local.kafka.jars import version
+from embedded.kafka.jars import version
 from tests.apache_kafka import ApacheKafka
 from tests.processes import running
 
@@ -36,5 +36,5 @@ def kafka(folder: Path, properties: Mapping[str, str] | None = None) -> Iterator
 @contextmanager
 def clickhouse(folder: Path) -> Iterator[Engine]:
     """The embedded ClickHouse behind its HTTP interface, as `http://default:@host:port`."""
-    with running("local", "clickhouse", "--port", "0", "--data", folder / "clickhouse") as process:
+    with running("embedded", "clickhouse", "--port", "0", "--data", folder / "clickhouse") as process:
         yield Engine("ClickHouse embedded (chDB)", process.line(), process.popen.pid)

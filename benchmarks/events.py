@@ -16,7 +16,7 @@ from typing import NamedTuple
 from gateway.parsing.postback import parse
 from gateway.postback import TOPIC_OF, encode, format_time, key_of
 from gateway.request import Arrival
-from local.simulator.traffic import traffic
+from simulator.traffic import traffic
 
 ACCOUNT = "acme"
 #: Postbacks of one copy, messages under way at a time, and postbacks a second by their own times.

@@ -22,7 +22,7 @@ from benchmarks.result import Reach, Result, values
 from benchmarks.rivals.naive_postback import ACCOUNTS
 from benchmarks.trials import Contender, Figures, Plan, alternate
 from benchmarks.usage import cpu_seconds
-from local.kafka.server import FLUSH
+from embedded.kafka.server import FLUSH
 from tests.processes import running
 
 TITLE = "Flush: records on the disk before they are acknowledged"

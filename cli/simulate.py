@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli.command import Load
 from cli.up.welcome import LOOPBACK
-from local.simulator.report import Report
-from local.simulator.run import Plan, Sending
-from local.simulator.run import simulate as post
 from runtime.process import DONE, FAILED
+from simulator.report import Report
+from simulator.run import Plan, Sending
+from simulator.run import simulate as post
 
 SEED = 1
 

@@ -11,7 +11,7 @@ from runtime.flood import Flood
 from runtime.personal import shorten_numbers
 
 #: Who is heard below INFO. What libraries say there holds records, and passwords.
-OURS = ("gateway", "streams", "sinks", "local", "operations", "cli", "runtime", "__main__")
+OURS = ("gateway", "streams", "sinks", "operations", "cli", "embedded", "simulator", "runtime", "__main__")
 #: Libraries whose chatter below this level helps nobody.
 QUIET = {
     "aiokafka": "WARNING",

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from local.kafka.node import KafkaFailed, Node, new_cluster_id, node_properties
-from local.kafka.server import installed_kafka
+from embedded.kafka.node import KafkaFailed, Node, new_cluster_id, node_properties
+from embedded.kafka.server import installed_kafka
 from runtime.settings import load_settings
 
 #: Below those that the system gives to outgoing connections: a node that is down keeps its own.

@@ -117,7 +117,7 @@ async def fresh_kafka(kafka: str) -> str:
 def clickhouse(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engines.used.add(CHDB)
     data = tmp_path_factory.mktemp("embedded")
-    with running("local", "clickhouse", "--port", "0", "--data", data) as process:
+    with running("embedded", "clickhouse", "--port", "0", "--data", data) as process:
         yield process.line()
 
 

@@ -121,7 +121,7 @@ async def worker_of(
 
 def open_clickhouse(data: Path, port: int = 0) -> AbstractContextManager[Process]:
     """An embedded ClickHouse of the test's own; the first line it prints is its URL."""
-    return running("local", "clickhouse", "--port", str(port), "--data", data)
+    return running("embedded", "clickhouse", "--port", str(port), "--data", data)
 
 
 async def send(kafka: str, topic: str, *values: bytes | None, partition: int = 0, key: bytes = b"k") -> None:

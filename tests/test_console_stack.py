@@ -66,8 +66,8 @@ def test_an_engine_that_runs_elsewhere_is_not_started_and_its_setting_is_left_al
 
 def test_embedded_engines_keep_their_data_in_one_folder() -> None:
     services = by_name(EMBEDDED)
-    assert services["kafka"].arguments == ("local", "kafka", "--port", "9092", "--data", "/data")
-    assert services["clickhouse"].arguments == ("local", "clickhouse", "--port", "8123", "--data", "/data")
+    assert services["kafka"].arguments == ("embedded", "kafka", "--port", "9092", "--data", "/data")
+    assert services["clickhouse"].arguments == ("embedded", "clickhouse", "--port", "8123", "--data", "/data")
 
 
 def test_gateway_is_held_by_embedded_kafka_alone() -> None:

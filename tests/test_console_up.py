@@ -215,7 +215,7 @@ def test_what_was_accepted_before_ctrl_c_is_in_clickhouse_after_it(tmp_path: Pat
         assert "everything that was accepted is in ClickHouse" in running_stack.lines[-1]
         all_end(watched)
         simulated = simulators_report(running_stack.lines)
-    with running("local", "clickhouse", "--port", "0", "--data", tmp_path) as clickhouse:
+    with running("embedded", "clickhouse", "--port", "0", "--data", tmp_path) as clickhouse:
         url = clickhouse.line() + "/postbacks"
         ours = f"message_id BETWEEN toUUID('{message_id(0)}') AND toUUID('{message_id(10**9)}')"
         kept = tsv(url, f"SELECT toString(message_id), count() FROM events WHERE {ours} GROUP BY ALL")

@@ -13,8 +13,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from embedded.kafka.node import Node
 from gateway.postback import POSTBACK_TOPICS, RECEIPT, RESPONSE, SENT, key_of
-from local.kafka.node import Node
 from runtime.process import DONE, REFUSED
 from tests.apache_kafka import ApacheKafka, free_ports, own_kafka
 from tests.fresh import wipe

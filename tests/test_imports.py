@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = {"runtime", "gateway", "streams", "sinks", "operations", "cli", "local", "tests", "benchmarks"}
-CONTRACTS = {"gateway.postback", "streams.message"}
+CONTRACTS = {"gateway.postback", "gateway.rejected", "streams.message"}
 MAY_IMPORT = {
     "runtime": set[str](),
     "gateway": {"runtime"},
-    "streams": {"runtime", "gateway.postback"},
+    "streams": {"runtime", "gateway.postback", "gateway.rejected"},
     "sinks": {"runtime", *CONTRACTS},
-    "local": {"runtime", *CONTRACTS},
-    "console": {"runtime", "gateway", "streams", "sinks", "local"},
+    "operations": {"runtime", *CONTRACTS, "gateway.parsing", "streams", "sinks"},
+    "embedded": {"runtime"},
+    "simulator": {"runtime", *CONTRACTS},
+    "cli": {"runtime", "gateway", "streams", "sinks", "operations", "embedded", "simulator"},
 }
+OURS = {*MAY_IMPORT, "tests", "benchmarks"}
 
 
 def imports(file: Path) -> set[str]:
@@ -44,6 +46,6 @@ def test_imports_point_upstream(package: str) -> None:
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_only_entry_points_read_settings(package: str) -> None:
     for file in (ROOT / package).rglob("*.py"):
-        if file.name != "__main__.py" and package not in ("runtime", "console"):
+        if file.name != "__main__.py" and package not in ("runtime", "cli"):
             assert "runtime.settings.load_settings" not in imports(file), file
             assert "os.environ" not in file.read_text(), file

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from jgo.maven import MavenContext
 
-from local.errors import CannotServe
-from local.kafka.jars import Jar, ensure_jars, locked_jars, version
+from embedded.errors import CannotServe
+from embedded.kafka.jars import Jar, ensure_jars, locked_jars, version
 from runtime.settings import load_settings
 from tests.processes import ROOT, inherited_environment
 
@@ -97,7 +97,7 @@ def test_complete_cache_needs_no_network(
 def test_without_network_the_missing_jars_are_counted(cache: Path) -> None:
     closed = "http://127.0.0.1:1"
     done = subprocess.run(
-        [sys.executable, "-m", "local", "kafka", "--port", "0", "--data", cache.parent / "data"],
+        [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", cache.parent / "data"],
         cwd=ROOT,
         env={
             **inherited_environment(),

@@ -421,7 +421,7 @@ def test_a_refreshable_view_is_computed_anew(database: str, table: str) -> None:
 
 
 def test_every_acknowledged_row_is_there_after_a_kill(tmp_path: Path) -> None:
-    arguments = ("local", "clickhouse", "--port", "0", "--data", tmp_path)
+    arguments = ("embedded", "clickhouse", "--port", "0", "--data", tmp_path)
     acknowledged: list[int] = []
     with running(*arguments) as process:
         url = process.line()
@@ -448,7 +448,7 @@ def test_every_acknowledged_row_is_there_after_a_kill(tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_it_soon_even_in_the_middle_of_a_long_statement(tmp_path: Path) -> None:
-    with running("local", "clickhouse", "--port", "0", "--data", tmp_path) as process:
+    with running("embedded", "clickhouse", "--port", "0", "--data", tmp_path) as process:
         url = process.line()
         answers: list[Answer] = []
         statement = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000) FORMAT JSON"
@@ -465,7 +465,7 @@ def test_sigterm_ends_it_soon_even_in_the_middle_of_a_long_statement(tmp_path: P
 def test_a_folder_in_use_is_refused_with_a_sentence(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("local", "clickhouse", "--port", "0", "--data", tmp_path)
+    arguments = ("embedded", "clickhouse", "--port", "0", "--data", tmp_path)
     with running(*arguments) as first:
         first.line()
         with running(*arguments) as second:

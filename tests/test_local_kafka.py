@@ -20,8 +20,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from local.kafka.node import Kafka, KafkaFailed, Node
-from local.kafka.recovery import reread_since, rewind_groups
+from embedded.kafka.node import Kafka, KafkaFailed, Node
+from embedded.kafka.recovery import reread_since, rewind_groups
 from tests.processes import ROOT, child_processes, running
 
 #: A consumer that joins a group, commits, and stays.
@@ -156,7 +156,7 @@ async def first_record(address: str, topic: str) -> bytes:
 
 async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
     log = tmp_path / "kafka" / "data"
-    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         address = await asyncio.to_thread(process.line)
         cluster = await cluster_of(address)
         await create(address, "topic")
@@ -164,7 +164,7 @@ async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
             await producer.send_and_wait("topic", b"value", partition=0)
             assert await asyncio.to_thread(process.stop) == 0  # with a client connected
     assert reread_since(log) is None
-    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         address = await asyncio.to_thread(process.line)
         assert await cluster_of(address) == cluster
         assert await first_record(address, "topic") == b"value"
@@ -206,7 +206,7 @@ def fsyncs(folder: Path, path: Path) -> list[tuple[float, float]]:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
-    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         address = await asyncio.to_thread(process.line)
         (node,) = child_processes(process.popen.pid)
         await create(address, "topic")
@@ -224,8 +224,8 @@ async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
 
 
 def test_second_node_on_a_folder_is_refused(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "local", "kafka", "--port", "0", "--data", str(tmp_path)]
-    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+    command = [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", str(tmp_path)]
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         process.line()
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert process.running
@@ -234,7 +234,7 @@ def test_second_node_on_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_node_dies_with_its_killed_parent(tmp_path: Path) -> None:
-    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         host, port = process.line().split(":")
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             process.kill()
@@ -243,7 +243,7 @@ def test_node_dies_with_its_killed_parent(tmp_path: Path) -> None:
 
 
 def test_node_that_is_killed_ends_its_parent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with running("local", "kafka", "--port", "0", "--data", tmp_path) as process:
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         process.line()
         (node,) = child_processes(process.popen.pid)
         os.kill(node, signal.SIGKILL)
@@ -265,7 +265,7 @@ def test_what_kafka_prints_goes_to_standard_error(tmp_path: Path, capfd: pytest.
 @pytest.mark.parametrize("java", ["/nowhere/java", "/"])
 def test_java_that_is_no_program_is_refused(java: str, tmp_path: Path) -> None:
     refused = subprocess.run(
-        [sys.executable, "-m", "local", "kafka", "--port", "0", "--data", str(tmp_path)],
+        [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", str(tmp_path)],
         cwd=ROOT,
         env=os.environ | {"POSTBACKS_JAVA": java},
         capture_output=True,
@@ -282,7 +282,7 @@ def test_a_port_in_use_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         command = [
-            *(sys.executable, "-m", "local", "kafka", "--port", str(port)),
+            *(sys.executable, "-m", "embedded", "kafka", "--port", str(port)),
             *("--data", str(tmp_path)),
         ]
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from local.clickhouse.statements import find_insert
+from embedded.clickhouse.statements import find_insert
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def says(ops: str, words: str) -> Callable[[], bool]:
 
 async def test_every_metric_is_shown_and_every_killed_engine_is_said_and_measured(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        broker = stack.enter_context(running("local", "kafka", "--port", "0"))
+        broker = stack.enter_context(running("embedded", "kafka", "--port", "0"))
         kafka = broker.line()
         await make_topics(kafka)
         clickhouse = stack.enter_context(open_clickhouse(tmp_path / "clickhouse"))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
-from local.kafka.retention import disk_usage
+from embedded.kafka.retention import disk_usage
 from tests.gateways import free_address, open_gateway, post
 from tests.processes import running
 from tests.sinks import all_stored, open_clickhouse, open_sink, rows
@@ -31,7 +31,7 @@ async def test_full_log_refuses_postbacks_until_they_are_stored(tmp_path: Path) 
     settings = {"POSTBACKS_LOG_BYTES": str(LIMIT)}
     with ExitStack() as stack:
         kafka = stack.enter_context(
-            running("local", "kafka", "--port", "0", "--data", data, environment=settings)
+            running("embedded", "kafka", "--port", "0", "--data", data, environment=settings)
         ).line()
         gateway = stack.enter_context(
             open_gateway(kafka, partitions="1", hold=str(data / "kafka" / "hold"), data=str(data / "gateway"))

@@ -11,8 +11,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from gateway.postback import POSTBACK_TOPICS, AnyPostback, decode
-from local.simulator.packet import Packet
-from local.simulator.run import Plan, Sending, simulate
+from simulator.postback import Packet
+from simulator.run import Plan, Sending, simulate
 from tests.gateways import open_gateway
 from tests.packets import head
 

@@ -10,9 +10,9 @@ from random import Random
 import pytest
 
 from gateway.parsing.postback import parse
-from local.simulator.ledger import Ledger
-from local.simulator.packet import Message, Packet, escape, receipt, receipt_text, reply, sent, us_date
-from local.simulator.traffic import traffic
+from simulator.ledger import Ledger
+from simulator.postback import Message, Packet, escape, receipt, receipt_text, reply, sent, us_date
+from simulator.traffic import traffic
 from streams.message import Message as State
 from streams.message import merge
 from tests.packets import RECEIPT, RESPONSE, SENT, arrival

@@ -147,7 +147,7 @@ class Stack(Output):
         found = {}
         for pid in child_processes(self.popen.pid):
             words = _module_and_arguments(pid)
-            found[words[1] if words[0] == "local" else words[0]] = pid
+            found[words[1] if words[0] == "embedded" else words[0]] = pid
         return found
 
 

@@ -26,7 +26,7 @@ from cli.up.stack_file import owned_folder, write_stack_file
 from cli.up.supervisor import Supervisor
 from cli.up.throughput import show_rates
 from cli.up.welcome import postback_url, ready_page, stack_settings
-from local.kafka.recovery import reread_since, rewind_groups
+from embedded.kafka.recovery import reread_since, rewind_groups
 from runtime.errors import BadSetting
 from runtime.kafka.clients import client_options
 from runtime.logging import configure_logs

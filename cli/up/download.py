@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from local.kafka.jars import ensure_jars, version
-from local.kafka.java import find_java
+from embedded.kafka.jars import ensure_jars, version
+from embedded.kafka.java import find_java
 from runtime.settings import Settings
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.kafka.retention import HOLD_FILE
+from embedded.kafka.retention import HOLD_FILE
 from runtime.settings import PREFIX, Settings
 
 #: In the order of the flow, which is the order in which they are stopped.
@@ -51,10 +51,12 @@ def plan(places: Places, settings: Settings) -> tuple[Service, ...]:
     shared: dict[str, str] = {}
     data = str(places.data)
     if places.kafka:
-        services.append(Service("kafka", ("local", "kafka", "--port", _port(places.kafka), "--data", data)))
+        services.append(
+            Service("kafka", ("embedded", "kafka", "--port", _port(places.kafka), "--data", data))
+        )
         shared |= {name.upper(): str(getattr(settings, name)) for name in ("kafka", *EMBEDDED_KAFKA)}
     if places.clickhouse:
-        arguments = ("local", "clickhouse", "--port", _port(places.clickhouse), "--data", data)
+        arguments = ("embedded", "clickhouse", "--port", _port(places.clickhouse), "--data", data)
         services.append(Service("clickhouse", arguments))
         shared["CLICKHOUSE"] = embedded_clickhouse(places.clickhouse)
     for stage in STAGES:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from local.simulator.packet import Packet
+from simulator.postback import Packet
 from tests.chaos.schedule import Fault
 from tests.chaos.stored import digest_of
 from tests.chaos.verdict import Posted, Verdict

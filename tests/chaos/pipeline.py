@@ -16,11 +16,11 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from local.kafka.node import Node
+from embedded.kafka.node import Node
 from tests.chaos.schedule import Fault
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("cli", "gateway", "local", "operations", "runtime", "sinks", "streams")
+PACKAGES = ("cli", "embedded", "gateway", "operations", "runtime", "sinks", "streams")
 #: Seconds until a process that ended is started again, as systemd, compose and Kubernetes do.
 RESTART, LOOK = 0.5, 0.1
 #: What a process gets to end in good order, here as there.

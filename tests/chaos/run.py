@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from local.simulator.run import Plan, simulate
+from simulator.run import Plan, simulate
 from tests.apache_kafka import ApacheKafka, free_ports
 from tests.chaos.outcome import Outcome, Posting
 from tests.chaos.pipeline import Broker, Disk, Everything, Service, Target, inflict
@@ -112,7 +112,14 @@ def _services(
     ports = iter(free_ports(16))
     clickhouse_port = next(ports)
     clickhouse = f"http://default:@127.0.0.1:{clickhouse_port}/postbacks"
-    arguments = ["local", "clickhouse", "--port", str(clickhouse_port), "--data", str(folder / "clickhouse")]
+    arguments = [
+        "embedded",
+        "clickhouse",
+        "--port",
+        str(clickhouse_port),
+        "--data",
+        str(folder / "clickhouse"),
+    ]
     services = {"clickhouse": Service("clickhouse", arguments, {}, folder)}
     urls, ops = [], {}
     for stage in ("gateway", "streams", "sinks"):

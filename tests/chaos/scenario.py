@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from local.kafka.node import KafkaFailed
+from embedded.kafka.node import KafkaFailed
 from tests.apache_kafka import ApacheKafka, free_ports
 from tests.chaos.observer import Unavailable
 from tests.chaos.pipeline import Service
@@ -98,7 +98,7 @@ class Stage:
 
     def _add_clickhouse(self, address: str) -> None:
         port = address.rpartition(":")[2]
-        arguments = ["local", "clickhouse", "--port", port, "--data", str(self.folder / "clickhouse")]
+        arguments = ["embedded", "clickhouse", "--port", port, "--data", str(self.folder / "clickhouse")]
         self.services["clickhouse"] = Service("clickhouse", arguments, {}, self.folder)
 
     def _add_worker(self, group: str, number: int, settings: Mapping[str, object]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from local.kafka.node import KafkaFailed
+from embedded.kafka.node import KafkaFailed
 from tests.chaos.outcome import Outcome
 from tests.chaos.report import print_tails, run_table, soak_table
 from tests.chaos.rest import NoRest

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import aiohttp
 
-from local.simulator.run import Plan, simulate
+from simulator.run import Plan, simulate
 from tests.apache_kafka import free_ports
 from tests.chaos.outcome import Posting
 from tests.chaos.pipeline import Service, frozen_code

@@ -13,10 +13,10 @@ from pathlib import Path
 from aiohttp import web
 from clickhouse_connect import get_client
 
-from local.clickhouse.engine import Engine
-from local.clickhouse.http import make_runner
-from local.clickhouse.server import GOODBYE_SECONDS, GRACE_SECONDS
-from local.clickhouse.users import USERS, User
+from embedded.clickhouse.engine import Engine
+from embedded.clickhouse.http import make_runner
+from embedded.clickhouse.server import GOODBYE_SECONDS, GRACE_SECONDS
+from embedded.clickhouse.users import USERS, User
 from runtime.process import run_process
 from runtime.settings import Settings
 

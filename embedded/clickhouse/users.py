@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from local.clickhouse.errors import ClickHouseError
+from embedded.clickhouse.errors import ClickHouseError
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from requests import RequestException
 
-from local.errors import CannotServe
+from embedded.errors import CannotServe
 
 LOCK_FILE = Path(__file__).parent / "jars.lock"
 DOWNLOADS = 8

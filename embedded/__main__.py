@@ -1,4 +1,4 @@
-"""`python -m local kafka|clickhouse [--port N] [--data DIR]`: one embedded engine as a process of its own.
+"""`python -m embedded kafka|clickhouse [--port N] [--data DIR]`: one embedded engine as a process of its own.
 
 Prints where it is (a line on standard output) when it is ready.
 """
@@ -9,14 +9,14 @@ import asyncio
 from argparse import ArgumentParser
 from pathlib import Path
 
-from local.clickhouse.server import serve_clickhouse
-from local.kafka.server import serve_kafka
+from embedded.clickhouse.server import serve_clickhouse
+from embedded.kafka.server import serve_kafka
 from runtime.process import run_process
 from runtime.settings import Settings
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python -m local", description="One embedded engine, on loopback.")
+    parser = ArgumentParser(prog="python -m embedded", description="One embedded engine, on loopback.")
     engines = parser.add_subparsers(dest="engine", required=True)
     kafka = engines.add_parser("kafka", help="one node of Apache Kafka")
     clickhouse = engines.add_parser("clickhouse", help="ClickHouse, behind its HTTP interface")

@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import count
 from random import Random
 
-from local.simulator.packet import Packet
-from local.simulator.story import tell
+from simulator.postback import Packet
+from simulator.scenario import tell
 
 #: Recipients of one send share its ReferenceID.
 LARGEST_SEND = 50

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from local.clickhouse.connection import set_all, settings_for_now, use
-from local.clickhouse.errors import ClickHouseError, translate
-from local.clickhouse.native import header
-from local.clickhouse.sessions import Sessions
-from local.clickhouse.statements import Insert, can_stream, named_files, without_format
-from local.clickhouse.upload import path_of
-from local.errors import CannotServe
+from embedded.clickhouse.connection import set_all, settings_for_now, use
+from embedded.clickhouse.errors import ClickHouseError, translate
+from embedded.clickhouse.native import header
+from embedded.clickhouse.sessions import Sessions
+from embedded.clickhouse.statements import Insert, can_stream, named_files, without_format
+from embedded.clickhouse.upload import path_of
+from embedded.errors import CannotServe
 
 #: Pieces of a streamed result are gathered to at least this many bytes.
 PIECE_BYTES = 1 << 20

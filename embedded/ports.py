@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from local.errors import CannotServe
+from embedded.errors import CannotServe
 
 HOST = "127.0.0.1"
 

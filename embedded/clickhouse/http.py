@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from local.clickhouse.engine import Asked, Engine, Piece
-from local.clickhouse.errors import ClickHouseError
-from local.clickhouse.request import read_request
+from embedded.clickhouse.engine import Asked, Engine, Piece
+from embedded.clickhouse.errors import ClickHouseError
+from embedded.clickhouse.request import read_request
 
 THREADS = 16
 #: A statement may come in the URL.

@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from local.simulator.packet import Packet
-from local.simulator.report import Report
+from simulator.postback import Packet
+from simulator.report import Report
 
 FINAL_FAILURES = {
     *("005", "008", "015", "017", "021", "023", "024"),

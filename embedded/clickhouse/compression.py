@@ -13,7 +13,7 @@ from typing import Protocol
 from backports import zstd
 from lz4.frame import LZ4FrameDecompressor
 
-from local.clickhouse.errors import ClickHouseError
+from embedded.clickhouse.errors import ClickHouseError
 
 
 class _Frame(Protocol):

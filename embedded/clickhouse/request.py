@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import BodyPartReader, web
 
-from local.clickhouse.compression import Decompressor
-from local.clickhouse.engine import Asked
-from local.clickhouse.errors import ClickHouseError
-from local.clickhouse.statements import find_insert, result_format
-from local.clickhouse.upload import new_upload
-from local.clickhouse.users import log_in
+from embedded.clickhouse.compression import Decompressor
+from embedded.clickhouse.engine import Asked
+from embedded.clickhouse.errors import ClickHouseError
+from embedded.clickhouse.statements import find_insert, result_format
+from embedded.clickhouse.upload import new_upload
+from embedded.clickhouse.users import log_in
 
 #: An INSERT's statement is in the first bytes of what is sent.
 HEAD_BYTES = 1 << 18

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from local.simulator.connection import Broken, Connection, Target, connect
-from local.simulator.ledger import Ledger
-from local.simulator.packet import Packet
-from local.simulator.report import Report
-from local.simulator.traffic import traffic
+from simulator.connection import Broken, Connection, Target, connect
+from simulator.ledger import Ledger
+from simulator.postback import Packet
+from simulator.report import Report
+from simulator.traffic import traffic
 
 #: Called after every post: the packet, and the code of its answer (None: the connection broke or was silent).
 Observer = Callable[[Packet, int | None], None]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from local.clickhouse.errors import ClickHouseError
+from embedded.clickhouse.errors import ClickHouseError
 
 LONGEST_SECONDS = 3600.0
 

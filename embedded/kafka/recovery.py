@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from local.kafka.node import CLEAN_SHUTDOWN
+from embedded.kafka.node import CLEAN_SHUTDOWN
 from runtime.errors import KafkaAway
 from runtime.kafka.group_reader import committed_offsets, remove_members
 

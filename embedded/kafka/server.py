@@ -11,12 +11,12 @@ from pathlib import Path
 
 import structlog
 
-from local.errors import CannotServe
-from local.kafka.jars import ensure_jars, version
-from local.kafka.java import find_java
-from local.kafka.node import Kafka, Node, new_cluster_id, node_properties
-from local.kafka.retention import HOLD_FILE, Hold, keep_below, retention_properties
-from local.ports import bind
+from embedded.errors import CannotServe
+from embedded.kafka.jars import ensure_jars, version
+from embedded.kafka.java import find_java
+from embedded.kafka.node import Kafka, Node, new_cluster_id, node_properties
+from embedded.kafka.retention import HOLD_FILE, Hold, keep_below, retention_properties
+from embedded.ports import bind
 from runtime.process import first_completed
 from runtime.settings import Settings
 

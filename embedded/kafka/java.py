@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from local.errors import CannotServe
+from embedded.errors import CannotServe
 from runtime.settings import PREFIX
 
 

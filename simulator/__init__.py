@@ -1,7 +1,7 @@
 """The provider, simulated: what its customers' messages make it post, in its own wire format.
 
-packet      the bytes of each type of postback
-story       what happens to one message, or one that comes in
+postback    the bytes of each type of postback
+scenario    what happens to one message, or one that comes in
 traffic     many stories at a time, as one stream of packets
 connection  a kept-alive HTTP connection that speaks as the provider does
 ledger      what was acknowledged, folded into what the pipeline should say

@@ -1,4 +1,4 @@
-"""`python -m local.kafka.lock`: resolve what Kafka consists of, and write it to `jars.lock`."""
+"""`python -m embedded.kafka.lock`: resolve what Kafka consists of, and write it to `jars.lock`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from jgo.maven import MavenContext, Model, PythonResolver
 
-from local.kafka.jars import LOCK_FILE
+from embedded.kafka.jars import LOCK_FILE
 
 #: Kafka, and what carries its log lines from SLF4J to Log4j.
 KAFKA = ("org.apache.kafka", "kafka_2.13", "4.4.0")

@@ -8,9 +8,9 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from local.clickhouse.engine import Engine
-from local.clickhouse.http import make_runner
-from local.ports import HOST, bind
+from embedded.clickhouse.engine import Engine
+from embedded.clickhouse.http import make_runner
+from embedded.ports import HOST, bind
 
 #: How long statements may go on after the end is asked for; then they are cancelled, and answered so.
 GRACE_SECONDS = 1.0

@@ -20,8 +20,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.errors import CannotServe
-from local.ports import HOST
+from embedded.errors import CannotServe
+from embedded.ports import HOST
 from runtime.process import die_with
 
 LOG4J = Path(__file__).parent / "log4j2.properties"

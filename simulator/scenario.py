@@ -13,7 +13,7 @@ from random import Random
 from typing import TypeVar
 from uuid import UUID
 
-from local.simulator.packet import (
+from simulator.postback import (
     ZERO_GUID,
     Message,
     Packet,

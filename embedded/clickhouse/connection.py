@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from local.clickhouse.statements import quoted
+from embedded.clickhouse.statements import quoted
 
 
 def use(connection: Any, database: str) -> None:

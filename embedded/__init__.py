@@ -1,0 +1,1 @@
+"""The engines of `postbacks up`, which need no installation: Apache Kafka and ClickHouse."""

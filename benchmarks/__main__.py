@@ -10,11 +10,11 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from benchmarks import correlation, end_to_end, flush, gateway, growth, questions, sink, workers
-from benchmarks.report import write_report
-from benchmarks.result import Result
-from benchmarks.table import page
-from benchmarks.trials import Plan
+from benchmarks import correlation, end_to_end, flush, gateway, queries, sink, state_growth, workers
+from benchmarks.harness.report import write_report
+from benchmarks.harness.result import Result
+from benchmarks.harness.table import page
+from benchmarks.harness.trials import Plan
 from runtime.logging import configure_logs
 
 Benchmark = Callable[[Plan], Coroutine[Any, Any, Result]]
@@ -30,8 +30,8 @@ BENCHMARKS: dict[str, Benchmark] = {
 LONG: dict[str, Benchmark] = {
     "flush": flush.measure,
     "workers": workers.measure,
-    "growth": growth.measure,
-    "questions": questions.measure,
+    "state_growth": state_growth.measure,
+    "queries": queries.measure,
 }
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.drain import follow, steady
-from benchmarks.engines import Engine, kafka
-from benchmarks.fill import forget, make_backlog
-from benchmarks.machine import machine, now
-from benchmarks.result import Result, ratios, reaches
-from benchmarks.rivals.kafka_streams import kafka_streams, missing_tools
-from benchmarks.streams_worker import worker
-from benchmarks.trials import Contender, Figures, Plan, alternate
-from benchmarks.usage import memory_bytes
+from benchmarks.baselines.kafka_streams_worker import kafka_streams, missing_tools
+from benchmarks.harness.backlog import forget, make_backlog
+from benchmarks.harness.drain import follow, steady
+from benchmarks.harness.engines import Engine, kafka
+from benchmarks.harness.machine import machine, now
+from benchmarks.harness.result import Result, ratios, reaches
+from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.usage import memory_bytes
+from benchmarks.harness.worker import worker
 from streams.message import MESSAGES
 from tests.processes import running
 
@@ -95,7 +95,7 @@ class _Drain:
         return {name: figures}
 
     async def _loop(self) -> Mapping[str, Figures]:
-        with running("benchmarks.rivals.plain_loop", self._kafka, "loop") as process:
+        with running("benchmarks.baselines.plain_loop", self._kafka, "loop") as process:
             figures = await self._follow("loop", process.popen.pid)
         await forget(self._kafka, ["loop"], [])
         return {LOOP: figures}
@@ -109,7 +109,7 @@ class _Drain:
                 "STORE": store,
                 "FOLDER": str(folder),
             }
-            arguments = ("benchmarks.rivals.faust_table", "worker", "-l", "warn", "--without-web")
+            arguments = ("benchmarks.baselines.faust_table", "worker", "-l", "warn", "--without-web")
             with running(*arguments, environment=environment) as process:
                 figures = await self._follow("faust", process.popen.pid, FAUST_SECONDS)
         await forget(self._kafka, ["faust"], ["faust-messages-changelog"])

@@ -16,17 +16,17 @@ from statistics import quantiles
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from benchmarks import stack
-from benchmarks.bodies import bodies, write_bodies
-from benchmarks.ladder import highest
-from benchmarks.load import CONNECTIONS, Load
-from benchmarks.machine import machine, now
-from benchmarks.posting import post
-from benchmarks.queryable import seconds_to_be_queryable
-from benchmarks.result import Reach, Result, ratios, reaches, values
-from benchmarks.stack import PARTITIONS, Stack
-from benchmarks.trials import Contender, Figures, Plan, alternate
-from benchmarks.usage import cpu_seconds
+from benchmarks.harness import stack
+from benchmarks.harness.load import CONNECTIONS, Load
+from benchmarks.harness.machine import machine, now
+from benchmarks.harness.payloads import bodies, write_bodies
+from benchmarks.harness.posting import post
+from benchmarks.harness.query_latency import seconds_to_be_queryable
+from benchmarks.harness.rate_search import highest
+from benchmarks.harness.result import Reach, Result, ratios, reaches, values
+from benchmarks.harness.stack import PARTITIONS, Stack
+from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.usage import cpu_seconds
 
 TITLE = "End to end: everything on one machine"
 RUNGS = (125, 250, 375, 500, 750, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 6000, 8000)

@@ -12,16 +12,16 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import engines
-from benchmarks.bodies import bodies, write_bodies
-from benchmarks.fill import make_topics
-from benchmarks.load import CONNECTIONS
-from benchmarks.machine import machine, now
-from benchmarks.posting import post_all_kept
-from benchmarks.result import Reach, Result, values
-from benchmarks.rivals.naive_postback import ACCOUNTS
-from benchmarks.trials import Contender, Figures, Plan, alternate
-from benchmarks.usage import cpu_seconds
+from benchmarks.baselines.naive_postback import ACCOUNTS
+from benchmarks.harness import engines
+from benchmarks.harness.backlog import make_topics
+from benchmarks.harness.load import CONNECTIONS
+from benchmarks.harness.machine import machine, now
+from benchmarks.harness.payloads import bodies, write_bodies
+from benchmarks.harness.posting import post_all_kept
+from benchmarks.harness.result import Reach, Result, values
+from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.usage import cpu_seconds
 from embedded.kafka.server import FLUSH
 from tests.processes import running
 

@@ -16,16 +16,16 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks import engines
-from benchmarks.bodies import bodies, write_bodies
-from benchmarks.fill import make_topics
-from benchmarks.load import CONNECTIONS, Load
-from benchmarks.machine import machine, now
-from benchmarks.posting import post_all_kept
-from benchmarks.result import Reach, Result, Trial, ratios, reaches, values
-from benchmarks.rivals.naive_postback import ACCOUNTS
-from benchmarks.trials import Contender, Figures, Plan, alternate
-from benchmarks.usage import cpu_seconds
+from benchmarks.baselines.naive_postback import ACCOUNTS
+from benchmarks.harness import engines
+from benchmarks.harness.backlog import make_topics
+from benchmarks.harness.load import CONNECTIONS, Load
+from benchmarks.harness.machine import machine, now
+from benchmarks.harness.payloads import bodies, write_bodies
+from benchmarks.harness.posting import post_all_kept
+from benchmarks.harness.result import Reach, Result, Trial, ratios, reaches, values
+from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.usage import cpu_seconds
 from tests.processes import running
 
 TITLE = "Gateway: HTTP becomes records in Kafka"
@@ -114,9 +114,9 @@ class _Gateways:
             OURS: self._ours("one"),
             TWO: self._ours("two", POSTBACKS_PROCESSES="2"),
             PLAIN: self._ours("plain", POSTBACKS_CLOUDEVENTS="false"),
-            CEILING: self._start("benchmarks.rivals.ceiling"),
-            FASTAPI: self._start("benchmarks.rivals.fastapi_send", broker.address),
-            AIOHTTP: self._start("benchmarks.rivals.aiohttp_send", broker.address),
+            CEILING: self._start("benchmarks.baselines.ceiling"),
+            FASTAPI: self._start("benchmarks.baselines.fastapi_send", broker.address),
+            AIOHTTP: self._start("benchmarks.baselines.aiohttp_send", broker.address),
         }
 
     async def warm(self) -> None:

@@ -17,15 +17,15 @@ from clickhouse_connect import get_client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from pydantic import SecretStr
 
-from benchmarks import engines
-from benchmarks.drain import follow, steady
-from benchmarks.events import Event, events
-from benchmarks.fill import end_offsets, fill, forget, make_topics
-from benchmarks.machine import machine, now
-from benchmarks.result import Reach, Result, Trial, ratios, reaches, values
-from benchmarks.rivals import kafka_engine
-from benchmarks.trials import Contender, Figures, Plan, alternate
-from benchmarks.visible import seconds_to_be_visible
+from benchmarks.baselines import kafka_engine
+from benchmarks.harness import engines
+from benchmarks.harness.backlog import end_offsets, fill, forget, make_topics
+from benchmarks.harness.drain import follow, steady
+from benchmarks.harness.events import Event, events
+from benchmarks.harness.insert_latency import seconds_to_be_visible
+from benchmarks.harness.machine import machine, now
+from benchmarks.harness.result import Reach, Result, Trial, ratios, reaches, values
+from benchmarks.harness.trials import Contender, Figures, Plan, alternate
 from gateway.postback import POSTBACK_TOPICS
 from sinks.migrate import migrate
 from tests.processes import Process, running
@@ -130,7 +130,7 @@ class _Sinks:
     async def _decoded(self) -> Mapping[str, Figures]:
         with (
             self._database() as url,
-            running("benchmarks.rivals.decoded_insert", self._kafka, "decoded", url) as process,
+            running("benchmarks.baselines.decoded_insert", self._kafka, "decoded", url) as process,
         ):
             figures = await self._follow("decoded", process.popen.pid)
         await forget(self._kafka, ["decoded"], [])

@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.correlation import CPU, PARTITIONS, RATE
-from benchmarks.drain import follow, steady
-from benchmarks.engines import kafka
-from benchmarks.fill import forget, make_backlog
-from benchmarks.machine import machine, now
-from benchmarks.result import Result, ratios, reaches
-from benchmarks.streams_worker import worker
-from benchmarks.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.backlog import forget, make_backlog
+from benchmarks.harness.drain import follow, steady
+from benchmarks.harness.engines import kafka
+from benchmarks.harness.machine import machine, now
+from benchmarks.harness.result import Result, ratios, reaches
+from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.worker import worker
 from streams.message import MESSAGES
 
 TITLE = "Workers: two beside one, each with a share of a core"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from benchmarks.usage import cpu_seconds
+from benchmarks.harness.usage import cpu_seconds
 
 RESTLESS = """
 from threading import Thread

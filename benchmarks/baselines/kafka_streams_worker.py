@@ -1,4 +1,4 @@
-"""Kafka Streams (`benchmarks/kafka_streams`), running one application after the other in one JVM."""
+"""Kafka Streams (`kafka_streams/`), running one application after the other in one JVM."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ROOT / "benchmarks" / "kafka_streams"
+SOURCES = Path(__file__).parent / "kafka_streams"
 BUILT = ROOT / ".cache" / "kafka-streams"
 #: What suits it best on two cores: all of the compiler, and the collector for throughput.
 JVM = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error")

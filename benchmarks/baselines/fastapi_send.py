@@ -1,6 +1,6 @@
 """A gateway of FastAPI and uvicorn (uvloop, httptools): read the form, `send_and_wait`, 200.
 
-`python -m benchmarks.rivals.fastapi_send KAFKA`, until it is ended; prints `host:port` when it is open.
+`python -m benchmarks.baselines.fastapi_send KAFKA`, until it is ended; prints `host:port` when it is open.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import uvicorn
 from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI, HTTPException, Request
 
-from benchmarks.rivals.naive_postback import ACCOUNTS, record_of
+from benchmarks.baselines.naive_postback import ACCOUNTS, record_of
 
 
 def make_app(kafka: str, address: str) -> FastAPI:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from benchmarks.result import Trial
+from benchmarks.harness.result import Trial
 
 Figures: TypeAlias = Mapping[str, float]
 

@@ -14,9 +14,9 @@ from time import monotonic
 
 from clickhouse_connect import get_async_client
 
-from benchmarks.bodies import Body, write_bodies
-from benchmarks.posting import post_all_kept
-from benchmarks.stack import Stack
+from benchmarks.harness.payloads import Body, write_bodies
+from benchmarks.harness.posting import post_all_kept
+from benchmarks.harness.stack import Stack
 
 ASKED_PER_SECOND = 40
 LOOK_SECONDS, PATIENCE_SECONDS = 0.1, 60.0

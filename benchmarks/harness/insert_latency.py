@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from clickhouse_connect import get_async_client
 
-from benchmarks.events import Event
+from benchmarks.harness.events import Event
 from gateway.kafka.partitioner import partition_of
 
 TICK_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS = 0.02, 0.05, 60.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec import json
 
-from benchmarks.load import Load
-from benchmarks.rivals.naive_postback import ACCOUNTS
+from benchmarks.baselines.naive_postback import ACCOUNTS
+from benchmarks.harness.load import Load
 from tests.processes import ROOT
 
 
@@ -24,7 +24,7 @@ async def post(
     rate: float | None = None,
     times: Path | None = None,
 ) -> Load:
-    """Post the bodies to the gateway at `address`, as `benchmarks.load` describes it.
+    """Post the bodies to the gateway at `address`, as `benchmarks.harness.load` describes it.
 
     Raises:
         NotAllKept: the generator gave up; it has said why.
@@ -32,7 +32,7 @@ async def post(
     (token,) = ACCOUNTS
     options = {"--seconds": seconds, "--rate": rate, "--times": times}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.load", f"http://{address}/postback/{token}", str(bodies)),
+        *(sys.executable, "-m", "benchmarks.harness.load", f"http://{address}/postback/{token}", str(bodies)),
         *(str(part) for name, value in options.items() if value is not None for part in (name, value)),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,

@@ -1,7 +1,8 @@
 """A sink of postbacks and messages as one would write it with clickhouse-connect: decode, `insert`, commit.
 
-`python -m benchmarks.rivals.naive_sink KAFKA GROUP URL CHANGELOG`, until it is ended. Messages are the
-changelog of `benchmarks.rivals.faust_table`, and become rows of a ReplacingMergeTree. Its batches are ours.
+`python -m benchmarks.baselines.naive_sink KAFKA GROUP URL CHANGELOG`, until it is ended. Messages are the
+changelog of `benchmarks.baselines.faust_table`, and become rows of a ReplacingMergeTree. Its batches are
+ours.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer
 from clickhouse_connect import get_async_client
 
-from benchmarks.rivals.decoded_insert import COLUMNS, ROWS, SECONDS, row
+from benchmarks.baselines.decoded_insert import COLUMNS, ROWS, SECONDS, row
 from gateway.postback import POSTBACK_TOPICS
 from streams.message import decode_message
 

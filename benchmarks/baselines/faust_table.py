@@ -1,6 +1,6 @@
 """Stock Faust: an agent over the three topics, and a table, as its documentation writes them.
 
-`python -m benchmarks.rivals.faust_table worker`, with KAFKA, GROUP, PARTITIONS, STORE (memory:// or rocksdb://)
+`python -m benchmarks.baselines.faust_table worker`, with KAFKA, GROUP, PARTITIONS, STORE (memory:// or rocksdb://)
 and FOLDER in the environment. Decoding and merging are our own, so that what differs is Faust.
 """
 

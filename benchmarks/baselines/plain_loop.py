@@ -1,7 +1,7 @@
 """The limit of Python: a loop over aiokafka that decodes, merges into a dictionary, and drops the result.
 
-`python -m benchmarks.rivals.plain_loop KAFKA GROUP`, until it is ended. It keeps nothing, writes nothing and
-loses everything: whatever does more work per event is slower.
+`python -m benchmarks.baselines.plain_loop KAFKA GROUP`, until it is ended. It keeps nothing, writes nothing
+and loses everything: whatever does more work per event is slower.
 """
 
 from __future__ import annotations

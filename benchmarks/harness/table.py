@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.result import Reach, Result, values
+from benchmarks.harness.result import Reach, Result, values
 
 
 def rows(cells: Sequence[Sequence[str]]) -> str:

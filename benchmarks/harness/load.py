@@ -1,9 +1,9 @@
 """The load generator: posts bodies over kept-alive connections, and says in JSON what came of it.
 
-`python -m benchmarks.load URL BODIES`. Without `--rate` each connection posts its next body as soon as it
-has its answer (closed loop). With it bodies go out when they are due, whatever the answers do (open loop),
-and the time of an answer counts from then: a gateway that stalls is not asked less. It is written on bare
-sockets, as what it uses up of a small machine is taken from those who are measured.
+`python -m benchmarks.harness.load URL BODIES`. Without `--rate` each connection posts its next body as soon
+as it has its answer (closed loop). With it bodies go out when they are due, whatever the answers do (open
+loop), and the time of an answer counts from then: a gateway that stalls is not asked less. It is written on
+bare sockets, as what it uses up of a small machine is taken from those who are measured.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, json
 
-from benchmarks.bodies import read_bodies
-from benchmarks.connection import Connection
+from benchmarks.harness.connection import Connection
+from benchmarks.harness.payloads import read_bodies
 
 CONNECTIONS = 64
 #: Without any answer for so long, something hangs.
@@ -119,9 +119,9 @@ class Generator:
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python -m benchmarks.load")
+    parser = ArgumentParser(prog="python -m benchmarks.harness.load")
     parser.add_argument("url")
-    parser.add_argument("bodies", type=Path, help="as benchmarks.bodies writes them")
+    parser.add_argument("bodies", type=Path, help="as benchmarks.harness.payloads writes them")
     parser.add_argument("--seconds", type=float, default=10.0, help="for so long; default 10")
     parser.add_argument("--rate", type=float, help="requests a second; default: as many as are answered")
     parser.add_argument("--times", type=Path, help="where to write when (monotonic) each was answered")

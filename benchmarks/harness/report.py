@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.result import FOLDER, Result, load
-from benchmarks.table import page
+from benchmarks.harness.result import FOLDER, Result, load
+from benchmarks.harness.table import page
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 REPORT = ROOT.parent / "docs" / "performance.md"
-ORDER = ("gateway", "correlation", "sink", "end_to_end", "flush", "workers", "growth", "questions")
+ORDER = ("gateway", "correlation", "sink", "end_to_end", "flush", "workers", "state_growth", "queries")
 HEAD = """# Performance
 
 Measured with `make bench` (`python -m benchmarks NAME` for one part alone), written up by

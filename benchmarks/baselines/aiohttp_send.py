@@ -1,6 +1,6 @@
 """A gateway of aiohttp as its documentation writes one: read the form, `send_and_wait`, 200.
 
-`python -m benchmarks.rivals.aiohttp_send KAFKA`, until it is ended; prints `host:port` when it is open.
+`python -m benchmarks.baselines.aiohttp_send KAFKA`, until it is ended; prints `host:port` when it is open.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.rivals.naive_postback import ACCOUNTS, record_of
+from benchmarks.baselines.naive_postback import ACCOUNTS, record_of
 
 PRODUCER = web.AppKey("producer", AIOKafkaProducer)
 

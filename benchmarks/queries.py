@@ -17,10 +17,10 @@ from clickhouse_connect import get_client
 from msgspec import json
 from pydantic import SecretStr
 
-from benchmarks.engines import clickhouse
-from benchmarks.machine import machine, now
-from benchmarks.result import Result
-from benchmarks.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.engines import clickhouse
+from benchmarks.harness.machine import machine, now
+from benchmarks.harness.result import Result
+from benchmarks.harness.trials import Contender, Figures, Plan, alternate
 from sinks.migrate import migrate
 
 TITLE = "Questions: what people ask of ClickHouse"
@@ -141,7 +141,7 @@ async def measure(plan: Plan) -> Result:
                 "WHERE active AND database = currentDatabase() GROUP BY table ORDER BY 2 DESC LIMIT 2"
             ).result_rows
     return Result(
-        name="questions",
+        name="queries",
         title=TITLE,
         at=now(),
         machine=about,

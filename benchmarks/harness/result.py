@@ -14,7 +14,7 @@ from typing import Literal
 from msgspec import Struct, json
 
 #: Where results are kept; not committed.
-FOLDER = Path(__file__).parent.parent / "run" / "benchmarks"
+FOLDER = Path(__file__).parent.parent.parent / "run" / "benchmarks"
 
 
 class Trial(Struct):

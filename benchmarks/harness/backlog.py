@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from benchmarks.events import Event, events
+from benchmarks.harness.events import Event, events
 from gateway.kafka.partitioner import partition_of
 from gateway.postback import POSTBACK_TOPICS
 from gateway.topics import gateway_topics

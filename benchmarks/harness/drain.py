@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from benchmarks.usage import cpu_seconds
+from benchmarks.harness.usage import cpu_seconds
 
 LOOK_SECONDS = 0.2
 STALL_SECONDS = 90.0

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from aiokafka.admin import AIOKafkaAdminClient
 from pydantic import SecretStr
 
-from benchmarks import engines
-from benchmarks.fill import make_topics
-from benchmarks.rivals.naive_postback import ACCOUNTS
-from benchmarks.rivals.naive_sink import MESSAGE_TABLE
+from benchmarks.baselines.naive_postback import ACCOUNTS
+from benchmarks.baselines.naive_sink import MESSAGE_TABLE
+from benchmarks.harness import engines
+from benchmarks.harness.backlog import make_topics
 from gateway.postback import POSTBACK_TOPICS
 from sinks.migrate import migrate
 from streams.message import MESSAGES
@@ -111,15 +111,15 @@ async def naive(folder: Path) -> AsyncIterator[Stack]:
         }
         faust = processes.enter_context(
             running(
-                *("benchmarks.rivals.faust_table", "worker", "-l", "warn", "--without-web"),
+                *("benchmarks.baselines.faust_table", "worker", "-l", "warn", "--without-web"),
                 environment=environment,
             )
         )
         await _topic_there(broker.address, CHANGELOG)
         sink = processes.enter_context(
-            running("benchmarks.rivals.naive_sink", broker.address, "naive", url, CHANGELOG)
+            running("benchmarks.baselines.naive_sink", broker.address, "naive", url, CHANGELOG)
         )
-        gateway = processes.enter_context(running("benchmarks.rivals.fastapi_send", broker.address))
+        gateway = processes.enter_context(running("benchmarks.baselines.fastapi_send", broker.address))
         yield Stack(
             broker.address,
             url,

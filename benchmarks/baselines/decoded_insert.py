@@ -1,6 +1,6 @@
 """A sink as one would write it with clickhouse-connect: decode, make rows, `insert`, commit.
 
-`python -m benchmarks.rivals.decoded_insert KAFKA GROUP URL`, until it is ended. Its batches are ours.
+`python -m benchmarks.baselines.decoded_insert KAFKA GROUP URL`, until it is ended. Its batches are ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The limit of our own handler: the gateway's port, parser and answers, with a sink that keeps nothing.
 
-`python -m benchmarks.rivals.ceiling`, until it is ended; prints `host:port`. It talks to no Kafka and loses
-everything: what the gateway does besides to keep a postback is what it is slower by.
+`python -m benchmarks.baselines.ceiling`, until it is ended; prints `host:port`. It talks to no Kafka and
+loses everything: what the gateway does besides to keep a postback is what it is slower by.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import uvloop
 
-from benchmarks.rivals.naive_postback import ACCOUNTS
+from benchmarks.baselines.naive_postback import ACCOUNTS
 from gateway.app import Gateway
 from gateway.auth.accounts import Account, Accounts, Listed, Token
 from gateway.http.server import Patience, open_port

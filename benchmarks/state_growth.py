@@ -15,15 +15,15 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 
 from benchmarks.correlation import CPU, PARTITIONS, RAM, RATE
-from benchmarks.drain import follow, steady
-from benchmarks.engines import kafka
-from benchmarks.events import events
-from benchmarks.fill import end_offsets, fill, make_topics
-from benchmarks.machine import machine, now
-from benchmarks.result import Reach, Result, Trial
-from benchmarks.streams_worker import worker
-from benchmarks.trials import Plan
-from benchmarks.usage import memory_bytes
+from benchmarks.harness.backlog import end_offsets, fill, make_topics
+from benchmarks.harness.drain import follow, steady
+from benchmarks.harness.engines import kafka
+from benchmarks.harness.events import events
+from benchmarks.harness.machine import machine, now
+from benchmarks.harness.result import Reach, Result, Trial
+from benchmarks.harness.trials import Plan
+from benchmarks.harness.usage import memory_bytes
+from benchmarks.harness.worker import worker
 from gateway.postback import POSTBACK_TOPICS
 
 TITLE = "Growth: the cost of an event while the table grows"
@@ -60,7 +60,7 @@ async def measure(plan: Plan) -> Result:
     costs = [trial.figures[CPU] for trial in trials]
     most = max(trial.figures[RAM] for trial in trials)
     return Result(
-        name="growth",
+        name="state_growth",
         title=TITLE,
         at=now(),
         machine=about,

@@ -1,7 +1,7 @@
 """Bodies of the provider's requests, as many as one likes, made before any clock runs.
 
-As with `benchmarks.events`, the simulated provider tells its stories once, and every further copy has other
-ids; all the same for the same seed.
+As with `benchmarks.harness.events`, the simulated provider tells its stories once, and every further copy has
+other ids; all the same for the same seed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import msgpack
 
-from benchmarks.events import COPY, OPEN_STORIES, RATE, masked_guid
+from benchmarks.harness.events import COPY, OPEN_STORIES, RATE, masked_guid
 from simulator.traffic import traffic
 
 

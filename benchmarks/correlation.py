@@ -23,7 +23,7 @@ from benchmarks.harness.trials import Contender, Figures, Plan, alternate
 from benchmarks.harness.usage import memory_bytes
 from benchmarks.harness.worker import worker
 from streams.message import MESSAGES
-from tests.processes import running
+from tests.support.process import running
 
 TITLE = "Correlation: postbacks become messages, one worker"
 EVENTS = 600_000

@@ -23,7 +23,7 @@ from benchmarks.harness.result import Reach, Result, values
 from benchmarks.harness.trials import Contender, Figures, Plan, alternate
 from benchmarks.harness.usage import cpu_seconds
 from embedded.kafka.server import FLUSH
-from tests.processes import running
+from tests.support.process import running
 
 TITLE = "Flush: records on the disk before they are acknowledged"
 RATES = (200, 2_000)

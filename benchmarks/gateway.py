@@ -26,7 +26,7 @@ from benchmarks.harness.posting import post_all_kept
 from benchmarks.harness.result import Reach, Result, Trial, ratios, reaches, values
 from benchmarks.harness.trials import Contender, Figures, Plan, alternate
 from benchmarks.harness.usage import cpu_seconds
-from tests.processes import running
+from tests.support.process import running
 
 TITLE = "Gateway: HTTP becomes records in Kafka"
 REQUESTS = 40_000

@@ -28,7 +28,7 @@ from benchmarks.harness.result import Reach, Result, Trial, ratios, reaches, val
 from benchmarks.harness.trials import Contender, Figures, Plan, alternate
 from gateway.postback import POSTBACK_TOPICS
 from sinks.migrate import migrate
-from tests.processes import Process, running
+from tests.support.process import Process, running
 
 TITLE = "Sink: Kafka's records become rows of ClickHouse"
 ROWS = 1_000_000

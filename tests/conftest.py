@@ -2,7 +2,7 @@
 
 | fixture | what |
 |---|---|
-| `apache_kafka` | an Apache Kafka cluster of one node, one for the run (`tests/apache_kafka.py`) |
+| `apache_kafka` | an Apache Kafka cluster of one node, one for the run (`tests/support/kafka.py`) |
 | `kafka` | its address; topics and groups take names from `unique` |
 | `fresh_kafka` | the same, but without any topic or group: for tests that need the contract's own names |
 | `clickhouse` | `http://default:@host:port`, an embedded ClickHouse, one for the run |
@@ -27,11 +27,11 @@ import pytest
 import pytest_asyncio
 from clickhouse_connect import get_client
 
-from tests.apache_kafka import ApacheKafka
-from tests.engines import APACHE, CHDB, Engines
-from tests.fresh import wipe
-from tests.logs import log_tails
-from tests.processes import running
+from tests.support.engines import APACHE, CHDB, Engines
+from tests.support.kafka import ApacheKafka
+from tests.support.kafka_reset import wipe
+from tests.support.logs import log_tails
+from tests.support.process import running
 
 ENGINES = pytest.StashKey[Engines]()
 #: The folder of the run's Apache Kafka, once it was started.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedded.kafka.jars import version
-from tests.apache_kafka import ApacheKafka
-from tests.processes import running
+from tests.support.kafka import ApacheKafka
+from tests.support.process import running
 
 
 class Engine(NamedTuple):

@@ -10,7 +10,7 @@ from msgspec import json
 
 from benchmarks.baselines.naive_postback import ACCOUNTS
 from benchmarks.harness.load import Load
-from tests.processes import ROOT
+from tests.support.process import ROOT
 
 
 class NotAllKept(Exception):

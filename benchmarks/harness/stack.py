@@ -18,8 +18,8 @@ from benchmarks.harness.backlog import make_topics
 from gateway.postback import POSTBACK_TOPICS
 from sinks.migrate import migrate
 from streams.message import MESSAGES
-from tests.load import lag
-from tests.processes import Process, running
+from tests.support.process import Process, running
+from tests.support.workload import lag
 
 PARTITIONS = 8
 CHANGELOG = "faust-messages-changelog"

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from aiohttp import ClientConnectionError, ClientSession
 
-from tests.gateways import free_address
-from tests.processes import Process, running
+from tests.support.gateway import free_address
+from tests.support.process import Process, running
 
 READY_SECONDS = 1_800.0
 

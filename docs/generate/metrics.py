@@ -97,7 +97,7 @@ def _metric_tables() -> Iterator[str]:
 def _alert_table() -> Iterator[str]:
     yield (
         "## Alerts\n\nThe rules are in `deploy/prometheus/rules/postbacks.yml`, for jobs called `gateway`, "
-        "`streams` and `sinks`;\n`tests/alerts.yml` tries each of them. "
+        "`streams` and `sinks`;\n`tests/docs/alerts.yml` tries each of them. "
         "A *page* is for now, a *ticket* for today.\n"
     )
     yield "| alert | | what to do |\n|---|---|---|"

@@ -5,8 +5,8 @@ from it skips the topics that it does not see, and the group is then stable with
 owner. So the leader checks what it assigned from: it refreshes its metadata for up to half a session timeout
 (no heartbeats are sent while joining), then leaves the group without sending an assignment and joins again.
 
-Reaches into private parts of aiokafka's `GroupCoordinator`; `tests/test_transport.py` names what a new
-version breaks.
+Reaches into private parts of aiokafka's `GroupCoordinator`; `tests/streams/test_transport.py` names what a
+new version breaks.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ again, and only what was acknowledged without a gap is committed (`streams/trans
 commit that the group accepts renews the lease to write (`streams/transport/lease.py`).
 
 Reaches into private parts of Faust and aiokafka, which are pinned to exact versions for that;
-`tests/test_transport.py` names what a new version breaks.
+`tests/streams/test_transport.py` names what a new version breaks.
 """
 
 from __future__ import annotations

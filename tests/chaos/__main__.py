@@ -9,11 +9,11 @@ from dataclasses import replace
 import click
 from rich.console import Console
 
+from tests.chaos.cluster import frozen_code
 from tests.chaos.duration import Duration
 from tests.chaos.joins import JOIN_BURNERS, kill_joins
 from tests.chaos.load import burning
 from tests.chaos.lost_brokers import lose_brokers
-from tests.chaos.pipeline import frozen_code
 from tests.chaos.run import Wanted
 from tests.chaos.scenario import play
 from tests.chaos.soak import run_folder, run_once, soak

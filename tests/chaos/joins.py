@@ -15,13 +15,13 @@ from runtime.kafka.clients import client_options
 from runtime.kafka.topics import ensure_topics
 from runtime.settings import load_settings
 from streams.topics import messages_topic
+from tests.chaos.cluster import Broker, Target, inflict
+from tests.chaos.faults import Fault
 from tests.chaos.ownership import NotOwned, complete_metadata, wait_owned
-from tests.chaos.pipeline import Broker, Target, inflict
 from tests.chaos.placement import PARTITIONS
 from tests.chaos.progress import TOPICS_OF, wait_merged
 from tests.chaos.scenario import SESSION_SECONDS, Stage
-from tests.chaos.schedule import Fault
-from tests.load import postbacks, produce
+from tests.support.workload import postbacks, produce
 
 #: Processes that use a core each, beside it: the bug that it was made for needs load to show.
 JOIN_BURNERS = 2

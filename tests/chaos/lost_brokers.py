@@ -14,14 +14,14 @@ from contextlib import AsyncExitStack
 from rich.table import Table
 
 from streams.message import MESSAGES
-from tests.apache_kafka import ApacheKafka
 from tests.chaos.groups import Sampled, sampled
 from tests.chaos.placement import create_placed_topics
 from tests.chaos.progress import TOPICS_OF, wait_merged
+from tests.chaos.readback import read
 from tests.chaos.report import key_values
 from tests.chaos.scenario import Stage
-from tests.chaos.stored import read
 from tests.chaos.traffic import Arrivals, Traffic, latencies, percentile
+from tests.support.kafka import ApacheKafka
 
 VOTERS, LOST = (1, 2, 3), (4, 5)
 KEPT_PARTITIONS, LOST_PARTITIONS = (0, 1), (2, 3)

@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from simulator.postback import Packet
-from tests.chaos.schedule import Fault
-from tests.chaos.stored import digest_of
-from tests.chaos.verdict import Posted, Verdict
+from tests.chaos.checker import Posted, Verdict
+from tests.chaos.faults import Fault
+from tests.chaos.readback import digest_of
 
 
 class Posting:

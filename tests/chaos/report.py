@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.outcome import Outcome
-from tests.logs import log_tails
+from tests.support.logs import log_tails
 
 
 def run_table(outcome: Outcome, seconds: float) -> Table:

@@ -12,14 +12,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from simulator.run import Plan, simulate
-from tests.apache_kafka import ApacheKafka, free_ports
+from tests.chaos.checker import judge
+from tests.chaos.cluster import Broker, Disk, Everything, Service, Target, inflict
+from tests.chaos.faults import Fault, plan_blackouts, plan_faults
 from tests.chaos.outcome import Outcome, Posting
-from tests.chaos.pipeline import Broker, Disk, Everything, Service, Target, inflict
 from tests.chaos.progress import TOPICS_OF, Stretch, watch_progress
-from tests.chaos.rest import NoRest, ready, silence
-from tests.chaos.schedule import Fault, plan_blackouts, plan_faults
-from tests.chaos.verdict import judge
-from tests.small_disk import small_disk
+from tests.chaos.quiesce import NoRest, ready, silence
+from tests.support.kafka import ApacheKafka, free_ports
+from tests.support.small_disk import small_disk
 
 #: As short as it may be in production, so that more of it fits into a run.
 SESSION_SECONDS = 6.0

@@ -13,12 +13,12 @@ from pathlib import Path
 from rich.console import Console
 
 from embedded.kafka.node import KafkaFailed
-from tests.apache_kafka import ApacheKafka, free_ports
+from tests.chaos.cluster import Service
 from tests.chaos.observer import Unavailable
-from tests.chaos.pipeline import Service
 from tests.chaos.placement import PARTITIONS
+from tests.chaos.quiesce import NoRest, ready
 from tests.chaos.report import print_tails
-from tests.chaos.rest import NoRest, ready
+from tests.support.kafka import ApacheKafka, free_ports
 
 #: As short as in a chaos run.
 SESSION_SECONDS = 6.0

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from embedded.kafka.node import KafkaFailed
 from tests.chaos.outcome import Outcome
+from tests.chaos.quiesce import NoRest
 from tests.chaos.report import print_tails, run_table, soak_table
-from tests.chaos.rest import NoRest
 from tests.chaos.run import Wanted, run_chaos
 
 #: What a run needs the disk for; its logs and its verdict are kept.

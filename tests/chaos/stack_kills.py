@@ -20,12 +20,12 @@ from pathlib import Path
 import aiohttp
 
 from simulator.run import Plan, simulate
-from tests.apache_kafka import free_ports
+from tests.chaos.checker import judge
+from tests.chaos.cluster import Service, frozen_code
 from tests.chaos.outcome import Posting
-from tests.chaos.pipeline import Service, frozen_code
 from tests.chaos.progress import wait_merged
 from tests.chaos.scenario import Stage
-from tests.chaos.verdict import judge
+from tests.support.kafka import free_ports
 
 RATE = 500.0
 #: Seconds between a start that is complete and the next kill.

@@ -18,7 +18,7 @@ from aiokafka.partitioner import murmur2
 from gateway.postback import TOPIC_OF, AnyPostback, encode, format_time, key_of
 from streams.message import MESSAGES
 from tests.chaos.placement import PARTITIONS
-from tests.postbacks import receipt, reply, sent
+from tests.support.postbacks import receipt, reply, sent
 
 ACCOUNT = "acme"
 #: Records that wait for a broker, at most; more of them are left out, as a lost partition takes none.

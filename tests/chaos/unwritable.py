@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from streams.message import MESSAGES
-from tests.apache_kafka import ApacheKafka
 from tests.chaos.groups import Sampled, sampled
 from tests.chaos.placement import PARTITIONS, create_placed_topics
 from tests.chaos.progress import wait_merged
+from tests.chaos.readback import read
 from tests.chaos.report import key_values
 from tests.chaos.scenario import Stage
-from tests.chaos.stored import read
 from tests.chaos.traffic import Arrivals, Traffic, latencies, percentile
+from tests.support.kafka import ApacheKafka
 
 MEMBERS = 4
 STALL_AFTER = 20

@@ -1,0 +1,63 @@
+"""What commands write for programs: JSON where it is asked for, nothing for the eye where nobody looks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from runtime.settings import Settings
+from tests.support.process import ROOT
+from tests.support.stack import command, environment
+
+
+def test_settings_as_json_is_an_object_for_each() -> None:
+    done = command("settings", "--json", settings={"POSTBACKS_PARTITIONS": "32"})
+    listed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(listed) == len(Settings.model_fields)
+    partitions = next(row for row in listed if row["setting"] == "POSTBACKS_PARTITIONS")
+    assert (partitions["here"], partitions["default"]) == ("32", "8")
+
+
+async def test_topics_as_json_says_how_each_must_be(fresh_kafka: str) -> None:
+    done = command("topics", "--json", settings={"POSTBACKS_KAFKA": fresh_kafka})
+    topics = {topic["name"]: topic for topic in map(json.loads, done.stdout.splitlines())}
+    assert len(topics) == 5
+    assert topics["messages"]["config"]["cleanup.policy"] == "compact"
+    assert topics["messages"]["partitions"] == topics["postbacks.sent"]["partitions"] == 8
+
+
+@pytest.mark.parametrize(
+    "arguments", [("settings",), ("settings", "--json"), ("--help",), ("tail", "--help")]
+)
+def test_nothing_is_coloured_where_nobody_looks(arguments: tuple[str, ...]) -> None:
+    done = command(*arguments, settings={"TERM": "xterm-256color"})
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("postbacks re", {"reconcile", "replay"}),
+        ("postbacks tail --sta", {"--status"}),
+        ("postbacks tail --status del", {"delivered"}),
+        ("postbacks local c", {"clickhouse"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_values(typed: str, offered: set[str]) -> None:
+    asked = {
+        "_POSTBACKS_COMPLETE": "bash_complete",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "cli"],
+        cwd=ROOT,
+        env=environment(asked),
+        capture_output=True,
+        text=True,
+    )
+    assert {line.removeprefix("plain,") for line in done.stdout.splitlines()} == offered

@@ -1,0 +1,1 @@
+"""What packages promise each other and other teams."""

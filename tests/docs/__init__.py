@@ -1,0 +1,1 @@
+"""README, pages, alerts and the CI command."""

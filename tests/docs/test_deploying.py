@@ -1,0 +1,47 @@
+"""What people deploy with names only settings that there are, and units that systemd understands."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runtime.settings import FILE, PREFIX, Settings
+from tests.support.engines import Engines
+from tests.support.process import ROOT
+
+UNITS = ["postbacks-gateway@8080.service", "postbacks-streams@1.service", "postbacks-sinks@1.service"]
+FILES = [
+    ROOT / "Dockerfile",
+    ROOT / "docker-compose.yml",
+    ROOT / "docs" / "deploying.md",
+    *(file for file in sorted((ROOT / "deploy").rglob("*")) if file.suffix not in (".json", ".pyc")),
+]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.is_file()], ids=lambda file: file.name)
+def test_every_setting_that_is_named_is_one(file: Path) -> None:
+    named = set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", file.read_text()))
+    assert named <= {PREFIX + field.upper() for field in Settings.model_fields} | {FILE}
+
+
+def test_systemd_understands_the_units(engines: Engines, tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        engines.skip("systemd-analyze", "not found")
+    installed = tmp_path / "etc/systemd/system"
+    shutil.copytree(ROOT / "deploy" / "systemd", installed)
+    shutil.copytree("/usr/lib/systemd/system", tmp_path / "usr/lib/systemd/system", symlinks=True)
+    for program in ("opt/postbacks/bin/postbacks", "bin/kill"):
+        file = tmp_path / program
+        file.parent.mkdir(parents=True)
+        file.write_text("#!/bin/sh\n")
+        file.chmod(0o755)
+    said = subprocess.run(
+        ["systemd-analyze", "verify", f"--root={tmp_path}", "--recursive-errors=no", *UNITS],
+        capture_output=True,
+        text=True,
+    )
+    assert (said.returncode, said.stderr) == (0, "")

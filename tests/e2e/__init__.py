@@ -1,0 +1,1 @@
+"""The whole stack: `postbacks up`, containers, TLS, crashes."""

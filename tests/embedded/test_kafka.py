@@ -1,0 +1,292 @@
+"""The embedded Kafka as a process, and that the fixtures are what they promise."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from embedded.kafka.node import Kafka, KafkaFailed, Node
+from embedded.kafka.recovery import reread_since, rewind_groups
+from tests.support.process import ROOT, child_processes, running
+
+#: A consumer that joins a group, commits, and stays.
+MEMBER = """
+import asyncio, sys
+from aiokafka import AIOKafkaConsumer
+
+async def main():
+    consumer = AIOKafkaConsumer("postbacks.sent", bootstrap_servers=sys.argv[1], group_id="streams")
+    async with consumer:
+        while not consumer.assignment():
+            await asyncio.sleep(0.01)
+        await consumer.commit({partition: 2 for partition in consumer.assignment()})
+        print("joined", flush=True)
+        await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+async def cluster_of(address: str) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        described = await admin.describe_cluster()
+        return str(described["cluster_id"])
+    finally:
+        await admin.close()
+
+
+async def create(address: str, *topics: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        created = await admin.create_topics([NewTopic(topic, 2, 1) for topic in topics])
+        assert [error for _, error, _ in created.topic_errors] == [0] * len(topics)
+    finally:
+        await admin.close()
+
+
+async def topics_and_groups(address: str) -> tuple[list[str], list[str]]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        topics = [topic for topic in await admin.list_topics() if not topic.startswith("__")]
+        return topics, [group for group, _ in await admin.list_consumer_groups()]
+    finally:
+        await admin.close()
+
+
+async def test_what_is_produced_is_consumed(kafka: str, unique: Callable[[str], str]) -> None:
+    topic = unique("topic")
+    await create(kafka, topic)
+    async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all") as producer:
+        await producer.send_and_wait(topic, b"value", b"key")
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=kafka, group_id=unique("group"), auto_offset_reset="earliest"
+    )
+    async with consumer:
+        record = await consumer.getone()
+        await consumer.commit()
+    assert (record.key, record.value) == (b"key", b"value")
+
+
+async def test_a_fresh_kafka_knows_no_topics_and_no_groups(fresh_kafka: str) -> None:
+    assert await topics_and_groups(fresh_kafka) == ([], [])
+    await create(fresh_kafka, "postbacks.sent")
+
+
+async def test_a_fresh_kafka_forgets_what_a_killed_consumer_left(fresh_kafka: str) -> None:
+    # The second of two tests that use the same names: what the first left, and a member that never said
+    # goodbye, are gone.
+    assert await topics_and_groups(fresh_kafka) == ([], [])
+    await create(fresh_kafka, "postbacks.sent")
+    member = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MEMBER, fresh_kafka, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert member.stdout
+        assert await asyncio.wait_for(member.stdout.readline(), 60) == b"joined\n"
+    finally:
+        member.kill()
+        await member.wait()
+    assert (await topics_and_groups(fresh_kafka))[1] == ["streams"]
+
+
+async def test_and_the_test_after_it_starts_from_nothing(fresh_kafka: str) -> None:
+    assert await topics_and_groups(fresh_kafka) == ([], [])
+
+
+async def members_and_offsets(address: str, group: str, topic: str) -> tuple[int, list[int]]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        (response,) = await admin.describe_consumer_groups([group])
+        members = response.groups[0][5]
+        committed = await admin.list_consumer_group_offsets(group)
+        return len(members), [committed[TopicPartition(topic, number)].offset for number in (0, 1)]
+    finally:
+        await admin.close()
+
+
+async def test_groups_are_rewound_to_a_time_without_dead_members(fresh_kafka: str) -> None:
+    topic, crash = "postbacks.sent", datetime.now(UTC)
+    await create(fresh_kafka, topic)
+    async with AIOKafkaProducer(bootstrap_servers=fresh_kafka, acks="all") as producer:
+        for age in (3, 1):  # in partition 0 alone
+            time_ms = round((crash - timedelta(hours=age)).timestamp() * 1000)
+            await producer.send_and_wait(topic, b"value", partition=0, timestamp_ms=time_ms)
+    member = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MEMBER, fresh_kafka, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert member.stdout
+        assert await asyncio.wait_for(member.stdout.readline(), 60) == b"joined\n"
+    finally:
+        member.kill()
+        await member.wait()
+    assert await members_and_offsets(fresh_kafka, "streams", topic) == (1, [2, 2])
+    await rewind_groups(fresh_kafka, crash - timedelta(hours=2))
+    assert await members_and_offsets(fresh_kafka, "streams", topic) == (0, [1, 2])
+
+
+async def first_record(address: str, topic: str) -> bytes:
+    async with AIOKafkaConsumer(bootstrap_servers=address) as consumer, asyncio.timeout(60):
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        value: bytes = (await consumer.getone()).value
+        return value
+
+
+async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
+    log = tmp_path / "kafka" / "data"
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
+        address = await asyncio.to_thread(process.line)
+        cluster = await cluster_of(address)
+        await create(address, "topic")
+        async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
+            await producer.send_and_wait("topic", b"value", partition=0)
+            assert await asyncio.to_thread(process.stop) == 0  # with a client connected
+    assert reread_since(log) is None
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
+        address = await asyncio.to_thread(process.line)
+        assert await cluster_of(address) == cluster
+        assert await first_record(address, "topic") == b"value"
+        process.kill()
+    since = reread_since(log)
+    assert since
+    assert timedelta(minutes=59) < datetime.now(UTC) - since < timedelta(minutes=70)
+
+
+#: A line of strace with the path of each descriptor: `1764280000.123456 fsync(171</path>) = 0 <0.007>`.
+FSYNC = re.compile(r"(?P<at>[\d.]+) f(?:data)?sync\(\d+<(?P<path>.*)>\) += 0 <(?P<took>[\d.]+)>")
+
+
+@contextmanager
+def traced_fsyncs(pid: int, folder: Path) -> Iterator[None]:
+    """Write the process's fsync calls to files in the folder, one for each thread, while the block runs."""
+    folder.mkdir()
+    options = ["-ff", "-ttt", "-T", "-y", "-e", "trace=fsync,fdatasync", "-o", str(folder / "thread")]
+    tracer = subprocess.Popen(["strace", *options, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+    try:
+        assert tracer.stderr
+        if "attached" not in (line := tracer.stderr.readline()):
+            pytest.skip(f"this system does not let strace attach: {line}")
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.communicate(timeout=60)
+
+
+def fsyncs(folder: Path, path: Path) -> list[tuple[float, float]]:
+    """When the traced fsync calls of one file began and ended, in seconds since 1970."""
+    calls = [call for file in folder.iterdir() for call in FSYNC.finditer(file.read_text())]
+    return [
+        (float(call["at"]), float(call["at"]) + float(call["took"]))
+        for call in calls
+        if Path(call["path"]) == path
+    ]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
+        address = await asyncio.to_thread(process.line)
+        (node,) = child_processes(process.popen.pid)
+        await create(address, "topic")
+        produced = []
+        async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
+            with traced_fsyncs(node, tmp_path / "trace"):
+                for _ in range(5):
+                    began = time.time()
+                    await producer.send_and_wait("topic", b"value", partition=0)
+                    produced.append((began, time.time()))
+    segment = tmp_path / "kafka" / "data" / "topic-0" / f"{0:020}.log"
+    synced = fsyncs(tmp_path / "trace", segment)
+    for began, acknowledged in produced:
+        assert [began < start and end < acknowledged for start, end in synced].count(True) == 1
+
+
+def test_second_node_on_a_folder_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", str(tmp_path)]
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
+        process.line()
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert process.running
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.strip() == f"Another Kafka uses {tmp_path / 'kafka'}; choose another --data"
+
+
+def test_node_dies_with_its_killed_parent(tmp_path: Path) -> None:
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
+        host, port = process.line().split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            process.kill()
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+
+
+def test_node_that_is_killed_ends_its_parent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
+        process.line()
+        (node,) = child_processes(process.popen.pid)
+        os.kill(node, signal.SIGKILL)
+        assert process.popen.wait(60) == 2
+    assert "Kafka ended by itself, with status -9" in capfd.readouterr().err
+
+
+def test_what_kafka_prints_goes_to_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho a warning\n")
+    java.chmod(0o755)
+    node = Node(Kafka(java, []), tmp_path, 1, {"node.id": "1", "log.dirs": str(tmp_path)})
+    node.start()
+    with pytest.raises(KafkaFailed):
+        node.wait_ready()
+    assert capfd.readouterr() == ("", "a warning\n")
+
+
+@pytest.mark.parametrize("java", ["/nowhere/java", "/"])
+def test_java_that_is_no_program_is_refused(java: str, tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"POSTBACKS_JAVA": java},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == (
+        f"POSTBACKS_JAVA={java}: must be the program java, of version 17 or later"
+    )
+
+
+def test_a_port_in_use_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        command = [
+            *(sys.executable, "-m", "embedded", "kafka", "--port", str(port)),
+            *("--data", str(tmp_path)),
+        ]
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == (
+        f"127.0.0.1:{port} cannot be used: Address already in use; choose another --port"
+    )

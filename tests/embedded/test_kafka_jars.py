@@ -1,0 +1,117 @@
+"""Kafka's jars: what is missing is downloaded, what is broken refused, and what cannot be had named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from jgo.maven import MavenContext
+
+from embedded.errors import CannotServe
+from embedded.kafka.jars import Jar, ensure_jars, locked_jars, version
+from runtime.settings import load_settings
+from tests.support.process import ROOT, inherited_environment
+
+
+@pytest.fixture(scope="module")
+def jars() -> list[Path]:
+    """The jars of this machine."""
+    return ensure_jars(load_settings().cache_folder)
+
+
+@pytest.fixture
+def missing() -> Jar:
+    """A small one, which the cache lacks."""
+    return min(locked_jars(), key=lambda jar: jar.size)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, jars: list[Path], missing: Jar) -> Path:
+    """A cache with all jars but one."""
+    folder = tmp_path / "cache" / f"kafka-{version()}"
+    folder.mkdir(parents=True)
+    for jar in jars:
+        if jar.name != missing.name:
+            (folder / jar.name).symlink_to(jar)
+    return folder.parent
+
+
+@pytest.fixture
+def repository(
+    tmp_path: Path, jars: list[Path], missing: Jar, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A Maven repository on loopback, in the place of Maven Central: its file of the missing jar."""
+    group, artifact, number = missing.coordinates.split(":")
+    file = tmp_path / "repository" / group.replace(".", "/") / artifact / number / missing.name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(next(jar for jar in jars if jar.name == missing.name).read_bytes())
+    files = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "repository"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), files) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        remote = {"loopback": f"http://127.0.0.1:{server.server_port}"}
+        monkeypatch.setattr("jgo.maven.MavenContext", partial(MavenContext, remote_repos=remote))
+        yield file
+        server.shutdown()
+        thread.join()
+
+
+def test_missing_jar_is_downloaded_with_progress(cache: Path, missing: Jar, repository: Path) -> None:
+    told: list[tuple[int, int]] = []
+    found = ensure_jars(cache, lambda done, total: told.append((done, total)))
+    assert [jar.name for jar in found] == [jar.name for jar in locked_jars()]
+    assert (cache / f"kafka-{version()}" / missing.name).read_bytes() == repository.read_bytes()
+    assert told == [(missing.size, missing.size)]
+
+
+def test_jar_that_was_cut_is_downloaded_again(cache: Path, missing: Jar, repository: Path) -> None:
+    cut = cache / f"kafka-{version()}" / missing.name
+    cut.write_bytes(repository.read_bytes()[:-1])
+    ensure_jars(cache)
+    assert cut.read_bytes() == repository.read_bytes()
+
+
+def test_jar_with_another_checksum_is_refused(cache: Path, missing: Jar, repository: Path) -> None:
+    repository.write_bytes(bytes(missing.size))
+    with pytest.raises(CannotServe, match=f"{missing.coordinates} has the SHA-256 .* instead of"):
+        ensure_jars(cache)
+    assert not (cache / f"kafka-{version()}" / missing.name).exists()
+
+
+def test_complete_cache_needs_no_network(
+    cache: Path, missing: Jar, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_jars(cache)
+    repository.unlink()
+    told: list[tuple[int, int]] = []
+    ensure_jars(cache, lambda done, total: told.append((done, total)))
+    assert told == []
+
+
+def test_without_network_the_missing_jars_are_counted(cache: Path) -> None:
+    closed = "http://127.0.0.1:1"
+    done = subprocess.run(
+        [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", cache.parent / "data"],
+        cwd=ROOT,
+        env={
+            **inherited_environment(),
+            "POSTBACKS_CACHE": str(cache),
+            "HTTPS_PROXY": closed,
+            "https_proxy": closed,
+            "NO_PROXY": "",
+            "no_proxy": "",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Kafka's jars cannot be downloaded (")
+    assert f"1 of {len(locked_jars())} are not in {cache / f'kafka-{version()}'}" in done.stderr
+    assert "POSTBACKS_CACHE" in done.stderr

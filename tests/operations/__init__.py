@@ -1,0 +1,1 @@
+"""Reconcile, replay and timelines."""

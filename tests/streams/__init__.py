@@ -1,0 +1,1 @@
+"""From postbacks to messages."""

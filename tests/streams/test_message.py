@@ -1,0 +1,242 @@
+"""A message's state: whatever the order, the repetitions and the splits, it is the same in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.postback import AnyPostback
+from streams.message import (
+    VERSION,
+    Message,
+    NewerVersion,
+    decode_message,
+    encode_message,
+    join,
+    merge,
+    state_of,
+)
+from tests.support.postbacks import at, postbacks, receipt, reply, sent
+
+
+def fold(events: Sequence[AnyPostback]) -> Message:
+    """The plain fold that everything else is held against."""
+    state = reduce(merge, events, None)
+    assert state is not None
+    return state
+
+
+stories = st.lists(postbacks, min_size=1, max_size=12)
+
+
+# -- the lattice
+
+
+@given(stories.flatmap(lambda story: st.tuples(st.just(story), st.permutations(story))))
+def test_any_order_of_the_same_postbacks_comes_to_the_same_state(
+    orders: tuple[list[AnyPostback], list[AnyPostback]],
+) -> None:
+    story, shuffled = orders
+    assert encode_message(fold(story)) == encode_message(fold(shuffled))
+
+
+@given(stories, st.data())
+def test_postbacks_that_come_twice_change_nothing(story: list[AnyPostback], data: st.DataObject) -> None:
+    again = data.draw(st.lists(st.sampled_from(story)))
+    state = fold(story)
+    assert reduce(merge, again, state) is state
+
+
+@given(stories, stories)
+def test_partial_states_join_to_the_state_of_all_their_postbacks(
+    one: list[AnyPostback], other: list[AnyPostback]
+) -> None:
+    assert join(fold(one), fold(other)) == fold(one + other) == join(fold(other), fold(one))
+
+
+@given(stories, stories, stories)
+def test_joining_is_associative(a: list[AnyPostback], b: list[AnyPostback], c: list[AnyPostback]) -> None:
+    x, y, z = fold(a), fold(b), fold(c)
+    assert join(join(x, y), z) == join(x, join(y, z))
+
+
+@given(stories, stories, st.none() | st.integers(0, 40), st.none() | st.integers(0, 40))
+def test_marks_of_being_overdue_join_in_any_order(
+    one: list[AnyPostback], other: list[AnyPostback], mark: int | None, other_mark: int | None
+) -> None:
+    x, y = fold(one), fold(other)
+    x = join(x, replace(x, overdue_at=mark if mark is None else at(mark)))
+    y = join(y, replace(y, overdue_at=other_mark if other_mark is None else at(other_mark)))
+    late = state_of(receipt("r1", 20))
+    assert join(join(x, y), late) == join(x, join(late, y)) == join(join(y, late), x)
+
+
+@given(stories, postbacks)
+def test_a_postback_adds_what_the_state_of_it_alone_would(
+    story: list[AnyPostback], more: AnyPostback
+) -> None:
+    assert merge(fold(story), more) == join(fold(story), state_of(more))
+
+
+@given(stories)
+def test_a_state_survives_its_encoding(story: list[AnyPostback]) -> None:
+    state = fold(story)
+    assert decode_message(encode_message(state)) == state
+
+
+@given(stories, postbacks)
+def test_merging_leaves_the_state_it_was_given_alone(story: list[AnyPostback], more: AnyPostback) -> None:
+    state = fold(story)
+    before = encode_message(state)
+    merge(state, more)
+    assert encode_message(state) == before
+
+
+# -- what a message says
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        ([sent()], "sent"),
+        ([sent("x", ok=False)], "retrying"),
+        ([sent("x", ok=False), sent("y", 1, ok=False)], "retrying"),
+        ([sent(e, ok=False) for e in "xyz"], "cancelled"),
+        ([sent(e, ok=False) for e in "xyz"] + [sent("w", 9)], "sent"),
+        ([sent(), receipt(code="003")], "in_transit"),
+        ([receipt(code="004")], "in_transit"),
+        ([sent(), receipt(code="003"), receipt("r2", code="000")], "delivered"),
+        ([receipt("r2", code="024"), receipt("r3", code="003")], "failed"),
+        ([receipt("r2", code="024"), receipt("r3", code="000")], "delivered"),
+        ([receipt(code="777")], "unknown"),
+        ([sent(), receipt(code="777")], "sent"),
+        ([reply()], "unknown"),
+        ([reply(matched=False)], "received"),
+    ],
+)
+def test_the_status_is_the_best_founded_fact_whatever_came_first(
+    events: list[AnyPostback], status: str
+) -> None:
+    assert {fold(order).status for order in permutations(events)} == {status}
+
+
+def test_conflicting_receipts_are_both_kept() -> None:
+    state = fold([receipt("r1", 1, "024"), receipt("r2", 2, "000")])
+    assert [fact.code for fact in state.receipts] == ["024", "000"]
+    assert (state.failed_at, state.delivered_at) == (at(1), at(2))
+
+
+def test_a_repeated_fact_keeps_its_earliest_time_but_is_seen_until_the_last() -> None:
+    state = fold([receipt("r1", 5, "000"), receipt("r1", 2, "000"), receipt("r1", 9, "000")])
+    assert [fact.received_at for fact in state.receipts] == [at(2)]
+    assert (state.first_seen_at, state.last_seen_at, state.delivered_at) == (at(2), at(9), at(2))
+
+
+def test_the_refusals_of_two_partial_states_are_counted_together() -> None:
+    one, other = (
+        fold([sent("x", ok=False), sent("y", 1, ok=False)]),
+        fold([sent("y", 1, ok=False), sent("z", 2, ok=False)]),
+    )
+    assert (one.status, join(one, other).status) == ("retrying", "cancelled")
+
+
+def test_what_sent_says_of_numbers_and_reference_goes_before_receipts_and_replies() -> None:
+    state = fold(
+        [
+            reply(reference_id="1", from_number="3", to_number="4"),
+            receipt(reference_id="2", from_number="5", to_number="6"),
+            sent(reference_id="9", from_number="7", to_number=""),
+        ]
+    )
+    assert (state.reference_id, state.from_number, state.to_number) == ("9", "7", "6")
+
+
+def test_a_replys_numbers_are_turned_round() -> None:
+    state = fold([reply(from_number="17575449511", to_number="74121")])
+    assert (state.from_number, state.to_number) == ("74121", "17575449511")
+
+
+def test_an_inbound_message_stands_alone_and_keeps_its_own_response() -> None:
+    state = fold([reply(matched=False, reply_id="i", from_number="17575449511", to_number="74121")])
+    assert (state.direction, state.from_number, state.orphan) == ("inbound", "17575449511", False)
+    assert [(fact.reply_id, fact.text) for fact in state.replies] == [("i", "Ack")]
+    assert state.replied_at is None
+
+
+def test_several_replies_are_kept_in_the_order_they_came() -> None:
+    state = fold([reply("a2", 4, "Ack"), reply("a1", 3, "Ak")])
+    assert [fact.text for fact in state.replies] == ["Ak", "Ack"]
+    assert state.replied_at == at(3)
+
+
+def test_an_outbound_message_that_nobody_saw_sent_is_an_orphan_until_somebody_does() -> None:
+    state = fold([receipt()])
+    assert state.orphan
+    assert not merge(state, sent(ok=False)).orphan
+
+
+def test_a_receipt_can_name_the_message_with_which_the_provider_tried_again() -> None:
+    state = fold([receipt("r2", 2, "091", backup_message_id="b"), receipt("r1", 1, backup_message_id="a")])
+    assert state.backup_message_ids == ["a", "b"]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_telling_of_an_event_that_gives_way_to_an_earlier_one_takes_its_backup_along(
+    order: tuple[int, ...],
+) -> None:
+    events = [receipt("r1", 5, backup_message_id="b"), receipt("r1", 1), receipt("r2", 3)]
+    assert fold([events[n] for n in order]).backup_message_ids == []
+
+
+# -- caps
+
+
+@given(st.permutations(range(130)), st.integers(1, 129))
+def test_the_earliest_hundred_facts_are_kept_whatever_the_order_and_split(
+    order: list[int], split: int
+) -> None:
+    events = [receipt(f"{n:03}", n // 2, code="003" if n < 129 else "000") for n in order]
+    state = join(fold(events[:split]), fold(events[split:]))
+    assert [fact.event_id for fact in state.receipts] == [f"{n:03}" for n in range(100)]
+    assert (state.status, state.delivered_at) == ("delivered", at(64))
+
+
+def test_a_fact_beyond_the_cap_changes_nothing_when_it_comes_again() -> None:
+    events = [receipt(f"{n:03}", n) for n in range(110)]
+    state = fold(events)
+    assert all(merge(state, event) is state for event in events)
+
+
+def test_caps_do_not_hide_a_late_success_behind_many_refusals() -> None:
+    refusals = [sent(f"{n:03}", n, ok=False) for n in range(120)]
+    assert fold(refusals).status == "cancelled"
+    assert fold([*refusals, sent("ok", 500)]).status == "sent"
+
+
+def test_the_longest_message_fits_into_a_kafka_record() -> None:
+    nasty = "\x01" * 5000
+    events: list[AnyPostback] = []
+    for n in range(150):
+        events += [
+            sent(f"s{n:031}", n, reference_id=nasty, from_number="1" * 5000),
+            receipt(f"r{n:031}", n, code=nasty, text=nasty, backup_message_id="b" * 36),
+            reply(f"a{n:031}", n, text=nasty, reply_id="b" * 36),
+        ]
+    state = fold(events)
+    assert {len(fact.text) for facts in (state.receipts, state.replies) for fact in facts} == {1000}
+    assert len(encode_message(state)) < 2**21 * 0.9
+
+
+# -- versions
+
+
+def test_a_state_of_a_newer_format_is_refused() -> None:
+    newer = encode_message(replace(fold([sent()]), version=VERSION + 1))
+    with pytest.raises(NewerVersion, match="upgrade"):
+        decode_message(newer)

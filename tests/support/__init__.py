@@ -1,0 +1,1 @@
+"""Helpers of the tests: engines, processes, samples and loads."""

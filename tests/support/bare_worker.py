@@ -1,0 +1,21 @@
+"""`python -m tests.support.bare_worker`: a worker of streams that joins before all of its topics exist."""
+
+from __future__ import annotations
+
+import asyncio
+
+from runtime.health import Health, serve_ops
+from runtime.kafka.clients import client_options, cluster_id
+from runtime.process import run_process
+from runtime.settings import Settings
+from streams.worker import Worker
+
+
+async def work(settings: Settings, stop: asyncio.Event) -> None:
+    health, options = Health(), client_options(settings)
+    async with serve_ops(settings.ops or "127.0.0.1:0", health):
+        await Worker(settings, options, await cluster_id(options), health).run(stop)
+
+
+if __name__ == "__main__":
+    run_process(work)

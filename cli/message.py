@@ -8,10 +8,10 @@ import click
 from msgspec import convert, json
 from rich.console import Console
 
-from cli.clickhouse import QueryFailed, ask
 from cli.command import Load
 from gateway.parsing.fields import read_guid
 from operations.timeline import render
+from runtime.clickhouse.query import QueryFailed, ask
 from streams.message import VERSION, Message
 
 QUERY = "SELECT * FROM messages WHERE message_id = {id:UUID} ORDER BY account"

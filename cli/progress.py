@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -18,8 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-#: Told how much more is done.
-Done = Callable[[int], None]
+from operations.progress import Done
 
 
 class _Rate(TextColumn):

@@ -10,13 +10,13 @@ import click
 from msgspec import json, to_builtins
 from rich.console import Console
 
-from cli.clickhouse import QueryFailed
 from cli.command import Load
 from cli.options import read_moment
-from cli.output import asks
 from cli.progress import Bars
 from cli.reconcile_table import render
 from operations.reconcile.run import reconcile as compare
+from operations.rows import asks
+from runtime.clickhouse.query import QueryFailed
 from runtime.kafka.clients import client_options
 from runtime.logging import configure_logs
 from runtime.process import DONE, FAILED

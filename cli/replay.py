@@ -10,18 +10,20 @@ from datetime import UTC, datetime
 import click
 from rich.console import Console
 from rich.table import Table
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cli.clickhouse import QueryFailed
 from cli.command import Load
 from cli.options import read_moment
-from cli.output import asks
 from cli.progress import Bars
 from gateway.kafka.sink import Publisher
 from gateway.postback import POSTBACK_TOPICS
 from gateway.sink import NotKept
 from gateway.topics import gateway_topics
-from operations.replay.run import Nowhere, Outcome, Replay
+from operations.replay.run import Outcome, Replay
 from operations.replay.source import Source
+from operations.replay.stored_request import Record
+from operations.rows import asks
+from runtime.clickhouse.query import QueryFailed
 from runtime.errors import KafkaAway
 from runtime.health import Health
 from runtime.kafka.clients import client_options
@@ -32,6 +34,8 @@ from runtime.settings import Settings
 RATE = 1_000.0
 #: Seconds that Kafka has for its first answer.
 OPEN_SECONDS = 20.0
+#: Seconds to retry while Kafka does not take a record, and between two tries.
+RETRY_TIMEOUT, RETRY_INTERVAL = 60.0, 0.5
 
 
 @click.command()
@@ -96,7 +100,7 @@ def replay(
     )
     settings = load()
     configure_logs("error", settings.log_format)
-    replaying = Replay(asks(settings.clickhouse.get_secret_value()), source, Nowhere(), rate)
+    replaying = Replay(asks(settings.clickhouse.get_secret_value()), source, rate)
     try:
         asyncio.run(_rehearse(replaying) if dry_run else _perform(replaying, settings))
     except QueryFailed as error:
@@ -115,17 +119,30 @@ def _moment(option: str, value: str) -> datetime:
 
 
 async def _rehearse(replaying: Replay) -> None:
+    async def discard(record: Record) -> None:
+        """A dry run publishes nothing."""
+
     with Bars() as bars:
-        await replaying.run(_broken_off(), bars)
+        await replaying.run(discard, _broken_off(), bars)
 
 
 async def _perform(replaying: Replay, settings: Settings) -> None:
     topics, options = gateway_topics(settings), client_options(settings)
     async with Publisher(options, topics, settings.linger, settings.ack_timeout, Health()) as publisher:
         await _open(publisher)
-        replaying.sink = publisher
+
+        async def publish(record: Record) -> None:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(NotKept),
+                stop=stop_after_delay(RETRY_TIMEOUT),
+                wait=wait_fixed(RETRY_INTERVAL),
+                reraise=True,
+            ):
+                with attempt:
+                    await publisher.keep(*record)
+
         with Bars() as bars:
-            await replaying.run(_broken_off(), bars)
+            await replaying.run(publish, _broken_off(), bars)
 
 
 async def _open(publisher: Publisher) -> None:

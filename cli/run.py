@@ -143,4 +143,4 @@ def local(engine: str, port: int | None, data: Path | None) -> None:
     """
     given = {"--port": port, "--data": data}
     options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
-    become("local", engine, *options)
+    become("embedded", engine, *options)

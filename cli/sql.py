@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from cli.clickhouse import QueryFailed, ask
 from cli.command import Load
+from runtime.clickhouse.query import QueryFailed, ask
 
 #: Whole at once, so that all rows are in one frame.
 FOR_PEOPLE, FOR_PIPES, FOR_PROGRAMS = "PrettyCompactMonoBlock", "TSVWithNames", "JSONEachRow"

@@ -22,11 +22,11 @@ from gateway.http.connection import TooSlow
 from gateway.http.proxy_headers import client_of
 from gateway.http.response import NO_HEADERS, RETRY_AFTER_SECONDS, Answer
 from gateway.parsing.postback import parse
+from gateway.parsing.request import KEPT_HEADERS, Arrival
 from gateway.parsing.text import decode_text
 from gateway.parsing.values import time_of
 from gateway.postback import REJECTED, TOPIC_OF, encode, key_of
 from gateway.rejected import NotAPostback, rejected
-from gateway.request import KEPT_HEADERS, Arrival
 from gateway.sink import Kept, NotKept, Sink
 from runtime.metrics import REJECTED as REJECTIONS
 from runtime.metrics import REQUEST_BYTES, REQUEST_SECONDS, REQUESTS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from gateway.parsing.request import Arrival
 from gateway.postback import Rejected
-from gateway.request import Arrival
 
 #: A closed set: it is a label of a metric. `failure` is a fault of ours.
 Reason: TypeAlias = Literal["no_type", "ambiguous_type", "no_message_id", "undecodable", "failure"]

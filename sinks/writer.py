@@ -88,5 +88,7 @@ class Store:
 
     async def _insert(self, table: Table, rows: bytes) -> None:
         started = time.perf_counter()
-        await self._patience.until_done("clickhouse", lambda: self._inserter.insert(table, rows))
+        await self._patience.until_done(
+            "clickhouse", lambda: self._inserter.insert(table.name, table.fields, rows)
+        )
         SINK_INSERT_SECONDS.labels(table.name).observe(time.perf_counter() - started)

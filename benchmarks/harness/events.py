@@ -14,8 +14,8 @@ from random import Random
 from typing import NamedTuple
 
 from gateway.parsing.postback import parse
+from gateway.parsing.request import Arrival
 from gateway.postback import TOPIC_OF, encode, format_time, key_of
-from gateway.request import Arrival
 from simulator.traffic import traffic
 
 ACCOUNT = "acme"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gateway.parsing.postback import parse
+from gateway.parsing.request import Arrival
 from gateway.postback import RECEIPT, REJECTED, RESPONSE, SENT, AnyPostback, encode, key_of
 from gateway.rejected import rejected
-from gateway.request import Arrival
 from streams.message import MESSAGES, encode_message, merge
 
 PACKETS = {

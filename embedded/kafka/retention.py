@@ -15,7 +15,6 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
-from gateway.postback import POSTBACK_TOPICS, REJECTED
 from runtime.kafka.group_reader import committed_offsets
 from runtime.settings import PREFIX
 
@@ -26,8 +25,10 @@ MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES, SEGMENTS = 2**20, 64 * 2**20, 400
 PATIENCE, RELEASE = 3, 0.95
 #: Which groups must have committed a record before it may go.
 READERS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(POSTBACK_TOPICS, ("streams", "sinks")),
-    REJECTED: ("sinks",),
+    "postbacks.sent": ("streams", "sinks"),
+    "postbacks.response": ("streams", "sinks"),
+    "postbacks.receipt": ("streams", "sinks"),
+    "postbacks.rejected": ("sinks",),
 }
 MIB = 2**20
 #: Its name in the node's folder.

@@ -14,10 +14,10 @@ from typing import Any
 
 from gateway.parsing.fields import read_guid, read_number
 from gateway.parsing.form import Pairs, UnreadableForm, read_form
+from gateway.parsing.request import MARKERS, PROVIDER_FIELDS, Arrival
 from gateway.parsing.values import read_time
 from gateway.postback import AnyPostback, Receipt, Response, Sent, encode
 from gateway.rejected import NotAPostback
-from gateway.request import MARKERS, PROVIDER_FIELDS, Arrival
 
 _SHARED = ("messageid", "referenceid", "fromphonenumber", "tophonenumber")
 #: The fields of each type, by its marker. Any other field of a postback is one that nobody knows.

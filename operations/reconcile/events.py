@@ -14,9 +14,9 @@ from itertools import islice
 
 from msgspec import Struct
 
-from cli.output import Ask, array, read_rows, text, time
-from cli.time_slices import Period, Slice, slices
 from gateway.postback import POSTBACK_TOPICS
+from operations.rows import Ask, array, read_rows, text, time
+from operations.time_slices import Period, Slice, slices
 from streams.message import FACTS_OF_A_KIND
 
 #: Rows of one slice: the sets of their hashes take about 500 MB of ClickHouse's memory.

@@ -17,8 +17,8 @@ from zlib import crc32
 
 from aiokafka import TopicPartition
 
-from cli.output import Ask, read_lines, text, time
 from gateway.parsing.fields import read_guid
+from operations.rows import Ask, read_lines, text, time
 from runtime.kafka.reader import Records
 from streams.message import MESSAGES
 

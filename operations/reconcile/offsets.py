@@ -11,9 +11,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from cli.output import Ask, array, read_rows, text, time
 from gateway.postback import REJECTED
 from operations.reconcile.expected import Place, Span, Stored
+from operations.rows import Ask, array, read_rows, text, time
 from streams.message import MESSAGES
 
 #: Holes that are listed of one partition, at most.

@@ -8,12 +8,12 @@ from datetime import datetime
 
 from aiokafka import TopicPartition
 
-from cli.output import Ask
-from cli.progress import Bars
+from operations.progress import Progress
 from operations.reconcile.expected import Log, Place, Span, Stored, span_of, tail_of
 from operations.reconcile.gaps import without_gaps
 from operations.reconcile.offsets import Sides, count_doubled, count_sides, count_stored, list_holes
 from operations.reconcile.report import NAMED, PartitionReport
+from operations.rows import Ask
 from runtime.kafka.reader import Records
 
 #: Offsets after the last one stored that are looked up in the log: a few may be markers of transactions.
@@ -23,11 +23,11 @@ TAIL = 100
 class Partitions:
     """`logs` are those of the cluster that `records` reads; of other clusters only rows are known."""
 
-    def __init__(self, ask: Ask, records: Records, logs: Mapping[Place, Log], bars: Bars) -> None:
+    def __init__(self, ask: Ask, records: Records, logs: Mapping[Place, Log], progress: Progress) -> None:
         self._ask = ask
         self._records = records
         self._logs = logs
-        self._bars = bars
+        self._progress = progress
 
     async def compare(self, since: datetime) -> list[PartitionReport]:
         """What is there and what is not of all that was received since then.
@@ -35,7 +35,7 @@ class Partitions:
         Raises:
             KafkaAway, QueryFailed: no answer.
         """
-        with self._bars.step("Counting rows by partition"):
+        with self._progress.step("Counting rows by partition"):
             counted = await asyncio.to_thread(count_stored, self._ask, since)
         stored = {row.place: row for row in counted}
         spans = {
@@ -47,7 +47,7 @@ class Partitions:
         )
         doubled = await self._doubled([row.place for row in counted if row.rows > row.offsets])
         reports = []
-        with self._bars.step("Comparing partitions", len(spans)) as done:
+        with self._progress.step("Comparing partitions", len(spans)) as done:
             for place, span in spans.items():
                 report = await self._report(place, span, stored.get(place), sides.get(place))
                 report.doubled = doubled.get(place, 0)
@@ -58,14 +58,14 @@ class Partitions:
     async def _sides(self, spans: Mapping[Place, Span]) -> dict[Place, Sides]:
         if not spans:
             return {}
-        with self._bars.step("Counting again where something lacks"):
+        with self._progress.step("Counting again where something lacks"):
             return await asyncio.to_thread(count_sides, self._ask, spans)
 
     async def _doubled(self, places: Collection[Place]) -> dict[Place, int]:
         if not places:
             return {}
         doubled = {}
-        with self._bars.step("Looking at rows that are there again", len(places)) as done:
+        with self._progress.step("Looking at rows that are there again", len(places)) as done:
             for place in places:
                 doubled[place] = await asyncio.to_thread(count_doubled, self._ask, place)
                 done(1)
@@ -113,7 +113,7 @@ class Partitions:
         log = self._logs.get(place)
         if log is None:
             return holes
-        with self._bars.step(f"Looking into {place.topic}/{place.partition}", _length(holes)) as done:
+        with self._progress.step(f"Looking into {place.topic}/{place.partition}", _length(holes)) as done:
             tp = TopicPartition(place.topic, place.partition)
             return await without_gaps(self._records, tp, holes, log.first, done)
 

@@ -7,22 +7,22 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from cli.output import Ask, read_rows, time
-from cli.progress import Bars
 from gateway.postback import POSTBACK_TOPICS, REJECTED, format_time
+from operations.progress import Progress
 from operations.reconcile.events import Settled, event_slices, find_lost
 from operations.reconcile.expected import Place
 from operations.reconcile.kafka import Snapshot, take_snapshot, wait_for_states
 from operations.reconcile.messages import find_missing
 from operations.reconcile.partitions import Partitions
 from operations.reconcile.report import NAMED, EventsReport, KeysReport, Rejections, Report
+from operations.rows import Ask, read_rows, time
 from runtime.kafka.clients import cluster_id
 from runtime.kafka.offsets import open_logs
 from runtime.kafka.reader import Records, open_records
 from streams.message import MESSAGES
 
 
-async def reconcile(ask: Ask, kafka: Mapping[str, Any], since: datetime, bars: Bars) -> Report:
+async def reconcile(ask: Ask, kafka: Mapping[str, Any], since: datetime, progress: Progress) -> Report:
     """Compare what was received since then; `kafka` are the options of its clients.
 
     Raises:
@@ -30,18 +30,18 @@ async def reconcile(ask: Ask, kafka: Mapping[str, Any], since: datetime, bars: B
     """
     cluster = await cluster_id(kafka)
     async with open_logs(kafka) as logs, open_records(kafka) as records:
-        with bars.step("Asking where the logs end"):
+        with progress.step("Asking where the logs end"):
             snapshot = await take_snapshot(logs, since)
         ours = {Place(cluster, *tp): log for tp, log in snapshot.of(*POSTBACK_TOPICS, REJECTED).items()}
-        partitions = await Partitions(ask, records, ours, bars).compare(since)
-        with bars.step("Waiting for the states of messages"):
+        partitions = await Partitions(ask, records, ours, progress).compare(since)
+        with progress.step("Waiting for the states of messages"):
             lagging = await wait_for_states(logs, snapshot)
         return Report(
             since=format_time(since),
             cluster=cluster,
             partitions=partitions,
-            events=await _events(ask, cluster, snapshot, lagging, since, bars),
-            keys=await _keys(ask, records, snapshot, since, bars),
+            events=await _events(ask, cluster, snapshot, lagging, since, progress),
+            keys=await _keys(ask, records, snapshot, since, progress),
             rejected=await asyncio.to_thread(count_rejected, ask, since),
         )
 
@@ -52,11 +52,11 @@ async def _events(
     snapshot: Snapshot,
     lagging: Collection[int],
     since: datetime,
-    bars: Bars,
+    progress: Progress,
 ) -> EventsReport:
     settled = Settled(cluster, {tuple(tp): offset for tp, offset in snapshot.streams.items()}, lagging)
     slices = await asyncio.to_thread(event_slices, ask, since)
-    with bars.step("Comparing events with messages", sum(slice.rows for slice in slices)) as done:
+    with progress.step("Comparing events with messages", sum(slice.rows for slice in slices)) as done:
         lost = await asyncio.to_thread(find_lost, ask, settled, slices, done)
     return EventsReport(
         checked=sum(slice.rows for slice in slices),
@@ -66,12 +66,16 @@ async def _events(
     )
 
 
-async def _keys(ask: Ask, records: Records, snapshot: Snapshot, since: datetime, bars: Bars) -> KeysReport:
+async def _keys(
+    ask: Ask, records: Records, snapshot: Snapshot, since: datetime, progress: Progress
+) -> KeysReport:
     stored = {
         tp.partition: range(log.since, min(log.committed, log.end))
         for tp, log in snapshot.of(MESSAGES).items()
     }
-    with bars.step("Comparing the topic `messages` with ClickHouse", sum(map(len, stored.values()))) as done:
+    with progress.step(
+        "Comparing the topic `messages` with ClickHouse", sum(map(len, stored.values()))
+    ) as done:
         found = await find_missing(ask, records, stored, since, done)
     named = sorted(key.decode(errors="replace") for key in found.missing)[:NAMED]
     return KeysReport(

@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
+from typing import TypeAlias
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
-
-from cli.output import Ask
-from cli.progress import Bars, Done
-from cli.time_slices import slices
 from gateway.postback import Time
 from gateway.rejected import NotAPostback
-from gateway.sink import Kept as KeptBy
-from gateway.sink import NotKept, Sink
+from operations.progress import Done, Progress
 from operations.replay.source import Source
 from operations.replay.stored_request import Kept, Record, record_of
+from operations.rows import Ask
+from operations.time_slices import slices
 
 #: Rows in memory, and records under way, at a time.
 SLICE, PORTION = 20_000, 500
-#: Seconds to go on trying while Kafka does not take a record, and between tries.
-PATIENCE, PAUSE = 60.0, 0.5
-
-
-class Nowhere:
-    """A sink for a dry run: what it takes is gone."""
-
-    away: str | None = None
-
-    async def keep(self, topic: str, key: bytes, value: bytes) -> KeptBy:
-        return KeptBy.BY_KAFKA
+#: Returns when the record is in Kafka.
+Publish: TypeAlias = Callable[[Record], Awaitable[None]]
 
 
 @dataclass
@@ -55,37 +43,35 @@ class Replay:
 
     ask: Ask
     source: Source
-    sink: Sink
     #: Postbacks a second, at most.
     rate: float
     outcome: Outcome = field(default_factory=Outcome)
 
-    async def run(self, stop: asyncio.Event, bars: Bars) -> None:
+    async def run(self, publish: Publish, stop: asyncio.Event, progress: Progress) -> None:
         """Publish until the end of the source, or until `stop` is set.
 
         Raises:
-            QueryFailed: ClickHouse does not answer.
-            NotKept: Kafka did not take a record for too long.
+            QueryFailed: ClickHouse does not answer; and what `publish` raises.
         """
-        with bars.step("Counting"):
+        with progress.step("Counting"):
             minutes = await asyncio.to_thread(self.source.minutes, self.ask)
-        with bars.step("Replaying", sum(minute.rows for minute in minutes)) as done:
+        with progress.step("Replaying", sum(minute.rows for minute in minutes)) as done:
             for portion in slices(minutes, timedelta(minutes=1), SLICE):
                 rows = await asyncio.to_thread(self.source.rows, self.ask, portion)
-                await self._publish(rows, stop, done)
+                await self._publish(rows, publish, stop, done)
                 if stop.is_set():
                     return
                 done(max(0, portion.rows - len(rows)))
         self.outcome.finished = True
 
-    async def _publish(self, rows: Sequence[Kept], stop: asyncio.Event, done: Done) -> None:
+    async def _publish(self, rows: Sequence[Kept], publish: Publish, stop: asyncio.Event, done: Done) -> None:
         clock = asyncio.get_running_loop().time
         size = max(1, min(PORTION, int(self.rate / 10)))
         left = iter(rows)
         while (some := list(islice(left, size))) and not stop.is_set():
             began = clock()
             records = list(self._read(some))
-            await asyncio.gather(*map(self._keep, records))
+            await asyncio.gather(*map(publish, records))
             self.outcome.published.update(record.topic for record in records)
             self.outcome.reached = some[-1].received_at
             done(len(some))
@@ -97,14 +83,3 @@ class Replay:
                 yield record_of(row)
             except NotAPostback as why:
                 self.outcome.rejected[why.reason] += 1
-
-    async def _keep(self, record: Record) -> None:
-        attempts = AsyncRetrying(
-            retry=retry_if_exception_type(NotKept),
-            stop=stop_after_delay(PATIENCE),
-            wait=wait_fixed(PAUSE),
-            reraise=True,
-        )
-        async for attempt in attempts:
-            with attempt:
-                await self.sink.keep(*record)

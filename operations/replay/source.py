@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from cli.output import Ask, read_rows, text, time
-from cli.time_slices import Period, Slice
 from operations.replay.stored_request import Kept
+from operations.rows import Ask, read_rows, text, time
+from operations.time_slices import Period, Slice
 
 Table: TypeAlias = Literal["rejected", "postbacks"]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from gateway.parsing.postback import parse
+from gateway.parsing.request import Arrival
 from gateway.postback import TOPIC_OF, Time, encode, key_of
-from gateway.request import Arrival
 
 
 class Kept(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -25,7 +25,6 @@ from pydantic import SecretStr
 
 from runtime.clickhouse.redaction import without_rows
 from runtime.errors import Refused
-from sinks.tables import Table
 
 DATABASE = "postbacks"
 CONNECT_SECONDS = 5.0
@@ -139,8 +138,12 @@ class Inserter:
         self._client: Any = None
         self._connecting = asyncio.Lock()
 
-    async def insert(self, table: Table, rows: bytes) -> None:
+    async def insert(self, table: str, columns: Sequence[str], rows: bytes) -> None:
         """Return when ClickHouse has them all. After an error some may be there.
+
+        Args:
+            columns: the fields to insert; empty: all that are columns.
+            rows: as JSONEachRow.
 
         Raises:
             Away: try again.
@@ -151,8 +154,8 @@ class Inserter:
             async with self._connecting:
                 self._client = self._client or await get_async_client(**self._arguments)
             await self._client.raw_insert(
-                table.name,
-                column_names=table.fields or None,
+                table,
+                column_names=columns or None,
                 insert_block=rows,
                 fmt="JSONEachRow",
                 settings=INSERT_SETTINGS,

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from msgspec import convert, structs
 from pydantic import SecretStr
 
-from cli.time_slices import Period, slices
 from gateway.parsing.postback import parse
+from gateway.parsing.request import PROVIDER_FIELDS, Arrival
 from gateway.postback import POSTBACK_TOPICS, REJECTED, TOPIC_OF, AnyPostback, Rejected, decode, encode
 from gateway.rejected import NotAPostback, rejected
-from gateway.request import PROVIDER_FIELDS, Arrival
 from operations.replay.stored_request import Kept, record_of
+from operations.time_slices import Period, slices
 from sinks.migrate import migrate
 from tests.support.gateway import open_gateway, post, request
 from tests.support.postbacks import MESSAGE

@@ -16,8 +16,8 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from cli.clickhouse import ask
 from cli.up.welcome import SAMPLE, SAMPLE_ID
+from runtime.clickhouse.query import ask
 from tests.support.process import running
 from tests.support.stack import Stack, any_ports, command, stack, tail
 

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
-from embedded.kafka.retention import disk_usage
+from embedded.kafka.retention import READERS, disk_usage
+from gateway.postback import POSTBACK_TOPICS, REJECTED
 from tests.support.gateway import free_address, open_gateway, post
 from tests.support.process import running
 from tests.support.sinks import all_stored, open_clickhouse, open_sink, rows
@@ -22,6 +23,11 @@ TEXT = "x" * 60_000
 def sent() -> tuple[str, bytes]:
     message = str(uuid4())
     return message, f"SMSSent=1&MessageID={message}&FromPhoneNumber=74121&Note={TEXT}".encode()
+
+
+def test_records_wait_for_all_groups_that_read_them() -> None:
+    both = {topic for topic, groups in READERS.items() if groups == ("streams", "sinks")}
+    assert (both, READERS.keys() - both) == ({*POSTBACK_TOPICS}, {REJECTED})
 
 
 async def test_full_log_refuses_postbacks_until_they_are_stored(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.parsing.postback import parse
+from gateway.parsing.request import PROVIDER_FIELDS, Arrival
 from gateway.postback import TOPIC_OF, Receipt, Response, Sent, decode, decode_rejected, encode
 from gateway.rejected import NotAPostback, rejected
-from gateway.request import PROVIDER_FIELDS, Arrival
 from tests.support.samples import RECEIPT, RECEIVED_AT, RESPONSE, SENT, arrival
 
 MESSAGE_ID = "9a35e913-ded0-7574-4642-5f60c550c706"

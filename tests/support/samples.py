@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.request import Arrival
+from gateway.parsing.request import Arrival
 
 SENT = (
     b"SMSSent=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&ReferenceID=12345"

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from cli.clickhouse import QueryFailed, ask
 from cli.up.stack_file import FILE
+from runtime.clickhouse.query import QueryFailed, ask
 from tests.support.process import ROOT, child_processes, inherited_environment
 
 SECONDS = 120.0

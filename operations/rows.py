@@ -9,8 +9,8 @@ from typing import TypeAlias, TypeVar
 
 from msgspec import Struct, json
 
-from cli.clickhouse import ask
 from gateway.postback import format_time
+from runtime.clickhouse.query import ask
 
 Row = TypeVar("Row", bound=Struct)
 #: A query's result in pieces, in a format (`cli.clickhouse.ask` with its address). Raises QueryFailed.

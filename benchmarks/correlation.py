@@ -18,8 +18,8 @@ from benchmarks.harness.backlog import forget, make_backlog
 from benchmarks.harness.drain import follow, steady
 from benchmarks.harness.engines import Engine, kafka
 from benchmarks.harness.machine import machine, now
-from benchmarks.harness.result import Result, ratios, reaches
-from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.result import Result, ratios, targets
+from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
 from benchmarks.harness.usage import memory_bytes
 from benchmarks.harness.worker import worker
 from streams.message import MESSAGES
@@ -60,7 +60,7 @@ async def measure(plan: Plan) -> Result:
             broker.name,
         ],
         trials=trials,
-        reaches=reaches(
+        targets=targets(
             {
                 (f"{RATE} of stock Faust", 20): ratios(trials, RATE, OURS, FAUST),
                 (f"{RATE} of the plain loop", 0.6): ratios(trials, RATE, OURS, LOOP),
@@ -78,15 +78,15 @@ class _Drain:
         self._folder = folder
         self._ends = ends
 
-    def contenders(self) -> Iterator[Contender]:
-        yield Contender(OURS, lambda: self._ours(OURS, "rocksdb"))
-        yield Contender(MEMORY, lambda: self._ours(MEMORY, "memory"))
-        yield Contender(LOOP, self._loop)
-        yield Contender(FAUST, lambda: self._faust(FAUST, "rocksdb://"))
-        yield Contender(FAUST_MEMORY, lambda: self._faust(FAUST_MEMORY, "memory://"))
+    def contenders(self) -> Iterator[Candidate]:
+        yield Candidate(OURS, lambda: self._ours(OURS, "rocksdb"))
+        yield Candidate(MEMORY, lambda: self._ours(MEMORY, "memory"))
+        yield Candidate(LOOP, self._loop)
+        yield Candidate(FAUST, lambda: self._faust(FAUST, "rocksdb://"))
+        yield Candidate(FAUST_MEMORY, lambda: self._faust(FAUST_MEMORY, "memory://"))
         if not missing_tools():
-            yield Contender("Kafka Streams", lambda: self._kafka_streams(1, COLD, WARM))
-            yield Contender("Kafka Streams, two threads", lambda: self._kafka_streams(2, COLD_TWO, WARM_TWO))
+            yield Candidate("Kafka Streams", lambda: self._kafka_streams(1, COLD, WARM))
+            yield Candidate("Kafka Streams, two threads", lambda: self._kafka_streams(2, COLD_TWO, WARM_TWO))
 
     async def _ours(self, name: str, store: str) -> Mapping[str, Figures]:
         with self._empty_folder() as folder, worker(self._kafka, PARTITIONS, folder, store) as streams:

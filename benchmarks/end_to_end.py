@@ -23,9 +23,9 @@ from benchmarks.harness.payloads import bodies, write_bodies
 from benchmarks.harness.posting import post
 from benchmarks.harness.query_latency import seconds_to_be_queryable
 from benchmarks.harness.rate_search import highest
-from benchmarks.harness.result import Reach, Result, ratios, reaches, values
+from benchmarks.harness.result import Result, Target, ratios, targets, values
 from benchmarks.harness.stack import PARTITIONS, Stack
-from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
 from benchmarks.harness.usage import cpu_seconds
 
 TITLE = "End to end: everything on one machine"
@@ -59,7 +59,7 @@ async def measure(plan: Plan) -> Result:
         _Climb(TUNED, lambda folder: stack.ours(folder, TUNING), hold),
         _Climb(NAIVE, stack.naive, hold),
     ]
-    contenders = [Contender(climb.name, climb.run) for climb in climbs]
+    contenders = [Candidate(climb.name, climb.run) for climb in climbs]
     trials = await alternate(contenders, replace(plan, rounds=1))
     soon = {name: list(values(trials, _at_half(name), P99).values()) for name in (OURS, TUNED)}
     return Result(
@@ -76,15 +76,15 @@ async def measure(plan: Plan) -> Result:
             f"{TUNED}: {' '.join(f'{name}={value}' for name, value in TUNING.items())}",
         ],
         trials=trials,
-        reaches=[
-            *reaches(
+        targets=[
+            *targets(
                 {
                     (f"{name}: {RATE} of the naive stack", 4): ratios(trials, RATE, name, NAIVE)
                     for name in soon
                 }
             ),
             *(
-                Reach(f"{name}: p99 from 200 to SQL at half load, s", "at most", 2, waits)
+                Target(f"{name}: p99 from 200 to SQL at half load, s", "at most", 2, waits)
                 for name, waits in soon.items()
                 if waits
             ),

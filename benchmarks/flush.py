@@ -19,8 +19,8 @@ from benchmarks.harness.load import CONNECTIONS
 from benchmarks.harness.machine import machine, now
 from benchmarks.harness.payloads import bodies, write_bodies
 from benchmarks.harness.posting import post_all_kept
-from benchmarks.harness.result import Reach, Result, values
-from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.result import Result, Target, values
+from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
 from benchmarks.harness.usage import cpu_seconds
 from embedded.kafka.server import FLUSH
 from tests.support.process import running
@@ -60,13 +60,13 @@ async def measure(plan: Plan) -> Result:
             f"a gateway of one process in front of each node, {PARTITIONS} partitions of each topic",
         ],
         trials=trials,
-        reaches=[Reach(f"p99 at {min(RATES)}/s, flushed, ms", "at most", WANTED_P99, p99)] if p99 else [],
+        targets=[Target(f"p99 at {min(RATES)}/s, flushed, ms", "at most", WANTED_P99, p99)] if p99 else [],
     )
 
 
 async def _start(
     name: str, properties: Mapping[str, str], folder: Path, file: Path, seconds: float, processes: ExitStack
-) -> Iterator[Contender]:
+) -> Iterator[Candidate]:
     """A node and a gateway, warm; a contender for each rate."""
     broker = processes.enter_context(engines.kafka(folder, properties))
     await make_topics(broker.address, PARTITIONS)
@@ -89,7 +89,7 @@ async def _start(
         figures = {P50: load.p50, P99: load.p99, P999: load.p999, BROKER: used / load.answers * 1e6}
         return {contender: figures}
 
-    return (Contender(_at(name, rate), partial(post, _at(name, rate), rate)) for rate in RATES)
+    return (Candidate(_at(name, rate), partial(post, _at(name, rate), rate)) for rate in RATES)
 
 
 def _at(name: str, rate: int) -> str:

@@ -23,8 +23,8 @@ from benchmarks.harness.load import CONNECTIONS, Load
 from benchmarks.harness.machine import machine, now
 from benchmarks.harness.payloads import bodies, write_bodies
 from benchmarks.harness.posting import post_all_kept
-from benchmarks.harness.result import Reach, Result, Trial, ratios, reaches, values
-from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.result import Result, Target, Trial, ratios, targets, values
+from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
 from benchmarks.harness.usage import cpu_seconds
 from tests.support.process import running
 
@@ -72,8 +72,8 @@ async def measure(plan: Plan) -> Result:
             f"{broker.name}, {PARTITIONS} partitions of each topic",
         ],
         trials=[*trials, *half],
-        reaches=[
-            *reaches(
+        targets=[
+            *targets(
                 {
                     (f"{RATE} of the ceiling", 0.85): ratios(trials, RATE, OURS, CEILING),
                     (f"{RATE} of FastAPI", 3): ratios(trials, RATE, OURS, FASTAPI),
@@ -88,10 +88,10 @@ async def measure(plan: Plan) -> Result:
     )
 
 
-def _later_than_the_ceiling(half: list[Trial]) -> list[Reach]:
+def _later_than_the_ceiling(half: list[Trial]) -> list[Target]:
     ours, theirs = values(half, OURS_HALF, P99), values(half, CEILING_HALF, P99)
     later = [ours[number] - theirs[number] for number in sorted(ours.keys() & theirs.keys())]
-    return [Reach("p99 at half load, ms more than the ceiling", "at most", 5, later)] if later else []
+    return [Target("p99 at half load, ms more than the ceiling", "at most", 5, later)] if later else []
 
 
 class _Gateways:
@@ -124,16 +124,16 @@ class _Gateways:
         for process in self._started.values():
             await post_all_kept(process.address, self._bodies, WARM_SECONDS, None)
 
-    def at_peak(self) -> Iterator[Contender]:
+    def at_peak(self) -> Iterator[Candidate]:
         for name in self._started:
-            yield Contender(name, partial(self._take, name, name, None))
+            yield Candidate(name, partial(self._take, name, name, None))
 
-    def at_half_load(self, trials: list[Trial]) -> Iterator[Contender]:
+    def at_half_load(self, trials: list[Trial]) -> Iterator[Candidate]:
         """Ours and the ceiling at half of our rate, so that they are under the same load."""
         if measured := values(trials, OURS, RATE).values():
             rate = median(measured) / 2
-            yield Contender(OURS_HALF, partial(self._take, OURS_HALF, OURS, rate))
-            yield Contender(CEILING_HALF, partial(self._take, CEILING_HALF, CEILING, rate))
+            yield Candidate(OURS_HALF, partial(self._take, OURS_HALF, OURS, rate))
+            yield Candidate(CEILING_HALF, partial(self._take, CEILING_HALF, CEILING, rate))
 
     def _ours(self, folder: str, **settings: str) -> _Started:
         return self._start(

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from benchmarks.harness.engines import clickhouse
 from benchmarks.harness.machine import machine, now
 from benchmarks.harness.result import Result
-from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
 from sinks.migrate import migrate
 
 TITLE = "Questions: what people ask of ClickHouse"
@@ -150,7 +150,7 @@ async def measure(plan: Plan) -> Result:
             "on disk: " + ", ".join(f"{table} {gigabytes:g} GB" for table, gigabytes in bytes_on_disk),
         ],
         trials=trials,
-        reaches=[],
+        targets=[],
     )
 
 
@@ -162,8 +162,8 @@ async def _settle(client: Any) -> None:
         await asyncio.sleep(1)
 
 
-def _askers(client: Any, parameters: Mapping[str, Any]) -> list[Contender]:
-    def asker(name: str, question: str) -> Contender:
+def _askers(client: Any, parameters: Mapping[str, Any]) -> list[Candidate]:
+    def asker(name: str, question: str) -> Candidate:
         async def ask() -> Mapping[str, Figures]:
             answer = client.raw_query(
                 question, parameters, settings={"use_query_condition_cache": 0}, fmt="JSON"
@@ -171,6 +171,6 @@ def _askers(client: Any, parameters: Mapping[str, Any]) -> list[Contender]:
             told = json.decode(answer)["statistics"]
             return {name: {MILLISECONDS: told["elapsed"] * 1e3, READ: told["rows_read"] / 1e6}}
 
-        return Contender(name, ask)
+        return Candidate(name, ask)
 
     return [asker(name, question) for name, question in QUESTIONS.items()]

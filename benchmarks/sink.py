@@ -24,8 +24,8 @@ from benchmarks.harness.drain import follow, steady
 from benchmarks.harness.events import Event, events
 from benchmarks.harness.insert_latency import seconds_to_be_visible
 from benchmarks.harness.machine import machine, now
-from benchmarks.harness.result import Reach, Result, Trial, ratios, reaches, values
-from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.result import Result, Target, Trial, ratios, targets, values
+from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
 from gateway.postback import POSTBACK_TOPICS
 from sinks.migrate import migrate
 from tests.support.process import Process, running
@@ -65,14 +65,14 @@ async def measure(plan: Plan) -> Result:
             f"{broker.name}; {clickhouse.name}",
         ],
         trials=[*trials, *soon],
-        reaches=[
-            *reaches(
+        targets=[
+            *targets(
                 {
                     (f"{RATE} of the decoded insert", 1.5): ratios(trials, RATE, OURS, DECODED),
                     (f"{RATE} of the Kafka engine", 4): ratios(trials, RATE, OURS, ENGINE),
                 }
             ),
-            Reach(
+            Target(
                 "p99 from append to visible at half load, s",
                 "at most",
                 1.5,
@@ -106,11 +106,11 @@ class _Sinks:
         self._ends = ends
         self._databases = (f"benchmark_{number}" for number in count())
 
-    def contenders(self, *, with_engine: bool) -> Iterator[Contender]:
-        yield Contender(OURS, self._ours)
-        yield Contender(DECODED, self._decoded)
+    def contenders(self, *, with_engine: bool) -> Iterator[Candidate]:
+        yield Candidate(OURS, self._ours)
+        yield Candidate(DECODED, self._decoded)
         if with_engine:
-            yield Contender(ENGINE, self._engine)
+            yield Candidate(ENGINE, self._engine)
 
     def engine_missing(self) -> str:
         """Why ClickHouse cannot read from Kafka by itself here, or an empty string when it can."""

@@ -20,7 +20,7 @@ from benchmarks.harness.drain import follow, steady
 from benchmarks.harness.engines import kafka
 from benchmarks.harness.events import events
 from benchmarks.harness.machine import machine, now
-from benchmarks.harness.result import Reach, Result, Trial
+from benchmarks.harness.result import Result, Target, Trial
 from benchmarks.harness.trials import Plan
 from benchmarks.harness.usage import memory_bytes
 from benchmarks.harness.worker import worker
@@ -66,16 +66,16 @@ async def measure(plan: Plan) -> Result:
         machine=about,
         conditions=[f"{size:,} messages, {step * STEPS:,} postbacks in {STEPS} steps", broker.name],
         trials=trials,
-        reaches=[
-            Reach(
+        targets=[
+            Target(
                 "CPU per event in the second half of the steps, times that in the first",
                 "at most",
                 1.15,
                 [mean(costs[STEPS // 2 :]) / mean(costs[: STEPS // 2])],
             ),
-            Reach("memory of the worker, MiB", "at most", 1024, [most]),
-            Reach("start with a warm store, s", "at most", 15, [warm]),
-            Reach(
+            Target("memory of the worker, MiB", "at most", 1024, [most]),
+            Target("start with a warm store, s", "at most", 15, [warm]),
+            Target(
                 "recovery from the topic, s per million messages",
                 "at most",
                 20,

@@ -17,8 +17,8 @@ from benchmarks.harness.backlog import forget, make_backlog
 from benchmarks.harness.drain import follow, steady
 from benchmarks.harness.engines import kafka
 from benchmarks.harness.machine import machine, now
-from benchmarks.harness.result import Result, ratios, reaches
-from benchmarks.harness.trials import Contender, Figures, Plan, alternate
+from benchmarks.harness.result import Result, ratios, targets
+from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
 from benchmarks.harness.worker import worker
 from streams.message import MESSAGES
 
@@ -44,13 +44,13 @@ async def measure(plan: Plan) -> Result:
         about = machine()
         ends = await make_backlog(broker.address, PARTITIONS, size)
 
-        def contender(name: str, number: int) -> Contender:
+        def contender(name: str, number: int) -> Candidate:
             async def run() -> Mapping[str, Figures]:
                 figures = await _drain(broker.address, ends, number)
                 await forget(broker.address, ["streams"], [MESSAGES])
                 return {name: figures}
 
-            return Contender(name, run)
+            return Candidate(name, run)
 
         trials = await alternate([contender(ONE, 1), contender(TWO, 2)], plan)
     return Result(
@@ -63,7 +63,7 @@ async def measure(plan: Plan) -> Result:
             broker.name,
         ],
         trials=trials,
-        reaches=reaches({(f"{RATE} of two workers beside one", 1.7): ratios(trials, RATE, TWO, ONE)}),
+        targets=targets({(f"{RATE} of two workers beside one", 1.7): ratios(trials, RATE, TWO, ONE)}),
     )
 
 

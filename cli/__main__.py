@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from cli.up.stack_file import find_settings
-from runtime.errors import KafkaAway, Refused
+from runtime.errors import KafkaUnavailable, StartupError
 from runtime.process import FAILED, REFUSED
 
 #: Where each command is. Only the one that is asked for is loaded: some load much.
@@ -77,9 +77,9 @@ def postbacks(context: click.Context, data: Path | None) -> None:
 def main() -> None:
     try:
         postbacks(prog_name="postbacks")
-    except Refused as why:
+    except StartupError as why:
         click.echo(why, err=True)
-        sys.exit(FAILED if isinstance(why, KafkaAway) else REFUSED)
+        sys.exit(FAILED if isinstance(why, KafkaUnavailable) else REFUSED)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from rich.console import Console
 from cli.command import Load
 from gateway.parsing.fields import read_guid
 from operations.timeline import render
-from runtime.clickhouse.query import QueryFailed, ask
+from runtime.clickhouse.query import QueryFailed, run_query
 from streams.message import VERSION, Message
 
 QUERY = "SELECT * FROM messages WHERE message_id = {id:UUID} ORDER BY account"
@@ -69,7 +69,7 @@ def message(load: Load, message_id: str, as_json: bool) -> None:
 
 
 def _rows(url: str, guid: str) -> Iterator[bytes]:
-    return iter(b"".join(ask(url, QUERY, "JSONEachRow", {"id": guid}, AS_JSON)).splitlines())
+    return iter(b"".join(run_query(url, QUERY, "JSONEachRow", {"id": guid}, AS_JSON)).splitlines())
 
 
 def _message(row: bytes) -> Message:

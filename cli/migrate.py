@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.command import Load
-from runtime.clickhouse.client import Away
+from runtime.clickhouse.client import Unavailable
 from runtime.logging import configure_logs
 from sinks.migrate import migrate as apply
 
@@ -37,6 +37,6 @@ def migrate(load: Load) -> None:
     configure_logs(settings.log_level, settings.log_format)
     try:
         applied = apply(settings.clickhouse)
-    except Away as error:
+    except Unavailable as error:
         raise click.ClickException(f"ClickHouse does not answer, or cannot do it now: {error}") from None
     click.echo("\n".join(applied) or "Nothing to apply")

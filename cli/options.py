@@ -10,7 +10,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 ALLOWED = "a time in UTC (2026-11-23, 2026-11-23T12:00), one with a zone, or how long ago: 30m, 6h, 7d"
 
 
-def read_moment(text: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime) -> datetime:
     """The moment that is meant, in UTC.
 
     Raises:

@@ -11,11 +11,11 @@ from msgspec import json, to_builtins
 from rich.console import Console
 
 from cli.command import Load
-from cli.options import read_moment
+from cli.options import parse_time
 from cli.progress import Bars
 from cli.reconcile_table import render
 from operations.reconcile.run import reconcile as compare
-from operations.rows import asks
+from operations.rows import connect
 from runtime.clickhouse.query import QueryFailed
 from runtime.kafka.clients import client_options
 from runtime.logging import configure_logs
@@ -64,12 +64,12 @@ def reconcile(load: Load, since: str, as_json: bool) -> None:
       2  a setting or an option is wrong
     """
     try:
-        begin = read_moment(since, datetime.now(UTC))
+        begin = parse_time(since, datetime.now(UTC))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--since") from None
     settings = load()
     configure_logs("error", settings.log_format)
-    ask = asks(settings.clickhouse.get_secret_value())
+    ask = connect(settings.clickhouse.get_secret_value())
     try:
         with Bars() as bars:
             report = asyncio.run(compare(ask, client_options(settings), begin, bars))

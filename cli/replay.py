@@ -13,18 +13,18 @@ from rich.table import Table
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cli.command import Load
-from cli.options import read_moment
+from cli.options import parse_time
 from cli.progress import Bars
-from gateway.kafka.sink import Publisher
+from gateway.kafka.sink import KafkaSink
 from gateway.postback import POSTBACK_TOPICS
-from gateway.sink import NotKept
+from gateway.sink import Unavailable
 from gateway.topics import gateway_topics
 from operations.replay.run import Outcome, Replay
 from operations.replay.source import Source
 from operations.replay.stored_request import Record
-from operations.rows import asks
+from operations.rows import connect
 from runtime.clickhouse.query import QueryFailed
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.health import Health
 from runtime.kafka.clients import client_options
 from runtime.logging import configure_logs
@@ -100,12 +100,12 @@ def replay(
     )
     settings = load()
     configure_logs("error", settings.log_format)
-    replaying = Replay(asks(settings.clickhouse.get_secret_value()), source, rate)
+    replaying = Replay(connect(settings.clickhouse.get_secret_value()), source, rate)
     try:
         asyncio.run(_rehearse(replaying) if dry_run else _perform(replaying, settings))
     except QueryFailed as error:
         click.echo(error, err=True)
-    except NotKept as error:
+    except Unavailable as error:
         click.echo(f"Kafka does not take them: {error}", err=True)
     _tell(replaying.outcome, "Would publish" if dry_run else "Published")
     sys.exit(DONE if replaying.outcome.finished else FAILED)
@@ -113,7 +113,7 @@ def replay(
 
 def _moment(option: str, value: str) -> datetime:
     try:
-        return read_moment(value, datetime.now(UTC))
+        return parse_time(value, datetime.now(UTC))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
 
@@ -128,12 +128,12 @@ async def _rehearse(replaying: Replay) -> None:
 
 async def _perform(replaying: Replay, settings: Settings) -> None:
     topics, options = gateway_topics(settings), client_options(settings)
-    async with Publisher(options, topics, settings.linger, settings.ack_timeout, Health()) as publisher:
+    async with KafkaSink(options, topics, settings.linger, settings.ack_timeout, Health()) as publisher:
         await _open(publisher)
 
         async def publish(record: Record) -> None:
             async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(NotKept),
+                retry=retry_if_exception_type(Unavailable),
                 stop=stop_after_delay(RETRY_TIMEOUT),
                 wait=wait_fixed(RETRY_INTERVAL),
                 reraise=True,
@@ -145,7 +145,7 @@ async def _perform(replaying: Replay, settings: Settings) -> None:
             await replaying.run(publish, _broken_off(), bars)
 
 
-async def _open(publisher: Publisher) -> None:
+async def _open(publisher: KafkaSink) -> None:
     """Wait until Kafka has answered.
 
     Raises:
@@ -161,7 +161,7 @@ async def _open(publisher: Publisher) -> None:
         for ended in done:
             ended.result()
         if not done:
-            raise KafkaAway(f"Kafka does not answer: {publisher.away}")
+            raise KafkaUnavailable(f"Kafka does not answer: {publisher.away}")
     finally:
         opened.cancel()
         refused.cancel()

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 
-def become(*arguments: str) -> None:
+def exec_module(*arguments: str) -> None:
     """Go on as `python -m arguments…`: its signals, its exit status, nothing of this process left."""
     # -P: a folder that happens to be called like one of ours, where people are, is not meant.
     os.execv(sys.executable, [sys.executable, "-P", "-m", *arguments])
@@ -47,7 +47,7 @@ def gateway() -> None:
       1  ended by an error
       2  a setting or a topic does not allow it to run; it says which one
     """
-    become("gateway")
+    exec_module("gateway")
 
 
 @click.command()
@@ -78,7 +78,7 @@ def streams() -> None:
       1  ended by an error
       2  a setting or a topic does not allow it to run; it says which one
     """
-    become("streams")
+    exec_module("streams")
 
 
 @click.command()
@@ -107,7 +107,7 @@ def sinks() -> None:
       1  ended by an error
       2  a setting, a topic or the schema does not allow it to run; it says which one
     """
-    become("sinks")
+    exec_module("sinks")
 
 
 @click.command()
@@ -143,4 +143,4 @@ def local(engine: str, port: int | None, data: Path | None) -> None:
     """
     given = {"--port": port, "--data": data}
     options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
-    become("embedded", engine, *options)
+    exec_module("embedded", engine, *options)

@@ -7,7 +7,7 @@ import sys
 import click
 
 from cli.command import Load
-from runtime.clickhouse.query import QueryFailed, ask
+from runtime.clickhouse.query import QueryFailed, run_query
 
 #: Whole at once, so that all rows are in one frame.
 FOR_PEOPLE, FOR_PIPES, FOR_PROGRAMS = "PrettyCompactMonoBlock", "TSVWithNames", "JSONEachRow"
@@ -52,7 +52,7 @@ def sql(load: Load, query: str, as_json: bool) -> None:
     if query == "-":
         query = sys.stdin.read()
     try:
-        for piece in ask(url, query, FOR_PROGRAMS if as_json else undecided):
+        for piece in run_query(url, query, FOR_PROGRAMS if as_json else undecided):
             sys.stdout.buffer.write(piece)
     except QueryFailed as error:
         raise click.ClickException(str(error)) from None

@@ -17,7 +17,7 @@ from cli.change import Change, Filter, read_change
 from cli.command import Load
 from gateway.parsing.fields import read_number
 from operations.timeline import STATUS_COLOUR, printable
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.kafka.clients import client_options
 from runtime.kafka.offsets import open_logs
 from streams.message import MESSAGES, STATUSES
@@ -92,7 +92,9 @@ async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
     async with open_logs(options) as logs:
         ends = await logs.ends([MESSAGES])
     if not ends:
-        raise KafkaAway(f"There is no topic {MESSAGES} yet. Does `postbacks streams` run on this Kafka?")
+        raise KafkaUnavailable(
+            f"There is no topic {MESSAGES} yet. Does `postbacks streams` run on this Kafka?"
+        )
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:

@@ -17,7 +17,7 @@ from cli.up.welcome import LOOPBACK
 from gateway.app import PATH
 from gateway.auth.accounts import DEFAULT_ACCOUNT
 from gateway.auth.accounts_file import file_of, read_accounts
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 from runtime.settings import PREFIX, Settings
 
 #: 256 bits: nobody guesses it, and it is in a URL as it is.
@@ -70,7 +70,9 @@ def token_of(account: str, setting: str, now: float) -> str:
             all its tokens have expired.
     """
     if not (path := file_of(setting)):
-        raise BadSetting(f"{PREFIX}TOKENS: must be the path of a file, such as /etc/postbacks/accounts.toml")
+        raise InvalidSetting(
+            f"{PREFIX}TOKENS: must be the path of a file, such as /etc/postbacks/accounts.toml"
+        )
     made = secrets.token_urlsafe(TOKEN_BYTES)
     read_accounts(f"{account}={made}")  # refuses a name that is none
     try:
@@ -80,14 +82,14 @@ def token_of(account: str, setting: str, now: float) -> str:
             if own := read_accounts(setting).get(account):
                 valid = [token.text for token in own.tokens if token.valid(now)]
                 if not valid:
-                    raise BadSetting(f"{PREFIX}TOKENS={path}: all tokens of [{account}] have expired")
+                    raise InvalidSetting(f"{PREFIX}TOKENS={path}: all tokens of [{account}] have expired")
                 return valid[0]
             file.write(f'\n[{account}]\ntokens = ["{made}"]\n')
             file.flush()
             os.fsync(file.fileno())
             return made
     except OSError as error:
-        raise BadSetting(f"{PREFIX}TOKENS={path}: must be a file to add to ({error.strerror})") from None
+        raise InvalidSetting(f"{PREFIX}TOKENS={path}: must be a file to add to ({error.strerror})") from None
 
 
 def _here(settings: Settings) -> str:

@@ -19,23 +19,23 @@ import structlog
 
 from gateway.app import Gateway
 from gateway.auth.accounts import Accounts
-from gateway.auth.accounts_file import demand_loopback, file_of, read_accounts
+from gateway.auth.accounts_file import file_of, read_accounts, require_loopback
 from gateway.auth.networks import read_networks
-from gateway.child import ONE, end_with_parent
+from gateway.child import WORKER_FLAG, exit_with_parent
 from gateway.hold import HoldingSink
-from gateway.http.server import Patience, open_port
+from gateway.http.server import ConnectionLimits, open_port
 from gateway.http.tls import Certificate
 from gateway.kafka.cloudevents import headers_of, no_headers
-from gateway.kafka.sink import Publisher
+from gateway.kafka.sink import KafkaSink
 from gateway.processes import keep_processes
-from gateway.reload import Reloaded, keep_current
+from gateway.reload import FileWatcher, watch_files
 from gateway.spool.file import SpoolFailed
-from gateway.spool.sink import Limits, SpoolingSink
+from gateway.spool.sink import SpoolingSink, SpoolLimits
 from gateway.topics import gateway_topics
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options
-from runtime.process import end_anyway, run_process
+from runtime.process import force_exit_after, run_process
 from runtime.settings import Settings
 
 OPS = "127.0.0.1:8181"
@@ -58,7 +58,7 @@ async def serve(settings: Settings, stop: asyncio.Event, shared: bool = False) -
     health = Health()
     health.missing["port"] = "not open yet"
     headers = headers_of if settings.cloudevents else no_headers
-    publisher = Publisher(
+    publisher = KafkaSink(
         client_options(settings),
         gateway_topics(settings),
         settings.linger,
@@ -66,7 +66,7 @@ async def serve(settings: Settings, stop: asyncio.Event, shared: bool = False) -
         health,
         headers,
     )
-    limits = Limits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
+    limits = SpoolLimits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
     sink = SpoolingSink(publisher, settings.data / "spool", limits, time.time)
     holding = HoldingSink(sink, settings.hold, health) if settings.hold else None
     gateway = Gateway(
@@ -80,9 +80,9 @@ async def serve(settings: Settings, stop: asyncio.Event, shared: bool = False) -
     reloaded, tls = [accounts_of(gateway, settings)], None
     if settings.tls_certificate:
         certificate = Certificate(settings.tls_certificate, settings.tls_key)
-        reloaded.append(Reloaded(certificate.files, certificate.load))
+        reloaded.append(FileWatcher(certificate.files, certificate.load))
         tls = certificate.context
-    patience = Patience(settings.connections, settings.request_timeout, settings.idle_timeout)
+    patience = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)
     async with serve_ops(settings.ops or OPS, health) as ops, publisher, open_spool(sink, settings):
         # A Kafka that is there should get the very first postback; one that is not is not waited for.
         if await _first_of(
@@ -93,15 +93,15 @@ async def serve(settings: Settings, stop: asyncio.Event, shared: bool = False) -
             print(*((address, ops) if shared else (address,)), flush=True)
             log.info("Open for postbacks", address=address, accounts=gateway.accounts.names, tls=bool(tls))
             del health.missing["port"]
-            working = [publisher.refused(), sink.failed(), keep_current(reloaded, reread)]
+            working = [publisher.refused(), sink.failed(), watch_files(reloaded, reread)]
             await _first_of(stop, *working, *([holding.watch()] if holding else []))
-            end_anyway(END_SECONDS, None)
+            force_exit_after(END_SECONDS, None)
 
 
 async def serve_one(settings: Settings, stop: asyncio.Event) -> None:
     """As `serve`, as one of several processes: until the parent ends it, too."""
     end = asyncio.Event()  # not `stop`: the first signal after that would count as the second, which kills
-    end_with_parent(end, END_SECONDS)
+    exit_with_parent(end, END_SECONDS)
     stopped = asyncio.create_task(stop.wait())
     stopped.add_done_callback(lambda _: end.set())
     try:
@@ -128,14 +128,16 @@ async def open_spool(sink: SpoolingSink, settings: Settings) -> AsyncIterator[No
     try:
         await sink.open()
     except SpoolFailed as error:
-        raise BadSetting(f"POSTBACKS_DATA={settings.data}: must be a folder to write to ({error})") from None
+        raise InvalidSetting(
+            f"POSTBACKS_DATA={settings.data}: must be a folder to write to ({error})"
+        ) from None
     try:
         yield
     finally:
         await sink.close()
 
 
-def accounts_of(gateway: Gateway, settings: Settings) -> Reloaded:
+def accounts_of(gateway: Gateway, settings: Settings) -> FileWatcher:
     """The gateway's accounts, as POSTBACKS_TOKENS sets them.
 
     Raises:
@@ -147,13 +149,13 @@ def accounts_of(gateway: Gateway, settings: Settings) -> Reloaded:
     def load() -> None:
         listed = read_accounts(setting)
         if not listed and file:
-            raise BadSetting(f"POSTBACKS_TOKENS={file}: must name an account; `postbacks token` adds one")
+            raise InvalidSetting(f"POSTBACKS_TOKENS={file}: must name an account; `postbacks token` adds one")
         if not listed:
-            demand_loopback(settings.listen)
+            require_loopback(settings.listen)
         gateway.accounts = Accounts(listed.values())
         log.info("Accounts read", accounts=gateway.accounts.names)
 
-    return Reloaded([file] if file else [], load)
+    return FileWatcher([file] if file else [], load)
 
 
 def hang_up() -> asyncio.Event:
@@ -178,4 +180,4 @@ async def _first_of(stop: asyncio.Event, *others: Coroutine[None, None, None]) -
 
 
 if __name__ == "__main__":
-    run_process(serve_one if ONE in sys.argv[1:] else serve_all)
+    run_process(serve_one if WORKER_FLAG in sys.argv[1:] else serve_all)

@@ -17,23 +17,23 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from gateway.auth.accounts import Accounts
 from gateway.auth.networks import Network
-from gateway.auth.rate_limit import Rates
-from gateway.http.connection import TooSlow
-from gateway.http.proxy_headers import client_of
-from gateway.http.response import NO_HEADERS, RETRY_AFTER_SECONDS, Answer
+from gateway.auth.rate_limit import RateLimiter
+from gateway.http.connection import RequestTimeout
+from gateway.http.proxy_headers import client_address
+from gateway.http.response import NO_HEADERS, RETRY_AFTER_SECONDS, TextResponse
 from gateway.parsing.postback import parse
-from gateway.parsing.request import KEPT_HEADERS, Arrival
+from gateway.parsing.request import KEPT_HEADERS, RawRequest
 from gateway.parsing.text import decode_text
 from gateway.parsing.values import time_of
 from gateway.postback import REJECTED, TOPIC_OF, encode, key_of
 from gateway.rejected import NotAPostback, rejected
-from gateway.sink import Kept, NotKept, Sink
-from runtime.metrics import REJECTED as REJECTIONS
+from gateway.sink import Durability, Sink, Unavailable
+from runtime.metrics import REJECTIONS as REJECTIONS
 from runtime.metrics import REQUEST_BYTES, REQUEST_SECONDS, REQUESTS
 
 PATH = "/postback"
 HEALTH_PATH = "/healthz"
-ANSWER_OF = {Kept.BY_KAFKA: 200, Kept.ON_DISK: 202}
+ANSWER_OF = {Durability.REPLICATED: 200, Durability.SPOOLED: 202}
 _requests = cache(REQUESTS.labels)  # which looks them up each time, under a lock
 _KEPT = frozenset(name.encode() for name in KEPT_HEADERS)
 TYPE_OF = {struct: topic.removeprefix("postbacks.") for struct, topic in TOPIC_OF.items()}
@@ -66,13 +66,13 @@ class Gateway:
         """
         self.accounts = accounts
         self._proxies = proxies
-        self._rates = Rates()
+        self._rates = RateLimiter()
         self._sink = sink
         self._body_limit = body_limit
         self._clock = clock
         self._new_id = new_id
 
-    async def __call__(self, request: web.BaseRequest) -> Answer:
+    async def __call__(self, request: web.BaseRequest) -> TextResponse:
         """The answer, once what the request brought is safe or is known not to be."""
         began = perf_counter()
         path = request.rel_url.raw_path
@@ -83,9 +83,9 @@ class Gateway:
         REQUEST_SECONDS.observe(perf_counter() - began)
         return response
 
-    async def _answer(self, request: web.BaseRequest, path: str) -> tuple[str, Answer]:
+    async def _answer(self, request: web.BaseRequest, path: str) -> tuple[str, TextResponse]:
         """What it was, for the metric, and the answer to it."""
-        client = client_of(
+        client = client_address(
             request.remote or "", request.headers.getall(hdrs.X_FORWARDED_FOR, ()), self._proxies
         )
         # An unknown path is looked up like a token, so that neither answer nor time tells them apart.
@@ -99,14 +99,14 @@ class Gateway:
             return "unknown", _final(request, 429, "More than the account's rate", {hdrs.RETRY_AFTER: wait})
         try:
             body = await self._body(request)
-        except TooSlow:
+        except RequestTimeout:
             return "unknown", _final(request, 408, "The request did not come to its end in time")
         except TooLarge:
             return "unknown", _final(request, 413, f"More than {self._body_limit} bytes")
         except (web.RequestPayloadError, ConnectionError):
             return "unknown", _final(request, 400, "The body broke off")
         return await self._take(
-            Arrival(
+            RawRequest(
                 account=account.name,
                 query=_as_text(request.rel_url.raw_query_string),
                 headers=_kept_headers(request.raw_headers),
@@ -132,7 +132,7 @@ class Gateway:
         REQUEST_BYTES.inc(len(body))
         return body
 
-    async def _take(self, arrival: Arrival) -> tuple[str, Answer]:
+    async def _take(self, arrival: RawRequest) -> tuple[str, TextResponse]:
         try:
             postback = parse(arrival)
         except NotAPostback as why:
@@ -145,23 +145,23 @@ class Gateway:
             kept = await self._sink.keep(
                 TOPIC_OF[struct], key_of(postback.account, postback.message_id), encode(postback)
             )
-        except NotKept as why:
+        except Unavailable as why:
             return TYPE_OF[struct], _later(why)
-        return TYPE_OF[struct], Answer(ANSWER_OF[kept], "Kept")
+        return TYPE_OF[struct], TextResponse(ANSWER_OF[kept], "Kept")
 
-    async def _reject(self, arrival: Arrival, why: NotAPostback) -> Answer:
+    async def _reject(self, arrival: RawRequest, why: NotAPostback) -> TextResponse:
         record = rejected(arrival, why.reason, self._new_id())
         REJECTIONS.labels("gateway", why.reason).inc()
         try:
             await self._sink.keep(REJECTED, record.rejection_id.encode(), encode(record))
-        except NotKept as not_kept:
+        except Unavailable as not_kept:
             return _later(not_kept)
-        return Answer(400, str(why))
+        return TextResponse(400, str(why))
 
-    def _health(self, method: str) -> Answer:
+    def _health(self, method: str) -> TextResponse:
         if method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-            return Answer(405, "Only GET", {hdrs.ALLOW: hdrs.METH_GET})
-        return Answer(503 if self._sink.away else 200, "away" if self._sink.away else "ok")
+            return TextResponse(405, "Only GET", {hdrs.ALLOW: hdrs.METH_GET})
+        return TextResponse(503 if self._sink.away else 200, "away" if self._sink.away else "ok")
 
 
 def _token(path: str) -> str:
@@ -179,16 +179,16 @@ def _as_text(query: str) -> str:
     return query if query.isascii() else decode_text(query.encode(errors="surrogateescape"))
 
 
-def _later(why: NotKept) -> Answer:
+def _later(why: Unavailable) -> TextResponse:
     log.debug("Not kept", why=str(why))
-    return Answer(503, "Not now, try again", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
+    return TextResponse(503, "Not now, try again", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
 
 
 def _final(
     request: web.BaseRequest, status: int, text: str, headers: Mapping[str, str] = NO_HEADERS
-) -> Answer:
+) -> TextResponse:
     """An answer that does not wait for the body: whoever holds it back need not send it any more."""
-    response = Answer(status, text, headers)
+    response = TextResponse(status, text, headers)
     if not request.content.is_eof():
         response.force_close()
     return response

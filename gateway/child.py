@@ -19,21 +19,21 @@ from contextlib import suppress
 import aiohttp
 import structlog
 
-from runtime.errors import Refused
-from runtime.multiprocess_metrics import Together
-from runtime.process import REFUSED, end_anyway
+from runtime.errors import StartupError
+from runtime.multiprocess_metrics import MultiprocessCollector
+from runtime.process import REFUSED, force_exit_after
 from runtime.restarts import next_pause
 
 #: The argument of one of several.
-ONE = "one-of-several"
+WORKER_FLAG = "one-of-several"
 #: Seconds until one that was told to end is killed; longer than it gives itself.
-KILL_SECONDS = 19.5
+KILL_TIMEOUT = 19.5
 NOT_OPEN = "not open yet"
 
 log = structlog.get_logger(__name__)
 
 
-def end_with_parent(end: asyncio.Event, seconds: float) -> None:
+def exit_with_parent(end: asyncio.Event, seconds: float) -> None:
     """In one of several: set `end` when standard input is closed, and end within so many seconds.
 
     A thread waits for it, so that not even one whose event loop hangs outlives the parent by much.
@@ -42,7 +42,7 @@ def end_with_parent(end: asyncio.Event, seconds: float) -> None:
 
     def wait() -> None:
         os.read(0, 1)
-        end_anyway(seconds, None)
+        force_exit_after(seconds, None)
         with suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(end.set)
 
@@ -53,7 +53,11 @@ class Child:
     """One of the processes, in the parent."""
 
     def __init__(
-        self, name: str, environment: Mapping[str, str], together: Together, opened: asyncio.Event
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        together: MultiprocessCollector,
+        opened: asyncio.Event,
     ) -> None:
         """
         Args:
@@ -82,7 +86,7 @@ class Child:
             if stop.is_set():
                 return
             if status == REFUSED and not self._was_open:
-                raise Refused("A gateway process cannot run like this; it says why above")
+                raise StartupError("A gateway process cannot run like this; it says why above")
             pause = next_pause(pause, clock() - began)
             self._closed = f"ended with status {status}; starts again in {pause:g} s"
             log.error("A gateway process ended", process=self.name, status=status, starts_again_in=pause)
@@ -111,7 +115,7 @@ class Child:
             "-P",  # a folder of such a name where people are is not meant
             "-m",
             "gateway",
-            ONE,
+            WORKER_FLAG,
             env=self._environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -126,7 +130,7 @@ class Child:
         try:
             await asyncio.wait([stopped, ended], return_when=asyncio.FIRST_COMPLETED)
             process.stdin.close()
-            async with asyncio.timeout(KILL_SECONDS):
+            async with asyncio.timeout(KILL_TIMEOUT):
                 return await asyncio.shield(ended)
         except TimeoutError:
             log.error("A gateway process does not end; killed", process=self.name)

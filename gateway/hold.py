@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from gateway.sink import Kept, NotKept, Sink
+from gateway.sink import Durability, Sink, Unavailable
 from runtime.health import Health
 
 POLL_INTERVAL = 0.5
@@ -34,9 +34,9 @@ class HoldingSink:
     def away(self) -> str | None:
         return self._reason or self._sink.away
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
         if self._reason:
-            raise NotKept(self._reason)
+            raise Unavailable(self._reason)
         return await self._sink.keep(topic, key, value)
 
     def _read(self) -> None:

@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 import aiohttp
 
 from gateway.child import Child
-from gateway.shared_port import hold_port
+from gateway.shared_port import reserve_port
 from runtime.health import Health, serve_ops
-from runtime.multiprocess_metrics import Together
-from runtime.process import end_anyway
+from runtime.multiprocess_metrics import MultiprocessCollector
+from runtime.process import force_exit_after
 from runtime.settings import PREFIX, Settings
 
 #: Seconds from SIGTERM to the end; longer than any process takes.
@@ -41,9 +41,9 @@ async def keep_processes(
         TimeoutError: a process had to be killed.
     """
     opened = asyncio.Event()
-    async with hold_port(settings.listen, stop) as address:
+    async with reserve_port(settings.listen, stop) as address:
         with TemporaryDirectory(prefix="postbacks-gateway-") as folder:
-            together = Together(Path(folder))
+            together = MultiprocessCollector(Path(folder))
             given = {**environment, PREFIX + "LISTEN": address, PREFIX + "OPS": "127.0.0.1:0"}
             children = [Child(str(n), given, together, opened) for n in range(1, settings.processes + 1)]
 
@@ -52,19 +52,19 @@ async def keep_processes(
                     child.hang_up()
 
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
-            async with serve_ops(ops, HealthOfAll(children), together.exposition):
+            async with serve_ops(ops, AggregateHealth(children), together.exposition):
                 telling = asyncio.create_task(_tell(address, opened))
                 keeping = [asyncio.create_task(child.keep(stop)) for child in children]
                 await asyncio.wait(keeping, return_when=asyncio.FIRST_COMPLETED)
                 stop.set()
-                end_anyway(END_SECONDS, None)
+                force_exit_after(END_SECONDS, None)
                 await asyncio.wait(keeping)
                 telling.cancel()
             for task in keeping:
                 task.result()
 
 
-class HealthOfAll(Health):
+class AggregateHealth(Health):
     """What each process lacks. The work is done as long as one of them lacks nothing.
 
     Whoever asks /readyz wants to know whether to send postbacks here, and one process that starts again is no

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from gateway.parsing.request import Arrival
+from gateway.parsing.request import RawRequest
 from gateway.postback import Rejected
 
 #: A closed set: it is a label of a metric. `failure` is a fault of ours.
@@ -19,7 +19,7 @@ class NotAPostback(Exception):
         self.reason: Reason = reason
 
 
-def rejected(arrival: Arrival, reason: Reason, rejection_id: str) -> Rejected:
+def rejected(arrival: RawRequest, reason: Reason, rejection_id: str) -> Rejected:
     """The record of an arrival that was no postback."""
     body, body_base64 = arrival.body_as_json()
     return Rejected(

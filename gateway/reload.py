@@ -9,15 +9,15 @@ from pathlib import Path
 
 import structlog
 
-from runtime.errors import BadSetting
-from runtime.metrics import RELOADS_FAILED
+from runtime.errors import InvalidSetting
+from runtime.metrics import RELOAD_FAILURES
 
-LOOK_SECONDS = 1.0
+POLL_INTERVAL = 1.0
 
 log = structlog.get_logger(__name__)
 
 
-class Reloaded:
+class FileWatcher:
     """Something that is made of files. `load` is called at once, and again when they are others.
 
     A change counts once the files have looked the same twice: one that is being written is left alone.
@@ -44,19 +44,19 @@ class Reloaded:
         self._loaded = self._seen = self._stamps()
         try:
             self._load()
-        except BadSetting as why:
-            RELOADS_FAILED.inc()
+        except InvalidSetting as why:
+            RELOAD_FAILURES.inc()
             log.error("A changed file cannot be used; what was read before stays", why=str(why))
 
     def _stamps(self) -> list[tuple[int, int, int] | None]:
         return [_stamp(file) for file in self._files]
 
 
-async def keep_current(reloaded: Sequence[Reloaded], hang_up: asyncio.Event) -> None:
+async def watch_files(reloaded: Sequence[FileWatcher], hang_up: asyncio.Event) -> None:
     """Look at the files again and again; load all of them when `hang_up` is set, which is then cleared."""
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(hang_up.wait(), LOOK_SECONDS)
+            await asyncio.wait_for(hang_up.wait(), POLL_INTERVAL)
         for one in reloaded:
             if hang_up.is_set():
                 one.load()

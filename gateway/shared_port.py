@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 
 #: Seconds to wait for a port in use: processes whose parent was killed may take so long to be gone.
-LEAVE_SECONDS = 20.0
-LOOK_SECONDS = 0.2
+CLOSE_TIMEOUT = 20.0
+POLL_INTERVAL = 0.2
 
 log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def hold_port(listen: str, stop: asyncio.Event) -> AsyncIterator[str]:
+async def reserve_port(listen: str, stop: asyncio.Event) -> AsyncIterator[str]:
     """Bind it while the block runs, without listening; yields the address in use (port 0 takes a free one).
 
     Whoever shares a port shares it with all of the same user, so that a second gateway would by mistake get a
@@ -30,7 +30,7 @@ async def hold_port(listen: str, stop: asyncio.Event) -> AsyncIterator[str]:
     """
     host, _, number = listen.rpartition(":")
     clock = asyncio.get_running_loop().time
-    deadline = clock() + LEAVE_SECONDS
+    deadline = clock() + CLOSE_TIMEOUT
     told = False
     while True:
         try:
@@ -38,12 +38,12 @@ async def hold_port(listen: str, stop: asyncio.Event) -> AsyncIterator[str]:
             break
         except OSError as error:
             if error.errno != errno.EADDRINUSE or stop.is_set() or clock() > deadline:
-                raise BadSetting(f"POSTBACKS_LISTEN={listen}: cannot be used: {error.strerror}") from None
+                raise InvalidSetting(f"POSTBACKS_LISTEN={listen}: cannot be used: {error.strerror}") from None
         if not told:
-            log.warning("The port is in use; it may become free", address=listen, seconds=LEAVE_SECONDS)
+            log.warning("The port is in use; it may become free", address=listen, seconds=CLOSE_TIMEOUT)
             told = True
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+            await asyncio.wait_for(stop.wait(), POLL_INTERVAL)
     port = alone.sockets[0].getsockname()[1]
     alone.close()
     held = await _bind(host, port, shared=True)

@@ -10,20 +10,20 @@ from enum import Enum
 from typing import Protocol
 
 
-class Kept(Enum):
+class Durability(Enum):
     """What makes a record safe."""
 
     #: Every in-sync replica has it.
-    BY_KAFKA = "by Kafka"
+    REPLICATED = "by Kafka"
     #: It is on local disk, synced, and will be published.
-    ON_DISK = "on disk"
+    SPOOLED = "on disk"
 
 
-class NotKept(Exception):
+class Unavailable(Exception):
     """The record is not known to be safe (it may be all the same); says why. Trying again later may help."""
 
 
-class TooLarge(NotKept):
+class TooLarge(Unavailable):
     """Kafka refuses the record for its size, and will until somebody raises the topic's limit."""
 
 
@@ -34,7 +34,7 @@ class Sink(Protocol):
     def away(self) -> str | None:
         """Why nothing at all can be kept now, as far as is known."""
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
         """Return once the record is safe, soon in any case.
 
         Raises:

@@ -7,15 +7,15 @@ from runtime.kafka.topics import TopicSpec
 from runtime.settings import Settings
 
 DAY_MS = 86_400_000
-POSTBACKS_KEPT_DAYS = 7
-REJECTED_KEPT_DAYS = 30
+POSTBACKS_RETENTION_DAYS = 7
+REJECTED_RETENTION_DAYS = 30
 #: A body at its limit, twice (as it came and decoded), where each byte takes six in JSON.
 RECORD_BYTES = 4 * 1024 * 1024
 
 
 def gateway_topics(settings: Settings) -> list[TopicSpec]:
     """The postbacks.* topics."""
-    kept_days = dict.fromkeys(POSTBACK_TOPICS, POSTBACKS_KEPT_DAYS) | {REJECTED: REJECTED_KEPT_DAYS}
+    kept_days = dict.fromkeys(POSTBACK_TOPICS, POSTBACKS_RETENTION_DAYS) | {REJECTED: REJECTED_RETENTION_DAYS}
     safe = (
         {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
         if settings.replication >= 3

@@ -10,11 +10,11 @@ from typing import TypeAlias, TypeVar
 from msgspec import Struct, json
 
 from gateway.postback import format_time
-from runtime.clickhouse.query import ask
+from runtime.clickhouse.query import run_query
 
 Row = TypeVar("Row", bound=Struct)
 #: A query's result in pieces, in a format (`cli.clickhouse.ask` with its address). Raises QueryFailed.
-Ask: TypeAlias = Callable[[str, str], Iterator[bytes]]
+Query: TypeAlias = Callable[[str, str], Iterator[bytes]]
 
 #: Numbers as numbers, times in the contract's form; and a question may name thousands of things.
 OPTIONS = {
@@ -24,12 +24,12 @@ OPTIONS = {
 }
 
 
-def asks(url: str) -> Ask:
+def connect(url: str) -> Query:
     """Questions to the ClickHouse at that address."""
-    return partial(ask, url, options=OPTIONS)
+    return partial(run_query, url, options=OPTIONS)
 
 
-def read_rows(ask: Ask, row: type[Row], query: str) -> list[Row]:
+def read_rows(ask: Query, row: type[Row], query: str) -> list[Row]:
     """The result, a struct for each row: columns by its fields' names.
 
     Raises:
@@ -39,7 +39,7 @@ def read_rows(ask: Ask, row: type[Row], query: str) -> list[Row]:
     return [decode(line) for line in b"".join(ask(query, "JSONEachRow")).splitlines()]
 
 
-def read_lines(ask: Ask, query: str) -> Iterator[bytes]:
+def read_lines(ask: Query, query: str) -> Iterator[bytes]:
     """A result of one column of text without line breaks, however long.
 
     Raises:

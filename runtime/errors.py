@@ -8,17 +8,17 @@ Refused
 """
 
 
-class Refused(Exception):
+class StartupError(Exception):
     """The process must not run like this; its text says what is wrong and what is allowed."""
 
 
-class BadSetting(Refused):
+class InvalidSetting(StartupError):
     """A setting is wrong; names the variable, the value and what is allowed."""
 
 
-class TopicMismatch(Refused):
+class TopicMismatch(StartupError):
     """A topic exists otherwise than the pipeline needs it; correlation would break without a sound."""
 
 
-class KafkaAway(Refused):
+class KafkaUnavailable(StartupError):
     """No broker answers, or it cannot do what is needed yet; who can wait tries again."""

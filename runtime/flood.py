@@ -15,10 +15,10 @@ from runtime.token_bucket import TokenBucket
 
 BURST, SECONDS_EACH = 5, 10.0
 #: Lines that are told apart; a library that formats its lines itself would make ever more.
-MOST_LINES = 500
+MAX_LINES = 500
 
 
-class Flood(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """Holds back floods of the loggers under these names; others pass."""
 
     def __init__(self, names: Collection[str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class Flood(logging.Filter):
         now = self._clock()
         bucket = self._buckets.setdefault(line, TokenBucket(BURST, SECONDS_EACH, now))
         self._buckets.move_to_end(line)
-        if len(self._buckets) > MOST_LINES:
+        if len(self._buckets) > MAX_LINES:
             oldest, _ = self._buckets.popitem(last=False)
             self._left_out.pop(oldest, None)
         if not bucket.take(now):

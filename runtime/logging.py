@@ -7,13 +7,23 @@ from collections.abc import Sequence
 
 import structlog
 
-from runtime.flood import Flood
-from runtime.personal import shorten_numbers
+from runtime.flood import RateLimitFilter
+from runtime.personal import redact_phone_numbers
 
 #: Who is heard below INFO. What libraries say there holds records, and passwords.
-OURS = ("gateway", "streams", "sinks", "operations", "cli", "embedded", "simulator", "runtime", "__main__")
+OWN_LOGGERS = (
+    "gateway",
+    "streams",
+    "sinks",
+    "operations",
+    "cli",
+    "embedded",
+    "simulator",
+    "runtime",
+    "__main__",
+)
 #: Libraries whose chatter below this level helps nobody.
-QUIET = {
+NOISY_LOGGERS = {
     "aiokafka": "WARNING",
     "faust": "WARNING",
     "mode": "WARNING",
@@ -23,7 +33,7 @@ QUIET = {
 
 
 def configure_logs(
-    level: str, form: str, personal: Sequence[structlog.typing.Processor] = (shorten_numbers,)
+    level: str, form: str, personal: Sequence[structlog.typing.Processor] = (redact_phone_numbers,)
 ) -> None:
     """Send every logger of this process to standard error, as `text` or `json`.
 
@@ -66,12 +76,12 @@ def configure_logs(
                     ],
                 }
             },
-            "filters": {"flood": {"()": Flood, "names": tuple(QUIET)}},
+            "filters": {"flood": {"()": RateLimitFilter, "names": tuple(NOISY_LOGGERS)}},
             "handlers": {
                 "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["flood"]}
             },
             "root": {"handlers": ["stderr"], "level": "INFO" if level == "debug" else level.upper()},
-            "loggers": {name: {"level": level.upper()} for name in OURS}
-            | {name: {"level": "INFO" if level == "debug" else at} for name, at in QUIET.items()},
+            "loggers": {name: {"level": level.upper()} for name in OWN_LOGGERS}
+            | {name: {"level": "INFO" if level == "debug" else at} for name, at in NOISY_LOGGERS.items()},
         }
     )

@@ -15,11 +15,11 @@ import os
 from prometheus_client import Counter, Gauge, Histogram, values
 
 #: A folder that several processes share to report as one; prometheus_client's own name for it.
-TOGETHER = "PROMETHEUS_MULTIPROC_DIR"
+MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
 #: What one of them is called there. Whoever is started in its place has the same name, and goes on counting;
 #: without a name it is the process's id, and each restart leaves files behind that are read for ever.
-TOGETHER_AS = "PROMETHEUS_MULTIPROC_NAME"
-if _name := os.environ.get(TOGETHER_AS):
+MULTIPROC_NAME = "PROMETHEUS_MULTIPROC_NAME"
+if _name := os.environ.get(MULTIPROC_NAME):
     values.ValueClass = values.MultiProcessValue(lambda: _name)  # type: ignore[no-untyped-call]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -36,7 +36,7 @@ REQUEST_BYTES = Counter("postbacks_gateway_request_bytes_total", "Bytes of the b
 CONNECTIONS = Gauge(
     "postbacks_gateway_connections", "Connections to the public port.", multiprocess_mode="livesum"
 )
-RELOADS_FAILED = Counter(
+RELOAD_FAILURES = Counter(
     "postbacks_gateway_reloads_failed_total",
     "Changed files (accounts, certificate) that could not be used, so that what was read before stays.",
 )
@@ -48,7 +48,7 @@ BATCH_RECORDS = Histogram(
 PRODUCE_ERRORS = Counter(
     "postbacks_gateway_produce_errors_total", "Batches that Kafka did not acknowledge.", ["error"]
 )
-PRODUCERS_REBUILT = Counter(
+CLIENTS_RECREATED = Counter(
     "postbacks_gateway_producers_rebuilt_total",
     "Times that Kafka's client was made anew, as it was stuck or knew no broker that answers.",
 )
@@ -91,7 +91,7 @@ STREAMS_BATCH_SECONDS = Histogram(
 )
 MERGED = Counter("postbacks_streams_merged_total", "Postbacks merged, repeats included.", ["topic"])
 STATES_WRITTEN = Counter("postbacks_streams_states_written_total", "Records written to `messages`.")
-STATES_KEPT = Gauge(
+STATES = Gauge(
     "postbacks_streams_states_kept",
     "Messages in the stores of this worker, roughly.",
     multiprocess_mode="livesum",
@@ -107,7 +107,7 @@ RECOVERY_LEFT = Gauge(
 LEASE_LOST = Counter(
     "postbacks_streams_lease_lost_total", "Writes that were not made as the partitions were not surely ours."
 )
-STATES_HEALED = Counter(
+CHANGELOG_REPAIRS = Counter(
     "postbacks_streams_states_healed_total", "States said again, as the log told them less well."
 )
 OVERDUE_MARKED = Counter("postbacks_streams_overdue_total", "Messages marked overdue.")
@@ -137,7 +137,7 @@ SINK_UNOWNED = Gauge(
     "postbacks_sinks_unowned_partitions",
     "Partitions that no sink owns though the group is stable; every sink reports it.",
 )
-REJECTED = Counter(
+REJECTIONS = Counter(
     "postbacks_rejected_total", "What was no postback, by the stage that said so.", ["stage", "reason"]
 )
 READY = Gauge(

@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector, gener
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from runtime.metrics import READY, TOGETHER, TOGETHER_AS
+from runtime.metrics import MULTIPROC_DIR, MULTIPROC_NAME, READY
 
 #: What the process is called that the others are under.
 PARENT = "parent"
 
 
-class Together(Collector):
+class MultiprocessCollector(Collector):
     """What processes counted, what the system says of each, and `postbacks_ready` of this process."""
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +32,7 @@ class Together(Collector):
 
     def environment(self, name: str) -> Mapping[str, str]:
         """With this a process of that name reports here; no two that run may have the same."""
-        return {TOGETHER: str(self._folder), TOGETHER_AS: name}
+        return {MULTIPROC_DIR: str(self._folder), MULTIPROC_NAME: name}
 
     def lost(self, name: str) -> None:
         """It has ended: what it counted stays, what it measured was of then."""

@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"(?<![\w.-])\+?[0-9]{6,11}([0-9]{4})(?![\w-]|\.[0-9])")
 LEFT = r"…\1"
 
 
-def shorten_numbers(
+def redact_phone_numbers(
     _: structlog.typing.WrappedLogger, __: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     """A processor of structlog: of each phone number its last four digits are left."""

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 import uvloop
 
-from runtime.errors import Refused
+from runtime.errors import StartupError
 from runtime.logging import configure_logs
-from runtime.personal import shorten_numbers
+from runtime.personal import redact_phone_numbers
 from runtime.settings import Settings, load_settings
 
 #: Exit statuses: all went well; work failed; the process must not run like this (settings, topics, schema).
@@ -34,7 +34,7 @@ def run_process(work: Work) -> None:
     """
     try:
         settings = load_settings()
-        personal = () if settings.log_personal else (shorten_numbers,)
+        personal = () if settings.log_personal else (redact_phone_numbers,)
         configure_logs(settings.log_level, settings.log_format, personal)
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the loops of threads, too
         asyncio.run(_until_stopped(work, settings))
@@ -43,7 +43,7 @@ def run_process(work: Work) -> None:
     sys.exit(DONE)
 
 
-def end_anyway(seconds: float, why: Exception | None) -> None:
+def force_exit_after(seconds: float, why: Exception | None) -> None:
     """End the process after so long, if it still runs then, with the status of `why` (null: it was stopped).
 
     For work whose libraries may hang when they are told to end.
@@ -59,7 +59,7 @@ def end_anyway(seconds: float, why: Exception | None) -> None:
     timer.start()
 
 
-def die_with(parent: int) -> Callable[[], None]:
+def exit_with_thread(parent: int) -> Callable[[], None]:
     """A `preexec_fn`, on Linux: the kernel kills the new process when the thread that started it ends."""
     prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec nothing may be loaded
 
@@ -85,7 +85,7 @@ async def first_completed(*works: Awaitable[object]) -> None:
 
 
 def _say(why: Exception) -> int:
-    if isinstance(why, Refused):
+    if isinstance(why, StartupError):
         print(why, file=sys.stderr)
         return REFUSED
     structlog.get_logger(__name__).error("Ended by an error", exc_info=why)

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class Patience:
+class Retrier:
     """Of one process. `away` are the errors that pass by themselves."""
 
     def __init__(self, health: Health, away: tuple[type[Exception], ...], longest_pause: float) -> None:
@@ -27,7 +27,7 @@ class Patience:
 
     async def until_done(self, part: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """The attempt's result, as soon as there is one; other errors of it go through."""
-        for pause in pauses(self._longest_pause):
+        for pause in backoff(self._longest_pause):
             self.tries += 1
             try:
                 result = await attempt()
@@ -47,7 +47,7 @@ class Patience:
         return part in self._health.missing
 
 
-def pauses(longest: float) -> Iterator[float]:
+def backoff(longest: float) -> Iterator[float]:
     """Seconds between tries: a tenth at first, then ever longer."""
     pause = 0.1
     while True:

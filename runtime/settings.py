@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 
 PREFIX = "POSTBACKS_"
 FILE = PREFIX + "SETTINGS"
@@ -178,7 +178,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     given: dict[str, str] = {}
     if path := environment.get(FILE):
         if not Path(path).is_file():
-            raise BadSetting(f"{FILE}={path}: there is no such file")
+            raise InvalidSetting(f"{FILE}={path}: there is no such file")
         given |= {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
     given |= environment
     named = {
@@ -189,7 +189,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate(named)
     except ValidationError as errors:
-        raise BadSetting("\n".join(_explain(dict(error)) for error in errors.errors())) from None
+        raise InvalidSetting("\n".join(_explain(dict(error)) for error in errors.errors())) from None
 
 
 def _explain(error: dict[str, Any]) -> str:

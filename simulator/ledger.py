@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from simulator.postback import Packet
+from simulator.postback import SimulatedPostback
 from simulator.report import Report
 
 FINAL_FAILURES = {
@@ -62,7 +62,7 @@ class Ledger:
         self._unsure: set[bytes] = set()
         self._messages: dict[str, _Message] = {}
 
-    def enter(self, packet: Packet, status: int | None) -> None:
+    def enter(self, packet: SimulatedPostback, status: int | None) -> None:
         """A post, and the code of its answer (None: the connection broke, or nothing came in time)."""
         self.posts += 1
         answer = NO_ANSWER if status is None else str(status)
@@ -92,7 +92,7 @@ class Ledger:
             unsure=len(self._unsure),
         )
 
-    def _fold(self, packet: Packet) -> None:
+    def _fold(self, packet: SimulatedPostback) -> None:
         message = self._messages.setdefault(packet.message_id, _Message())
         self._types[TYPE_OF[packet.kind]] += 1
         match packet.kind:

@@ -15,7 +15,7 @@ ZERO_GUID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
+class SimulatedPostback:
     """One postback: its body, and what it says about which message."""
 
     body: bytes
@@ -36,17 +36,17 @@ class Message:
     recipient: str
 
 
-def sent(message: Message, at: datetime) -> Packet:
+def sent(message: Message, at: datetime) -> SimulatedPostback:
     """The aggregator took it."""
-    return Packet(_attempt(message, "1", at), "sent", message.message_id)
+    return SimulatedPostback(_attempt(message, "1", at), "sent", message.message_id)
 
 
-def refused(message: Message, at: datetime) -> Packet:
+def refused(message: Message, at: datetime) -> SimulatedPostback:
     """The aggregator would not take it; the provider tries three times in all."""
-    return Packet(_attempt(message, "0", at), "refused", message.message_id)
+    return SimulatedPostback(_attempt(message, "0", at), "refused", message.message_id)
 
 
-def receipt(message: Message, code: str, text: str, backup_message_id: str = "") -> Packet:
+def receipt(message: Message, code: str, text: str, backup_message_id: str = "") -> SimulatedPostback:
     """From the carrier or the handset. Nothing in its body is escaped."""
     fields = [
         ("DeliveryReceipt", "1"),
@@ -60,7 +60,7 @@ def receipt(message: Message, code: str, text: str, backup_message_id: str = "")
     if backup_message_id:
         fields.append(("BackupMessageID", backup_message_id))
     body = "&".join(f"{name}={value}" for name, value in fields).encode()
-    return Packet(body, "receipt", message.message_id, code)
+    return SimulatedPostback(body, "receipt", message.message_id, code)
 
 
 def receipt_text(number: int, status: str, error: str, submitted: datetime, done: datetime) -> str:
@@ -71,14 +71,18 @@ def receipt_text(number: int, status: str, error: str, submitted: datetime, done
     )
 
 
-def reply(message: Message, reply_id: str, text: str, at: datetime) -> Packet:
+def reply(message: Message, reply_id: str, text: str, at: datetime) -> SimulatedPostback:
     """Its recipient answered: the numbers are turned round, MessageID is the answer's own."""
-    return Packet(_response(message, reply_id, message.message_id, text, at), "reply", message.message_id)
+    return SimulatedPostback(
+        _response(message, reply_id, message.message_id, text, at), "reply", message.message_id
+    )
 
 
-def inbound(message: Message, matched: str | None, text: str, at: datetime) -> Packet:
+def inbound(message: Message, matched: str | None, text: str, at: datetime) -> SimulatedPostback:
     """Somebody wrote by themselves; `matched` is how this one says so: an empty or zero id, or none."""
-    return Packet(_response(message, message.message_id, matched, text, at), "inbound", message.message_id)
+    return SimulatedPostback(
+        _response(message, message.message_id, matched, text, at), "inbound", message.message_id
+    )
 
 
 def us_date(at: datetime) -> str:

@@ -15,12 +15,12 @@ from itertools import islice
 
 from simulator.connection import Broken, Connection, Target, connect
 from simulator.ledger import Ledger
-from simulator.postback import Packet
+from simulator.postback import SimulatedPostback
 from simulator.report import Report
 from simulator.traffic import traffic
 
 #: Called after every post: the packet, and the code of its answer (None: the connection broke or was silent).
-Observer = Callable[[Packet, int | None], None]
+Observer = Callable[[SimulatedPostback, int | None], None]
 #: Called about once a second.
 Progress = Callable[["Sending"], None]
 
@@ -89,7 +89,7 @@ class _Run:
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
-        self._due: asyncio.Queue[Packet | None] = asyncio.Queue(plan.connections)
+        self._due: asyncio.Queue[SimulatedPostback | None] = asyncio.Queue(plan.connections)
         self.ledger = Ledger()
 
     @property
@@ -107,7 +107,7 @@ class _Run:
                 tasks.create_task(self._post_each())
             tasks.create_task(self._feed())
 
-    def _packets(self) -> Iterator[Packet]:
+    def _packets(self) -> Iterator[SimulatedPostback]:
         began, rate = datetime.now(UTC), self._plan.rate
         packets = traffic(
             self._plan.seed,
@@ -138,7 +138,7 @@ class _Run:
         if connection:
             connection.close()
 
-    async def _post(self, packet: Packet, connection: Connection | None) -> Connection | None:
+    async def _post(self, packet: SimulatedPostback, connection: Connection | None) -> Connection | None:
         """Until it is acknowledged, or will not be; returns the connection to use next."""
         pause = FIRST_PAUSE
         for _ in range(self._plan.tries):

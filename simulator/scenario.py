@@ -16,7 +16,7 @@ from uuid import UUID
 from simulator.postback import (
     ZERO_GUID,
     Message,
-    Packet,
+    SimulatedPostback,
     inbound,
     receipt,
     receipt_text,
@@ -65,7 +65,7 @@ INBOUND, ANSWERED, ANSWERED_TWICE, IN_CHUNKS = 0.06, 0.08, 0.2, 0.05
 OVERTAKEN, REPEATED = 0.02, 0.02
 
 
-def tell(chance: Random, reference_id: str, at: datetime) -> list[Packet]:
+def generate(chance: Random, reference_id: str, at: datetime) -> list[SimulatedPostback]:
     """The packets of a story that begins at that time; at least one."""
     if chance.random() < INBOUND:
         return _with_repeats(chance, _inbound(chance, at))
@@ -87,7 +87,7 @@ def tell(chance: Random, reference_id: str, at: datetime) -> list[Packet]:
     return _with_repeats(chance, packets)
 
 
-def _receipts(chance: Random, message: Message, at: datetime) -> list[Packet]:
+def _receipts(chance: Random, message: Message, at: datetime) -> list[SimulatedPostback]:
     number = chance.randrange(10**16, 10**17)
     packets = []
     for code in _draw(chance, RECEIPTS):
@@ -104,7 +104,7 @@ def _receipts(chance: Random, message: Message, at: datetime) -> list[Packet]:
     return packets
 
 
-def _replies(chance: Random, message: Message, at: datetime) -> list[Packet]:
+def _replies(chance: Random, message: Message, at: datetime) -> list[SimulatedPostback]:
     if chance.random() >= ANSWERED:
         return []
     reply_id, text, later = _guid(chance), chance.choice(REPLIES), at + timedelta(minutes=3)
@@ -116,12 +116,12 @@ def _replies(chance: Random, message: Message, at: datetime) -> list[Packet]:
     return packets
 
 
-def _inbound(chance: Random, at: datetime) -> list[Packet]:
+def _inbound(chance: Random, at: datetime) -> list[SimulatedPostback]:
     message = Message(_guid(chance), "", chance.choice(LONG_NUMBERS), _phone(chance))
     return [inbound(message, chance.choice(NO_MATCH), chance.choice(REPLIES), at)]
 
 
-def _with_repeats(chance: Random, packets: Sequence[Packet]) -> list[Packet]:
+def _with_repeats(chance: Random, packets: Sequence[SimulatedPostback]) -> list[SimulatedPostback]:
     """Some come a second time, right away or after others."""
     told = list(packets)
     for packet in packets:

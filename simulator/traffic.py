@@ -8,14 +8,14 @@ from datetime import datetime
 from itertools import count
 from random import Random
 
-from simulator.postback import Packet
-from simulator.scenario import tell
+from simulator.postback import SimulatedPostback
+from simulator.scenario import generate
 
 #: Recipients of one send share its ReferenceID.
 LARGEST_SEND = 50
 
 
-def traffic(seed: int, open_stories: int, clock: Callable[[int], datetime]) -> Iterator[Packet]:
+def traffic(seed: int, open_stories: int, clock: Callable[[int], datetime]) -> Iterator[SimulatedPostback]:
     """Packets without end; the same for the same arguments.
 
     Args:
@@ -24,10 +24,10 @@ def traffic(seed: int, open_stories: int, clock: Callable[[int], datetime]) -> I
     """
     chance = Random(seed)
     references = _references(chance)
-    stories: list[deque[Packet]] = []
+    stories: list[deque[SimulatedPostback]] = []
     for number in count():
         while len(stories) < open_stories:
-            stories.append(deque(tell(chance, next(references), clock(number))))
+            stories.append(deque(generate(chance, next(references), clock(number))))
         chosen = chance.randrange(len(stories))
         yield stories[chosen].popleft()
         if not stories[chosen]:

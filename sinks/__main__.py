@@ -9,8 +9,8 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer
 
-from runtime.clickhouse.client import Away, Inserter
-from runtime.errors import KafkaAway
+from runtime.clickhouse.client import Inserter, Unavailable
+from runtime.errors import KafkaUnavailable
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options
 from runtime.kafka.group_monitor import GroupMonitor
@@ -18,15 +18,15 @@ from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
 from runtime.metrics import SINK_LAG, SINK_UNOWNED
 from runtime.process import first_completed, run_process
-from runtime.retry import Patience
+from runtime.retry import Retrier
 from runtime.settings import Settings
-from sinks.batch import Limits
-from sinks.cluster import Cluster
+from sinks.batch import BatchLimits
+from sinks.cluster import ClusterGuard
 from sinks.migrate import migrate
 from sinks.tables import TABLE_OF
 from sinks.watchdog import watch
 from sinks.worker import Worker
-from sinks.writer import Store
+from sinks.writer import ClickHouseWriter
 
 OPS = "127.0.0.1:8183"
 GROUP = "sinks"
@@ -35,10 +35,10 @@ BATCH_BYTES = 32 * 2**20
 #: Bytes that one fetch brings, at most, and of them from one partition.
 FETCH_BYTES, PARTITION_BYTES = 16 * 2**20, 2**20
 #: As much is worth a fetch, and how long Kafka waits for it.
-FETCH_LEAST_BYTES, FETCH_WAIT_MS = 256 * 2**10, 100
+FETCH_MIN_BYTES, FETCH_WAIT_MS = 256 * 2**10, 100
 #: Seconds that one insert may take before it is tried again; it must be less than `stall_after`.
 INSERT_SECONDS = 30.0
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0
 DAY_MS = 86_400_000
 
 
@@ -57,8 +57,8 @@ async def sink(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> None:
-    patience = Patience(health, (Away, KafkaAway), min(LONGEST_PAUSE, settings.stall_after / 4))
-    cluster = Cluster(client_options(settings))
+    patience = Retrier(health, (Unavailable, KafkaUnavailable), min(MAX_PAUSE, settings.stall_after / 4))
+    cluster = ClusterGuard(client_options(settings))
     inserter = Inserter(settings.clickhouse, min(INSERT_SECONDS, settings.stall_after / 2))
 
     topics: dict[str, int] = {}
@@ -73,8 +73,8 @@ async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> Non
             return
         worker = Worker(
             _consumer(settings),
-            Store(inserter, cluster, patience),
-            Limits(settings.batch_rows, BATCH_BYTES, settings.batch_seconds),
+            ClickHouseWriter(inserter, cluster, patience),
+            BatchLimits(settings.batch_rows, BATCH_BYTES, settings.batch_seconds),
             settings.session_timeout / 2,
             topics,
             health,
@@ -100,7 +100,7 @@ def _consumer(settings: Settings) -> AIOKafkaConsumer:
         heartbeat_interval_ms=session_ms // 3,
         metadata_max_age_ms=METADATA_MAX_AGE_MS,
         max_poll_interval_ms=DAY_MS,  # while ClickHouse is away nothing is read, and the member stays
-        fetch_min_bytes=FETCH_LEAST_BYTES,
+        fetch_min_bytes=FETCH_MIN_BYTES,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         fetch_max_bytes=FETCH_BYTES,
         max_partition_fetch_bytes=PARTITION_BYTES,

@@ -9,7 +9,7 @@ from sinks.record import Record
 
 
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """Of one insert. It stays below ClickHouse's max_insert_block_size, so that it is one block."""
 
     rows: int
@@ -20,7 +20,7 @@ class Limits:
 class Batch:
     """The rows of one table that wait for others."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: BatchLimits) -> None:
         self.limits = limits
         #: When to take it though it is not full; infinity while it is empty.
         self.due = float("inf")

@@ -14,16 +14,16 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from runtime.errors import KafkaAway, Refused
+from runtime.errors import KafkaUnavailable, StartupError
 
 REQUEST_SECONDS = 10
 
 
-class ClusterChanged(Refused):
+class ClusterChanged(StartupError):
     """The brokers are others than at the start; whatever this process holds is of a cluster that is gone."""
 
 
-class Cluster:
+class ClusterGuard:
     """A connection of its own to the brokers. `open` it first, `close` it at the end."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ class Cluster:
         response = await self._ask([*topics])
         missing = sorted(topic for error, topic, *_ in response.topics if error)
         if missing:
-            raise KafkaAway(f"Kafka at {self._servers} has no topic {', '.join(missing)} yet")
+            raise KafkaUnavailable(f"Kafka at {self._servers} has no topic {', '.join(missing)} yet")
         self.id = str(response.cluster_id)
         return {topic: len(partitions) for _, topic, _, partitions, *_ in response.topics}
 
@@ -73,7 +73,7 @@ class Cluster:
                 return await self._client.send(node, question)
             except (KafkaError, OSError, TimeoutError) as error:
                 await self.close()
-                raise KafkaAway(
+                raise KafkaUnavailable(
                     f"Kafka at {self._servers} does not answer: {error or type(error).__name__}"
                 ) from error
 

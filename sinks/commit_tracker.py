@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from sinks.record import Partition, Record
 
 
-class Ticket:
+class PendingInsert:
     """One insert: from which offset to which (the next one to read) it brings each of its partitions."""
 
     def __init__(self, runs: Mapping[Partition, range]) -> None:
@@ -20,21 +20,21 @@ class Ticket:
         self.answered = False
 
 
-class Offsets:
+class CommitTracker:
     """Tickets are begun in the order in which their records were read, and answered in any."""
 
     def __init__(self) -> None:
-        self._open: dict[Partition, deque[Ticket]] = {}
+        self._open: dict[Partition, deque[PendingInsert]] = {}
         self._due: dict[Partition, int] = {}
 
-    def begin(self, records: Iterable[Record]) -> Ticket:
+    def begin(self, records: Iterable[Record]) -> PendingInsert:
         """Note that these are being stored."""
-        ticket = Ticket(runs(records))
+        ticket = PendingInsert(runs(records))
         for partition in ticket.runs:
             self._open.setdefault(partition, deque()).append(ticket)
         return ticket
 
-    def answer(self, ticket: Ticket) -> None:
+    def answer(self, ticket: PendingInsert) -> None:
         """Note that all of them are safe."""
         ticket.answered = True
         for partition in ticket.runs:

@@ -19,20 +19,20 @@ SINGLED_OUT = 8
 _ROW = re.compile(r"\bat row (\d+)")
 
 
-class Suspects(NamedTuple):
+class Candidates(NamedTuple):
     """Rows to be tried together, and how many of them may still be singled out."""
 
     records: Sequence[Record]
     left: int = SINGLED_OUT
 
 
-def narrow(suspects: Suspects, words: str) -> list[Suspects]:
+def split(suspects: Candidates, words: str) -> list[Candidates]:
     """What to try after ClickHouse refused these (two or more) in such words."""
     records, left = suspects
     named = _ROW.search(words)
     row = int(named[1]) if named else 0
     if left and 0 < row <= len(records):
         others = [*records[: row - 1], *records[row:]]
-        return [Suspects(others, left - 1), Suspects(records[row - 1 : row])]
+        return [Candidates(others, left - 1), Candidates(records[row - 1 : row])]
     half = len(records) // 2
-    return [Suspects(records[:half]), Suspects(records[half:])]
+    return [Candidates(records[:half]), Candidates(records[half:])]

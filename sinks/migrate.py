@@ -17,12 +17,12 @@ from runtime.clickhouse.client import (
     ACCESS_DENIED,
     AUTHENTICATION_FAILED,
     READONLY,
-    Away,
     SchemaMismatch,
+    Unavailable,
     connection,
     query_client,
 )
-from runtime.errors import Refused
+from runtime.errors import StartupError
 
 SCHEMA = Path(__file__).parent / "schema"
 
@@ -64,9 +64,11 @@ def migrate(setting: SecretStr) -> list[str]:
                 client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
         with query_client(setting) as client:
             return _apply(client, database)
-    except Away as error:
+    except Unavailable as error:
         if error.code in (READONLY, ACCESS_DENIED, AUTHENTICATION_FAILED):
-            raise Refused(f"POSTBACKS_CLICKHOUSE: its user may not do what is needed: {error}") from error
+            raise StartupError(
+                f"POSTBACKS_CLICKHOUSE: its user may not do what is needed: {error}"
+            ) from error
         raise
 
 

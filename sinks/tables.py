@@ -25,12 +25,12 @@ class Table:
 
 
 #: Fields of a message that ClickHouse concludes itself, from all the states of it.
-CONCLUDED = {"status", "backup_message_ids", "orphan"}
+DERIVED_FIELDS = {"status", "backup_message_ids", "orphan"}
 
 POSTBACKS = Table("postbacks")
 MESSAGE_STATES = Table(
     "message_states",
-    fields=(*(field for field in Message.__struct_fields__ if field not in CONCLUDED), "cluster"),
+    fields=(*(field for field in Message.__struct_fields__ if field not in DERIVED_FIELDS), "cluster"),
     tombstones=True,
 )
 #: Its own `topic`, `partition` and `offset` are those of the record that was rejected.

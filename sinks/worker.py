@@ -22,12 +22,12 @@ from runtime.health import Health
 from runtime.kafka.membership import Membership
 from runtime.metrics import SINK_FRESHNESS
 from runtime.process import first_completed
-from sinks.batch import Batch, Limits
-from sinks.commit_tracker import Offsets, Ticket
+from sinks.batch import Batch, BatchLimits
+from sinks.commit_tracker import CommitTracker, PendingInsert
 from sinks.freshness import received_at
 from sinks.record import Record
 from sinks.tables import TABLE_OF, TABLES, Table
-from sinks.writer import Store
+from sinks.writer import ClickHouseWriter
 
 #: Inserts under way at a time; with the batches' bytes this bounds what a worker holds.
 IN_FLIGHT = 3
@@ -45,8 +45,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(
         self,
         consumer: AIOKafkaConsumer,
-        store: Store,
-        limits: Limits,
+        store: ClickHouseWriter,
+        limits: BatchLimits,
         settle_seconds: float,
         topics: Mapping[str, int],
         health: Health,
@@ -56,7 +56,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             settle_seconds: to finish pending inserts before partitions go; less than the session timeout.
             topics: what to subscribe to, with the numbers of partitions.
         """
-        self.offsets = Offsets()
+        self.offsets = CommitTracker()
         self.consumer = consumer
         #: In the group; None before the consumer has started.
         self.membership: Membership | None = None
@@ -66,7 +66,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._health = health
         self._batches = {table: Batch(limits) for table in TABLES}
         self._max_records = limits.rows
-        self._full: deque[tuple[Table, list[Record], Ticket]] = deque()
+        self._full: deque[tuple[Table, list[Record], PendingInsert]] = deque()
         self._inserts: set[asyncio.Task[None]] = set()
         self._answered = asyncio.Event()
         self._failed: asyncio.Future[None]
@@ -128,7 +128,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         for batch in self._batches.values():
             batch.take()
         self._full.clear()
-        self.offsets = Offsets()
+        self.offsets = CommitTracker()
 
     # -- committing
 
@@ -188,7 +188,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._inserts.add(insert)
         insert.add_done_callback(self._ended)
 
-    async def _insert(self, table: Table, records: list[Record], ticket: Ticket, offsets: Offsets) -> None:
+    async def _insert(
+        self, table: Table, records: list[Record], ticket: PendingInsert, offsets: CommitTracker
+    ) -> None:
         await self._store.store(table, records)
         offsets.answer(ticket)
         self._newest[table] = max(self._newest.get(table, 0.0), received_at(records[-1]))

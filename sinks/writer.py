@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import structlog
 
-from runtime.clickhouse.client import Inserter, RowsRefused, SchemaMismatch
-from runtime.clickhouse.redaction import without_rows
+from runtime.clickhouse.client import Inserter, InvalidRows, SchemaMismatch
+from runtime.clickhouse.redaction import redact
 from runtime.metrics import SINK_INSERT_SECONDS, SINK_REFUSED, SINK_ROWS
-from runtime.retry import Patience
-from sinks.cluster import Cluster
-from sinks.isolate import Suspects, narrow
+from runtime.retry import Retrier
+from sinks.cluster import ClusterGuard
+from sinks.isolate import Candidates, split
 from sinks.record import Record
 from sinks.rejection import rejection
 from sinks.rows import splice
@@ -24,10 +24,10 @@ NEWER_STATE = "Constraint `known_version`"
 log = structlog.get_logger(__name__)
 
 
-class Store:
+class ClickHouseWriter:
     """Several batches may be stored at a time."""
 
-    def __init__(self, inserter: Inserter, cluster: Cluster, patience: Patience) -> None:
+    def __init__(self, inserter: Inserter, cluster: ClusterGuard, patience: Retrier) -> None:
         self._inserter = inserter
         self._cluster = cluster
         self._patience = patience
@@ -57,20 +57,20 @@ class Store:
             return
         await self._patience.until_done("kafka", self._cluster.confirm)
         refused: list[bytes] = []
-        trying = [Suspects(records)]
+        trying = [Candidates(records)]
         while trying:
             suspects = trying.pop()
             try:
                 await self._insert(table, splice(table.tail, self._cluster.id, suspects.records))
                 SINK_ROWS.labels(table.name).inc(len(suspects.records))
-            except RowsRefused as error:
+            except InvalidRows as error:
                 if NEWER_STATE in str(error):
-                    what = without_rows(str(error))
+                    what = redact(str(error))
                     raise SchemaMismatch(
                         f"A state of a message is newer than this code: upgrade it ({what})"
                     ) from error
                 if len(suspects.records) > 1:
-                    trying += narrow(suspects, str(error))
+                    trying += split(suspects, str(error))
                 else:
                     refused.append(rejection(self._cluster.id, suspects.records[0], str(error)))
         if refused:
@@ -79,9 +79,9 @@ class Store:
     async def _keep(self, table: Table, refused: list[bytes]) -> None:
         try:
             await self._insert(REJECTIONS, b"".join(refused))
-        except RowsRefused as error:
+        except InvalidRows as error:
             raise SchemaMismatch(
-                f"The table `{REJECTIONS.name}` does not take what it is for: {without_rows(str(error))}"
+                f"The table `{REJECTIONS.name}` does not take what it is for: {redact(str(error))}"
             ) from error
         SINK_REFUSED.labels(table.name).inc(len(refused))
         log.warning("ClickHouse refused rows; they are in `rejected`", table=table.name, rows=len(refused))

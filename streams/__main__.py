@@ -9,13 +9,13 @@ from typing import Any
 
 import structlog
 
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options, cluster_id
 from runtime.kafka.topics import ensure_topics
 from runtime.process import run_process
 from runtime.settings import Settings
-from streams.topics import demand_postback_topics, messages_topic
+from streams.topics import messages_topic, require_postback_topics
 from streams.worker import Worker
 
 OPS = "127.0.0.1:8182"
@@ -49,9 +49,9 @@ async def _kafka(
     while not stop.is_set():
         try:
             await ensure_topics(options, [messages_topic(settings)])
-            await demand_postback_topics(options, settings.partitions)
+            await require_postback_topics(options, settings.partitions)
             cluster = await cluster_id(options)
-        except KafkaAway as why:
+        except KafkaUnavailable as why:
             if health.missing.get("kafka") != str(why):
                 log.warning("Waiting", why=str(why))
             health.missing["kafka"] = str(why)

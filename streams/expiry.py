@@ -36,6 +36,6 @@ def mark_overdue(message: Message, limit: timedelta, now: Time) -> Message:
     return marked
 
 
-def let_go(message: Message, keep: timedelta, now: Time) -> bool:
+def is_expired(message: Message, keep: timedelta, now: Time) -> bool:
     """Whether nothing was heard of it for so long that streams forgets it (ClickHouse does not)."""
     return message.last_seen_at <= format_time(datetime.fromisoformat(now) - keep)

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from msgspec import DecodeError, Struct, json
 
 from gateway.postback import AnyPostback, Receipt, Sent, Time
-from runtime.errors import Refused
+from runtime.errors import StartupError
 from streams.facts import FACTS_OF_A_KIND as FACTS_OF_A_KIND
 from streams.facts import Attempt as Attempt
 from streams.facts import ReceiptFact as ReceiptFact
@@ -78,7 +78,7 @@ class Message(Struct, kw_only=True, omit_defaults=True, gc=False):
     orphan: bool = False
 
 
-class NewerVersion(Refused):
+class NewerVersion(StartupError):
     """A state was written by newer code; to merge into it would lose what that code knows."""
 
 

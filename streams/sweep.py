@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 
 from gateway.postback import Time, format_time
 from streams.change import Change, changed, let_go_of
-from streams.expiry import let_go, mark_overdue, receipt_due
+from streams.expiry import is_expired, mark_overdue, receipt_due
 from streams.message import Message, decode_message
 
 #: A round takes this part of the shorter of the two limits, at most an hour.
@@ -39,7 +39,7 @@ class Sweep:
         due_now = []
         for key, value in states:
             message = decode_message(value)
-            if let_go(message, self._forget_after, format_time(now)):
+            if is_expired(message, self._forget_after, format_time(now)):
                 due_now.append(key)
             else:
                 self.remember(key, message, now)
@@ -70,7 +70,7 @@ class Sweep:
             if value is None:
                 continue
             message = decode_message(value)
-            if let_go(message, self._forget_after, format_time(now)):
+            if is_expired(message, self._forget_after, format_time(now)):
                 changes[key] = let_go_of(message)
                 continue
             marked = mark_overdue(message, self._overdue_after, format_time(now))

@@ -13,15 +13,15 @@ from time import monotonic
 
 from runtime.kafka.consumer_group import TopicPartition
 from runtime.metrics import OVERDUE_MARKED
-from streams.state.table import MessagesTable, Superseded
+from streams.state.table import Fenced, MessagesTable
 from streams.sweep import Sweep
 from streams.watermark import Watermark
 
 #: States in one look, keys in one write.
-PORTION = 1_000
+PAGE_SIZE = 1_000
 #: Of the time at most this part goes into looking, with rests of so many seconds at most: who waited for
 #: Kafka, or was frozen, has nothing to rest from.
-SHARE, LONGEST_REST = 0.1, 1.0
+DUTY_CYCLE, MAX_PAUSE = 0.1, 1.0
 PAUSE_SECONDS = 0.2
 
 
@@ -61,9 +61,9 @@ class Sweeper:
                 began = monotonic()
                 try:
                     worked |= await self._step(partition)
-                except Superseded:  # perhaps only for a moment: who still has it then looks through all again
+                except Fenced:  # perhaps only for a moment: who still has it then looks through all again
                     self.begin(partition)
-                await asyncio.sleep(min((monotonic() - began) * (1 / SHARE - 1), LONGEST_REST))
+                await asyncio.sleep(min((monotonic() - began) * (1 / DUTY_CYCLE - 1), MAX_PAUSE))
             if not worked:
                 await asyncio.sleep(PAUSE_SECONDS)
 
@@ -74,7 +74,7 @@ class Sweeper:
             return False
         round_ = self._rounds[partition]
         looked, keys = self._look(partition, round_, now)
-        keys += round_.sweep.due(now, PORTION)
+        keys += round_.sweep.due(now, PAGE_SIZE)
         if keys:
             await self._act(partition, round_.sweep, keys, now)
         return looked or bool(keys)
@@ -83,7 +83,7 @@ class Sweeper:
         if round_.portions is None:
             if round_.next_at is not None and now < round_.next_at:
                 return False, []
-            round_.portions = self._table.kept(partition).store.scan(PORTION)
+            round_.portions = self._table.kept(partition).store.scan(PAGE_SIZE)
             round_.next_at = now + round_.sweep.round
         portion = next(round_.portions, None)
         if portion is None:

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED
-from runtime.errors import KafkaAway, TopicMismatch
+from runtime.errors import KafkaUnavailable, TopicMismatch
 from runtime.kafka.topics import REQUEST_SECONDS, TopicSpec
 from runtime.settings import Settings
 from streams.message import MESSAGES
@@ -40,7 +40,7 @@ def messages_topic(settings: Settings) -> TopicSpec:
     )
 
 
-async def demand_postback_topics(options: Mapping[str, Any], partitions: int) -> None:
+async def require_postback_topics(options: Mapping[str, Any], partitions: int) -> None:
     """Return when the gateway's topics are there. They are not asked for by name, which might create them.
 
     Raises:
@@ -52,11 +52,13 @@ async def demand_postback_topics(options: Mapping[str, Any], partitions: int) ->
         await admin.start()
         there = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
     except (KafkaError, OSError, TimeoutError) as error:
-        raise KafkaAway(f"Kafka does not answer: {error or type(error).__name__}") from error
+        raise KafkaUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from error
     finally:
         await admin.close()
     if missing := [topic for topic in (*POSTBACK_TOPICS, REJECTED) if not there.get(topic)]:
-        raise KafkaAway(f"{', '.join(missing)} not there yet: the gateway, or `postbacks topics`, makes them")
+        raise KafkaUnavailable(
+            f"{', '.join(missing)} not there yet: the gateway, or `postbacks topics`, makes them"
+        )
     for topic in POSTBACK_TOPICS:
         if there[topic] != partitions:
             raise TopicMismatch(

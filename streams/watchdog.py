@@ -15,11 +15,11 @@ import faust
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.health import Health
 from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.group_reader import GroupReader
-from runtime.metrics import RECOVERY_LEFT, STATES_KEPT
+from runtime.metrics import RECOVERY_LEFT, STATES
 from runtime.watchdog import StallDetector, Stalled
 from streams.message import MESSAGES
 from streams.state.table import MessagesTable
@@ -82,7 +82,7 @@ class Watchdog:
         """Where the inputs end, of each partition whose leader answers."""
         try:
             ends = await self._reader.ends(partitions)
-        except KafkaAway as error:
+        except KafkaUnavailable as error:
             self._health.down("kafka", str(error))
             return {}
         self._health.up("kafka")
@@ -125,7 +125,7 @@ class Watchdog:
         for part, reason in retried.items():
             self._health.down(part, reason)
         self._reported = set(retried)
-        STATES_KEPT.set(sum(self._table.kept(partition).store.count() for partition in self._table.ready))
+        STATES.set(sum(self._table.kept(partition).store.count() for partition in self._table.ready))
 
     async def _check_stall(self, pending: dict[int | None, str]) -> None:
         marker = (
@@ -145,7 +145,7 @@ class Watchdog:
         """The part of it that Kafka answers for and takes writes of."""
         try:
             writable = await self._reader.writable(MESSAGES)
-        except KafkaAway:
+        except KafkaUnavailable:
             return {}
         return {number: work for number, work in pending.items() if number is None or number in writable}
 

@@ -26,16 +26,16 @@ from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import Membership
 from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS, STREAMS_LAG, STREAMS_UNOWNED
-from runtime.metrics import REJECTED as REJECTED_COUNT
-from runtime.process import end_anyway
+from runtime.metrics import REJECTIONS as REJECTED_COUNT
+from runtime.process import force_exit_after
 from runtime.settings import Settings
 from streams.change import Change
 from streams.correlate import by_key, correlate
-from streams.state.repair import Healer
+from streams.state.repair import ChangelogRepair
 from streams.state.rocksdb import RocksFolder
 from streams.state.store import MemoryStore, StateStore
-from streams.state.table import MessagesTable, Superseded
-from streams.state.write_cache import Lately
+from streams.state.table import Fenced, MessagesTable
+from streams.state.write_cache import WriteCache
 from streams.sweeper import Sweeper
 from streams.transport.app import GROUP, faust_app, group_topics
 from streams.transport.consumer import Batch
@@ -88,7 +88,7 @@ class Worker:
             self.app, self.table, self._reader, health, self._watermark, clock, settings.stall_after
         )
         self._monitor = GroupMonitor(self._reader, self._membership, health, STREAMS_LAG, STREAMS_UNOWNED)
-        self._healer = Healer(self.table, options, self._reader)
+        self._healer = ChangelogRepair(self.table, options, self._reader)
         self._tasks: set[asyncio.Task[None]] = set()
         self._merging = asyncio.Lock()
         self.table.on_ready = self._sweeper.begin
@@ -126,9 +126,9 @@ class Worker:
         if isinstance(self.app.crash_reason, Exception):
             failure = self.app.crash_reason
         if failure:  # when it has crashed, Faust can neither be stopped nor be cancelled
-            end_anyway(CRASH_SECONDS, failure)
+            force_exit_after(CRASH_SECONDS, failure)
             raise failure
-        end_anyway(STOP_SECONDS, None)
+        force_exit_after(STOP_SECONDS, None)
         for task in (*parts[1:], stopped, crashed):
             task.cancel()
         await self.app.stop()
@@ -146,7 +146,7 @@ class Worker:
     async def _process(self, event: EventT[Any]) -> None:
         batch: Batch = event.message.value  # type: ignore[assignment]
         try:
-            with STREAMS_BATCH_SECONDS.time(), suppress(Superseded):  # the next owner reads it again
+            with STREAMS_BATCH_SECONDS.time(), suppress(Fenced):  # the next owner reads it again
                 await self._merge(event.message.tp, batch)
                 batch.done = True
         except Exception as error:
@@ -157,7 +157,7 @@ class Worker:
     async def _merge(self, tp: TP, batch: Batch) -> None:
         async with self.table.lock(tp.partition):
             if self.app.rebalancing:
-                raise Superseded
+                raise Fenced
             async with self._merging:  # one at a time, while others are being written
                 changes, rejected = await self._correlate(tp, batch)
             if rejected:
@@ -206,4 +206,4 @@ def _opener(settings: Settings, folder: Path) -> Callable[[int], StateStore]:
     if settings.store == "memory":
         return lambda _: MemoryStore()
     states = RocksFolder(folder)
-    return lambda partition: Lately(states.open(partition))
+    return lambda partition: WriteCache(states.open(partition))

@@ -14,9 +14,9 @@ import uvloop
 
 from benchmarks.baselines.naive_postback import ACCOUNTS
 from gateway.app import Gateway
-from gateway.auth.accounts import Account, Accounts, Listed, Token
-from gateway.http.server import Patience, open_port
-from gateway.sink import Kept
+from gateway.auth.accounts import Account, AccountConfig, Accounts, Token
+from gateway.http.server import ConnectionLimits, open_port
+from gateway.sink import Durability
 from runtime.settings import load_settings
 
 
@@ -25,15 +25,15 @@ class Nowhere:
 
     away = None
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
-        return Kept.BY_KAFKA
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
+        return Durability.REPLICATED
 
 
 async def main() -> None:
     settings = load_settings({})
-    accounts = Accounts(Listed(Account(name), (Token(token),)) for token, name in ACCOUNTS.items())
+    accounts = Accounts(AccountConfig(Account(name), (Token(token),)) for token, name in ACCOUNTS.items())
     gateway = Gateway(accounts, (), Nowhere(), settings.body_limit, time.time, lambda: uuid4().hex)
-    patience = Patience(settings.connections, settings.request_timeout, settings.idle_timeout)
+    patience = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)
     async with open_port(gateway, "127.0.0.1:0", patience, None) as address:
         print(address, flush=True)
         await asyncio.Event().wait()

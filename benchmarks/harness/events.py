@@ -14,7 +14,7 @@ from random import Random
 from typing import NamedTuple
 
 from gateway.parsing.postback import parse
-from gateway.parsing.request import Arrival
+from gateway.parsing.request import RawRequest
 from gateway.postback import TOPIC_OF, encode, format_time, key_of
 from simulator.traffic import traffic
 
@@ -57,7 +57,7 @@ def _told(seed: int, began: datetime) -> Iterator[_Template]:
 
     for number, packet in enumerate(islice(traffic(seed, OPEN_STORIES, clock), COPY)):
         postback = parse(
-            Arrival(
+            RawRequest(
                 account=ACCOUNT,
                 query="",
                 headers=[

@@ -25,7 +25,7 @@ class Trial(Struct):
     figures: dict[str, float]
 
 
-class Reach(Struct):
+class Target(Struct):
     """What was to be reached, and the measurements of it, one a round."""
 
     what: str
@@ -51,7 +51,7 @@ class Result(Struct):
     #: One line each: data, sizes, engines.
     conditions: list[str]
     trials: list[Trial]
-    reaches: list[Reach]
+    targets: list[Target]
     #: What could not be measured, and why.
     remarks: list[str] = []
 
@@ -86,6 +86,6 @@ def ratios(trials: Sequence[Trial], figure: str, ours: str, theirs: str) -> list
     return [of_ours[number] / of_theirs[number] for number in sorted(of_ours.keys() & of_theirs.keys())]
 
 
-def reaches(wanted: Mapping[tuple[str, float], list[float]]) -> list[Reach]:
+def targets(wanted: Mapping[tuple[str, float], list[float]]) -> list[Target]:
     """Those of them that were measured; each has its words and the least ratio."""
-    return [Reach(what, "at least", least, got) for (what, least), got in wanted.items() if got]
+    return [Target(what, "at least", least, got) for (what, least), got in wanted.items() if got]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.harness.result import Reach, Result, values
+from benchmarks.harness.result import Result, Target, values
 
 
 def rows(cells: Sequence[Sequence[str]]) -> str:
@@ -41,13 +41,18 @@ def trials_table(result: Result) -> str:
     return rows([["", *figures], *body])
 
 
-def reaches_table(reaches: Sequence[Reach]) -> str:
+def reaches_table(targets: Sequence[Target]) -> str:
     """What was to be reached, and whether it was."""
     body = [
-        [reach.what, f"{reach.bound} {reach.wanted:g}", spread(reach.measured), "yes" if reach.met else "no"]
-        for reach in reaches
+        [
+            target.what,
+            f"{target.bound} {target.wanted:g}",
+            spread(target.measured),
+            "yes" if target.met else "no",
+        ]
+        for target in targets
     ]
-    return rows([["reach", "wanted", "measured", "met"], *body])
+    return rows([["target", "wanted", "measured", "met"], *body])
 
 
 def page(result: Result) -> str:
@@ -56,6 +61,6 @@ def page(result: Result) -> str:
         "\n".join(f"- {line}" for line in [*result.conditions, *result.remarks]),
         trials_table(result),
     ]
-    if result.reaches:
-        parts.append(reaches_table(result.reaches))
+    if result.targets:
+        parts.append(reaches_table(result.targets))
     return "\n\n".join(parts)

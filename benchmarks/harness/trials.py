@@ -11,7 +11,7 @@ from benchmarks.harness.result import Trial
 Figures: TypeAlias = Mapping[str, float]
 
 
-class Contender(NamedTuple):
+class Candidate(NamedTuple):
     """Runs once through the work; may tell of several things that it measured, by their names."""
 
     name: str
@@ -29,7 +29,7 @@ class Plan:
     only: frozenset[str]
 
 
-async def alternate(contenders: Iterable[Contender], plan: Plan) -> list[Trial]:
+async def alternate(contenders: Iterable[Candidate], plan: Plan) -> list[Trial]:
     """Run those that take part, each round beginning with another; says what comes out as it goes."""
     chosen = [one for one in contenders if not plan.only or one.name in plan.only]
     trials: list[Trial] = []

@@ -19,15 +19,15 @@ from rich.console import Console
 
 from cli.up.download import download_kafka
 from cli.up.drain import stop_in_order
-from cli.up.ports import Wanted, find_places
+from cli.up.ports import PortOptions, allocate_ports
 from cli.up.screen import Screen
-from cli.up.stack import ENGINES, Places, Service, plan, simulator, with_embedded_kafka
-from cli.up.stack_file import owned_folder, write_stack_file
+from cli.up.stack import ENGINES, Endpoints, Service, plan, simulator, with_embedded_kafka
+from cli.up.stack_file import lock_data_dir, write_stack_file
 from cli.up.supervisor import Supervisor
 from cli.up.throughput import show_rates
 from cli.up.welcome import postback_url, ready_page, stack_settings
 from embedded.kafka.recovery import reread_since, rewind_groups
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 from runtime.kafka.clients import client_options
 from runtime.logging import configure_logs
 from runtime.process import DONE, FAILED
@@ -95,12 +95,16 @@ def up(
     """
     settings = load_settings()  # not those of a stack that runs already
     command = sys.argv[0] if Path(sys.argv[0]).name == "postbacks" else "postbacks"
-    wanted = Wanted(port, kafka_port, clickhouse_port, data)
+    wanted = PortOptions(port, kafka_port, clickhouse_port, data)
     sys.exit(asyncio.run(run_stack(settings, wanted, simulate, os.environ, command)))
 
 
 async def run_stack(
-    settings: Settings, wanted: Wanted, simulate: float | None, environment: Mapping[str, str], command: str
+    settings: Settings,
+    wanted: PortOptions,
+    simulate: float | None,
+    environment: Mapping[str, str],
+    command: str,
 ) -> int:
     """Run until SIGTERM or SIGINT, and drain then (a second one ends all at once); the exit status.
 
@@ -112,15 +116,15 @@ async def run_stack(
     Raises:
         Refused: a port or the folder is in use, or a process cannot run with these settings.
     """
-    places = find_places(settings, wanted)
+    places = allocate_ports(settings, wanted)
     if simulate and settings.tokens.get_secret_value():
-        raise BadSetting(
+        raise InvalidSetting(
             f"--simulate posts without a token, but {PREFIX}TOKENS is set: leave out one of the two, "
             f"or run `{command} simulate --url {postback_url(places, settings)}` beside this"
         )
     found = with_embedded_kafka(settings, places.kafka) if places.kafka else settings
     console = Console()
-    with owned_folder(places.data):
+    with lock_data_dir(places.data):
         if places.kafka:
             download_kafka(settings, console)
         with Screen(console) as screen:
@@ -144,7 +148,7 @@ async def run_stack(
     return DONE if drained else FAILED
 
 
-async def _start(supervisor: Supervisor, places: Places, services: tuple[Service, ...]) -> None:
+async def _start(supervisor: Supervisor, places: Endpoints, services: tuple[Service, ...]) -> None:
     """Return when all are ready. Engines are started first: a client that finds none retries, and says so."""
     since = reread_since(places.data / "kafka" / "data") if places.kafka else None
     supervisor.keep(*(service for service in services if service.name in ENGINES))

@@ -12,12 +12,12 @@ from typing import Any
 from cli.up.stack import ENGINES, SIMULATOR
 from cli.up.supervisor import Supervisor
 from gateway.postback import POSTBACK_TOPICS, REJECTED
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.kafka.offsets import NotDrained, open_logs
 from streams.message import MESSAGES
 
 #: Seconds without any progress after which a stage is given up.
-PATIENCE = 60.0
+TIMEOUT = 60.0
 Tell = Callable[[str], None]
 
 #: Consumer group, which is also the stage's name, and what it reads.
@@ -39,7 +39,7 @@ async def stop_in_order(supervisor: Supervisor, kafka: Mapping[str, Any], say: T
     complete = True
     for stage, topics in READS.items():
         if accepting and complete:
-            patience = PATIENCE if supervisor.was_ready(stage) else 0
+            patience = TIMEOUT if supervisor.was_ready(stage) else 0
             complete = await _drain(stage, topics, patience, kafka, say)
         await supervisor.stop(stage)
     for engine in ENGINES:
@@ -61,7 +61,7 @@ async def _drain(
     try:
         async with open_logs(kafka) as logs:
             await logs.drained(stage, await logs.ends(topics), patience, tell)
-    except (KafkaAway, NotDrained) as error:
+    except (KafkaUnavailable, NotDrained) as error:
         say(f"{stage} did not drain: {error}")
         return False
     return True

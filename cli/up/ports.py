@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.up.stack import STAGES, Places
-from cli.up.stack_file import Occupied
-from runtime.errors import BadSetting
+from cli.up.stack import STAGES, Endpoints
+from cli.up.stack_file import AddressInUse
+from runtime.errors import InvalidSetting
 from runtime.settings import PREFIX, Settings
 
 HOST = "127.0.0.1"
@@ -19,7 +19,7 @@ KAFKA_PORT, CLICKHOUSE_PORT = 9092, 8123
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PortOptions:
     """What the command line asks for; port 0 takes a free one, and None leaves it to the settings."""
 
     port: int | None
@@ -28,7 +28,7 @@ class Wanted:
     data: Path | None
 
 
-def find_places(settings: Settings, wanted: Wanted) -> Places:
+def allocate_ports(settings: Settings, wanted: PortOptions) -> Endpoints:
     """Choose an address for each process; an engine that the settings name gets none.
 
     Raises:
@@ -37,7 +37,7 @@ def find_places(settings: Settings, wanted: Wanted) -> Places:
     """
     for engine, chosen in (("kafka", wanted.kafka_port), ("clickhouse", wanted.clickhouse_port)):
         if chosen is not None and engine in settings.model_fields_set:
-            raise BadSetting(
+            raise InvalidSetting(
                 f"--{engine}-port is for the embedded engine, and {PREFIX}{engine.upper()} names another: "
                 "leave out one of the two"
             )
@@ -47,7 +47,7 @@ def find_places(settings: Settings, wanted: Wanted) -> Places:
         def free(port: int, option: str, host: str = HOST) -> str:
             return held.enter_context(_held(host, port, option))
 
-        return Places(
+        return Endpoints(
             listen=free(int(port) if wanted.port is None else wanted.port, "--port", host),
             data=(wanted.data or settings.data).absolute(),
             ops={stage: free(0, "") for stage in STAGES},
@@ -76,6 +76,6 @@ def _held(host: str, port: int, option: str) -> Iterator[str]:
             "--clickhouse-port": f", or set {PREFIX}CLICKHOUSE to use a server that runs already",
         }.get(option, "")
         problem = f"Port {port} on {host} cannot be used: {os.strerror(error.errno or 0)}"
-        raise Occupied(f"{problem}. Choose another with {option}{instead}") from None
+        raise AddressInUse(f"{problem}. Choose another with {option}{instead}") from None
     with probe:
         yield f"{host}:{probe.getsockname()[1]}"

@@ -16,7 +16,7 @@ from contextlib import suppress
 import aiohttp
 
 from cli.up.stack import Service
-from runtime.process import die_with
+from runtime.process import exit_with_thread
 
 #: How often /readyz is asked, and after how long somebody should be told what is missing; seconds.
 ASK, TELL = 0.1, 10.0
@@ -24,7 +24,7 @@ ASK, TELL = 0.1, 10.0
 Say = Callable[[str, str], None]
 
 
-class Child:
+class ManagedProcess:
     """A running process of a service; made by `start`."""
 
     def __init__(self, service: Service, process: asyncio.subprocess.Process, say: Say) -> None:
@@ -39,7 +39,7 @@ class Child:
         ]
 
     @classmethod
-    async def start(cls, service: Service, environment: Mapping[str, str], say: Say) -> Child:
+    async def start(cls, service: Service, environment: Mapping[str, str], say: Say) -> ManagedProcess:
         """Start it; `say(name, line)` gets each line that it writes."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -51,7 +51,7 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=die_with(os.getpid()) if sys.platform == "linux" else None,
+            preexec_fn=exit_with_thread(os.getpid()) if sys.platform == "linux" else None,
         )
         return cls(service, process, say)
 

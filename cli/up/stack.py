@@ -30,7 +30,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Places:
+class Endpoints:
     """Where everything is: addresses are `host:port`; engines without one are somebody else's."""
 
     listen: str
@@ -45,7 +45,7 @@ def with_embedded_kafka(settings: Settings, address: str) -> Settings:
     return settings.model_copy(update={"kafka": address} | EMBEDDED_KAFKA)
 
 
-def plan(places: Places, settings: Settings) -> tuple[Service, ...]:
+def plan(places: Endpoints, settings: Settings) -> tuple[Service, ...]:
     """The services; `settings` are those by which Kafka is found. Each waits for those that it needs."""
     services: list[Service] = []
     shared: dict[str, str] = {}

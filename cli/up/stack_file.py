@@ -13,18 +13,18 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from runtime.errors import Refused
+from runtime.errors import StartupError
 from runtime.settings import PREFIX, Settings, load_settings
 
 LOCK, FILE = "up.lock", "stack.env"
 
 
-class Occupied(Refused):
+class AddressInUse(StartupError):
     """A port or folder that the stack needs is in use; names it and the option."""
 
 
 @contextmanager
-def owned_folder(folder: Path) -> Iterator[None]:
+def lock_data_dir(folder: Path) -> Iterator[None]:
     """Make the folder, and hold it against another `postbacks up` while the block runs.
 
     Raises:
@@ -34,13 +34,13 @@ def owned_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
-        raise Occupied(f"{folder} cannot be used: {error.strerror}. Choose another with --data") from None
+        raise AddressInUse(f"{folder} cannot be used: {error.strerror}. Choose another with --data") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         (folder / FILE).unlink(missing_ok=True)  # a killed one left it
         yield
     except BlockingIOError:
-        raise Occupied(f"Another `postbacks up` uses {folder}. Choose another with --data") from None
+        raise AddressInUse(f"Another `postbacks up` uses {folder}. Choose another with --data") from None
     finally:
         os.close(lock)
 

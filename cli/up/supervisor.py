@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from cli.up.processes import Child, Say
+from cli.up.processes import ManagedProcess, Say
 from cli.up.stack import Service
-from runtime.errors import Refused
+from runtime.errors import StartupError
 from runtime.process import REFUSED
 from runtime.restarts import next_pause
 
@@ -25,7 +25,7 @@ class Supervisor:
         self._environment = environment
         self._say = say
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, ManagedProcess] = {}
         self._ready: dict[str, asyncio.Event] = {}
         self._were_ready: set[str] = set()
         self.given_up: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -54,7 +54,7 @@ class Supervisor:
             await asyncio.wait([task])
 
     @property
-    def children(self) -> list[Child]:
+    def children(self) -> list[ManagedProcess]:
         """The processes that run now."""
         return [child for child in self._children.values() if child.status is None]
 
@@ -72,7 +72,7 @@ class Supervisor:
         clock = asyncio.get_running_loop().time
         while True:
             began = clock()
-            child = await Child.start(service, self._environment, self._say)
+            child = await ManagedProcess.start(service, self._environment, self._say)
             self._children[service.name] = child
             try:
                 status = await self._live(child)
@@ -80,12 +80,12 @@ class Supervisor:
                 self._ready[service.name].clear()
                 await child.end(GRACE)
             if status == REFUSED and not self.was_ready(service.name):
-                raise Refused(f"{service.name} cannot run like this; it says why above")
+                raise StartupError(f"{service.name} cannot run like this; it says why above")
             pause = next_pause(pause, clock() - began)
             self._say(service.name, f"ended with status {status}; starts again in {pause:g} s")
             await asyncio.sleep(pause)
 
-    async def _live(self, child: Child) -> int:
+    async def _live(self, child: ManagedProcess) -> int:
         """See a process through its life; its exit status."""
         name = child.service.name
         ended = asyncio.create_task(child.ended())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.up.stack import Places, embedded_clickhouse
+from cli.up.stack import Endpoints, embedded_clickhouse
 from runtime.settings import PREFIX, Settings, load_settings
 
 SAMPLE_ID = "9a35e913-ded0-7574-4642-5f60c550c706"
@@ -16,14 +16,14 @@ SAMPLE_QUESTION = "SELECT status, count() FROM messages GROUP BY status"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
-def postback_url(places: Places, settings: Settings) -> str:
+def postback_url(places: Endpoints, settings: Settings) -> str:
     """Where to post. With tokens it ends in the word TOKEN: a token is a secret."""
     host, _, port = places.listen.rpartition(":")
     token = "/TOKEN" if settings.tokens.get_secret_value() else ""
     return f"http://{LOOPBACK.get(host, host)}:{port}/postback{token}"
 
 
-def ready_page(places: Places, settings: Settings, command: str) -> str:
+def ready_page(places: Endpoints, settings: Settings, command: str) -> str:
     """What a newcomer does next; `command` is how they call `postbacks`."""
     url = postback_url(places, settings)
     usual = places.data == load_settings({}).data.absolute()
@@ -44,7 +44,7 @@ def ready_page(places: Places, settings: Settings, command: str) -> str:
     return "\n".join([*lines, "Ctrl-C stops everything in good order.", ""])
 
 
-def stack_settings(places: Places, settings: Settings) -> dict[str, str]:
+def stack_settings(places: Endpoints, settings: Settings) -> dict[str, str]:
     """By which settings (full names) other commands find this stack."""
     names = {"kafka": settings.kafka, "partitions": settings.partitions, "replication": settings.replication}
     found = {PREFIX + name.upper(): str(value) for name, value in names.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.parsing.postback import parse
-from gateway.parsing.request import Arrival
+from gateway.parsing.request import RawRequest
 from gateway.postback import RECEIPT, REJECTED, RESPONSE, SENT, AnyPostback, encode, key_of
 from gateway.rejected import rejected
 from streams.message import MESSAGES, encode_message, merge
@@ -46,8 +46,8 @@ def records() -> dict[str, tuple[bytes, bytes]]:
     }
 
 
-def _arrival(body: str, received_at: str) -> Arrival:
-    return Arrival(
+def _arrival(body: str, received_at: str) -> RawRequest:
+    return RawRequest(
         account="acme",
         query="campaign=42",
         headers=[("User-Agent", "CDYNE SMSv2")],

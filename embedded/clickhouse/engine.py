@@ -34,7 +34,7 @@ DEFAULTS = {"async_insert": "0"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class EngineQuery:
     """A request to the engine. For an INSERT with data, `data` is a file that holds it."""
 
     statement: str
@@ -88,7 +88,7 @@ class Engine:
         self._parser = threading.Lock()
         self._sessions = Sessions(self._connect, time.monotonic)
 
-    def run(self, asked: Asked) -> Iterator[Piece]:
+    def run(self, asked: EngineQuery) -> Iterator[Piece]:
         """The result: one piece with a summary, or as many without as a streamed one takes (at least one).
 
         Closing the iterator ends the statement.
@@ -119,7 +119,7 @@ class Engine:
         set_all(connection, DEFAULTS)
         return connection
 
-    def _check(self, asked: Asked) -> bool:
+    def _check(self, asked: EngineQuery) -> bool:
         """Whether the statement parses; raises when it is not to be run."""
         kinds = self._chdb.query_class
         kind, count = self._classify(asked.statement)
@@ -142,7 +142,7 @@ class Engine:
         return found["query_class"], found["statement_count"]
 
     @contextmanager
-    def _connection(self, asked: Asked, parses: bool) -> Iterator[Any]:
+    def _connection(self, asked: EngineQuery, parses: bool) -> Iterator[Any]:
         # What does not parse is run for its error alone, where it cannot do anything.
         if asked.session_id and parses and not asked.confined:
             with self._sessions.use(asked.user, asked.session_id, asked.session_seconds) as connection:
@@ -160,7 +160,7 @@ class Engine:
         finally:
             connection.close()
 
-    def _insert(self, connection: Any, asked: Asked, insert: Insert) -> Piece:
+    def _insert(self, connection: Any, asked: EngineQuery, insert: Insert) -> Piece:
         assert asked.data
         result = connection.query(
             f"{insert.into} FROM INFILE '{path_of(asked.data)}' COMPRESSION 'none' "
@@ -169,11 +169,11 @@ class Engine:
         )
         return Piece(b"", _summary(result))
 
-    def _query(self, connection: Any, asked: Asked) -> Piece:
+    def _query(self, connection: Any, asked: EngineQuery) -> Piece:
         result = connection.query(asked.statement, asked.format, params=dict(asked.parameters))
         return Piece(result.bytes() or self._empty(connection, asked), _summary(result))
 
-    def _stream(self, connection: Any, asked: Asked) -> Iterator[Piece]:
+    def _stream(self, connection: Any, asked: EngineQuery) -> Iterator[Piece]:
         stream = connection.send_query(asked.statement, asked.format, params=dict(asked.parameters))
         gathered, size, began, over = [], 0, False, False
         try:
@@ -191,7 +191,7 @@ class Engine:
         if not began:
             yield Piece(self._empty(connection, asked))
 
-    def _empty(self, connection: Any, asked: Asked) -> bytes:
+    def _empty(self, connection: Any, asked: EngineQuery) -> bytes:
         """An empty result: nothing, but a header in Native."""
         if (
             asked.format.lower() != "native"

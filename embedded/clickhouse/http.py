@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from embedded.clickhouse.engine import Asked, Engine, Piece
+from embedded.clickhouse.engine import Engine, EngineQuery, Piece
 from embedded.clickhouse.errors import ClickHouseError
 from embedded.clickhouse.request import read_request
 
@@ -63,7 +63,7 @@ def make_runner(engine: Engine, shutdown_seconds: float) -> web.AppRunner:
             if asked.data:
                 asked.data.close()
 
-    async def answer(request: web.Request, asked: Asked, headers: dict[str, str]) -> web.StreamResponse:
+    async def answer(request: web.Request, asked: EngineQuery, headers: dict[str, str]) -> web.StreamResponse:
         headers |= {
             "X-ClickHouse-Format": asked.format,
             "Content-Type": _TYPES.get(asked.format.lower(), "application/octet-stream"),

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from aiohttp import BodyPartReader, web
 
 from embedded.clickhouse.compression import Decompressor
-from embedded.clickhouse.engine import Asked
+from embedded.clickhouse.engine import EngineQuery
 from embedded.clickhouse.errors import ClickHouseError
 from embedded.clickhouse.statements import find_insert, result_format
 from embedded.clickhouse.upload import new_upload
@@ -30,7 +30,7 @@ _NOT_SETTINGS = {
 }
 
 
-async def read_request(request: web.Request) -> Asked:
+async def read_request(request: web.Request) -> EngineQuery:
     """What a request asks. The caller closes `data`.
 
     Raises:
@@ -61,7 +61,7 @@ async def read_request(request: web.Request) -> Asked:
             head += piece
     statement = insert.statement if insert else _text(bytes(head))
     default_format = given.get("default_format", "") or headers.get("X-ClickHouse-Format", "TabSeparated")
-    return Asked(
+    return EngineQuery(
         statement=statement,
         insert=insert,
         data=data,

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from embedded.errors import CannotServe
 from embedded.ports import HOST
-from runtime.process import die_with
+from runtime.process import exit_with_thread
 
 LOG4J = Path(__file__).parent / "log4j2.properties"
 JVM = (
@@ -109,7 +109,7 @@ class Node:
                 stdout=output or STANDARD_ERROR,  # the parent's standard output is for its own lines
                 stderr=output,
                 start_new_session=True,  # Ctrl-C is for the parent, which stops it in its order
-                preexec_fn=die_with(os.getpid()) if sys.platform == "linux" else None,
+                preexec_fn=exit_with_thread(os.getpid()) if sys.platform == "linux" else None,
             )
 
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from embedded.kafka.node import CLEAN_SHUTDOWN
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.kafka.group_reader import committed_offsets, remove_members
 
 #: Read again is what came so long before the last write: longer than a disk takes to write what it was given.
@@ -68,7 +68,9 @@ async def rewind_groups(address: str, since: datetime) -> None:
                     await remove_members(admin, group)
                     await _rewind(admin, address, group, partitions, since)
     except KafkaError as error:
-        raise KafkaAway(f"Kafka's groups cannot be rewound: {error or type(error).__name__}") from error
+        raise KafkaUnavailable(
+            f"Kafka's groups cannot be rewound: {error or type(error).__name__}"
+        ) from error
     finally:
         await admin.close()
 

@@ -22,7 +22,7 @@ POLL_INTERVAL = 2.0
 #: Kafka deletes whole segments: the smaller they are, the closer it comes to the bound.
 MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES, SEGMENTS = 2**20, 64 * 2**20, 400
 #: Polls that Kafka has to delete segments before the gateway is held, and the part of the bound that ends it.
-PATIENCE, RELEASE = 3, 0.95
+MAX_POLLS_ABOVE, RELEASE = 3, 0.95
 #: Which groups must have committed a record before it may go.
 READERS: Mapping[str, tuple[str, ...]] = {
     "postbacks.sent": ("streams", "sinks"),
@@ -83,7 +83,7 @@ async def keep_below(address: str, data: Path, limit: int, hold: Hold) -> None:
         polls = polls + 1 if size > limit else 0
         if polls:
             await _delete_committed(address)
-        if polls > PATIENCE:
+        if polls > MAX_POLLS_ABOVE:
             hold.hold(FULL.format(size=size // MIB, limit=limit // MIB))
         elif size < limit * RELEASE:
             hold.release()

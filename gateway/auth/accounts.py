@@ -42,7 +42,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Listed:
+class AccountConfig:
     """An account with its tokens, as it was set."""
 
     account: Account
@@ -62,9 +62,9 @@ _NEVER = float("inf")
 class Accounts:
     """Accounts by digest. Finding one is the same work whatever the token: nobody can aim a digest."""
 
-    def __init__(self, listed: Iterable[Listed]) -> None:
+    def __init__(self, listed: Iterable[AccountConfig]) -> None:
         """With no account at all, the default one needs no token, but to be on this machine."""
-        listed = list(listed) or [Listed(Account(DEFAULT_ACCOUNT, LOOPBACK), (Token(""),))]
+        listed = list(listed) or [AccountConfig(Account(DEFAULT_ACCOUNT, LOOPBACK), (Token(""),))]
         self.names = sorted(one.account.name for one in listed)
         self._key = secrets.token_bytes(32)
         self._entries: Mapping[bytes, _Entry] = {

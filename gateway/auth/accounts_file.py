@@ -19,9 +19,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, ValidationError, convert
 
-from gateway.auth.accounts import Account, Listed, Token
+from gateway.auth.accounts import Account, AccountConfig, Token
 from gateway.auth.networks import read_network
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 
 #: In a URL as they are; long enough not to be guessed by somebody who must ask over the network.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,128}")
@@ -50,7 +50,7 @@ def file_of(setting: str) -> Path | None:
     return Path(setting) if setting and "=" not in setting else None
 
 
-def read_accounts(setting: str) -> dict[str, Listed]:
+def read_accounts(setting: str) -> dict[str, AccountConfig]:
     """The accounts by their names, as POSTBACKS_TOKENS sets them; none when it is empty.
 
     With a `=` in it the setting is `account=token,account=token` itself, where an account may come again;
@@ -64,19 +64,19 @@ def read_accounts(setting: str) -> dict[str, Listed]:
     owners: dict[str, str] = {}
     for name, one in listed.items():
         if not _ACCOUNT.fullmatch(name):
-            raise BadSetting(
+            raise InvalidSetting(
                 f"{_SETTING}: the account {name!r} must be 1 to 64 of a-z, 0-9, _ and -, "
                 "and begin with a letter or digit"
             )
         for token in one.tokens:
             if not _TOKEN.fullmatch(token.text):
-                raise BadSetting(f"{_SETTING}: a token of {name} must be 8 to 128 of A-Z a-z 0-9 . _ ~ -")
+                raise InvalidSetting(f"{_SETTING}: a token of {name} must be 8 to 128 of A-Z a-z 0-9 . _ ~ -")
             if owners.setdefault(token.text, name) != name:
-                raise BadSetting(f"{_SETTING}: {owners[token.text]} and {name} have the same token")
+                raise InvalidSetting(f"{_SETTING}: {owners[token.text]} and {name} have the same token")
     return listed
 
 
-def demand_loopback(listen: str) -> None:
+def require_loopback(listen: str) -> None:
     """Without tokens anybody who reaches the port is believed, so only this machine may.
 
     Raises:
@@ -88,48 +88,48 @@ def demand_loopback(listen: str) -> None:
     except ValueError:
         loopback = False
     if not loopback:
-        raise BadSetting(
+        raise InvalidSetting(
             f"POSTBACKS_LISTEN={listen}: must be a loopback address, such as 127.0.0.1:8080, "
             f"as long as there is no {_SETTING}"
         )
 
 
-def _inline(setting: str) -> dict[str, Listed]:
+def _inline(setting: str) -> dict[str, AccountConfig]:
     tokens: dict[str, tuple[Token, ...]] = {}
     for number, entry in enumerate(setting.split(",") if setting else (), 1):
         account, equals, token = entry.strip().partition("=")
         if not equals:
-            raise BadSetting(f"{_SETTING}: entry {number} must be account=token")
+            raise InvalidSetting(f"{_SETTING}: entry {number} must be account=token")
         tokens[account] = (*tokens.get(account, ()), Token(token))
-    return {name: Listed(Account(name), own) for name, own in tokens.items()}
+    return {name: AccountConfig(Account(name), own) for name, own in tokens.items()}
 
 
-def _from_file(path: Path) -> dict[str, Listed]:
+def _from_file(path: Path) -> dict[str, AccountConfig]:
     try:
         tables: dict[str, Any] = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(
+        raise InvalidSetting(
             f"{_SETTING}={path}: must be account=token,account=token or a readable TOML file ({error})"
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise BadSetting(f"{_SETTING}={path}: is no TOML: {error}") from None
+        raise InvalidSetting(f"{_SETTING}={path}: is no TOML: {error}") from None
     return {name: _listed(f"{_SETTING}={path}: [{name}]", name, table) for name, table in tables.items()}
 
 
-def _listed(place: str, name: str, table: object) -> Listed:
+def _listed(place: str, name: str, table: object) -> AccountConfig:
     try:
         read = convert(table, _Table)
         networks = tuple(read_network(text) for text in read.networks or ())
     except ValidationError as error:
-        raise BadSetting(f"{place}: {error}; allowed are {_ALLOWED}") from None
+        raise InvalidSetting(f"{place}: {error}; allowed are {_ALLOWED}") from None
     except ValueError as error:
-        raise BadSetting(f"{place}: in networks, {error}; allowed are {_ALLOWED}") from None
+        raise InvalidSetting(f"{place}: in networks, {error}; allowed are {_ALLOWED}") from None
     if read.burst and not read.rate:
-        raise BadSetting(f"{place}: has a burst, and so needs a rate")
+        raise InvalidSetting(f"{place}: has a burst, and so needs a rate")
     tokens = tuple(
         Token(one)
         if isinstance(one, str)
         else Token(one.token, one.expires.timestamp() if one.expires else None)
         for one in read.tokens
     )
-    return Listed(Account(name, networks, read.rate, read.burst or ceil(read.rate or 1)), tokens)
+    return AccountConfig(Account(name, networks, read.rate, read.burst or ceil(read.rate or 1)), tokens)

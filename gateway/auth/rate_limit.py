@@ -6,7 +6,7 @@ from gateway.auth.accounts import Account
 from runtime.token_bucket import TokenBucket
 
 
-class Rates:
+class RateLimiter:
     """A token bucket for each account that has a rate; one whose rate was changed begins anew."""
 
     def __init__(self) -> None:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from aiohttp import web
 
-from gateway.http.response import NO_HEADERS, Answer, packet
+from gateway.http.response import NO_HEADERS, TextResponse, packet
 from runtime.metrics import REQUESTS
 
 if TYPE_CHECKING:
-    from gateway.http.server import Port
+    from gateway.http.server import HttpServer
 
 log = structlog.get_logger(__name__)
 
 
-class TooSlow(TimeoutError):
+class RequestTimeout(TimeoutError):
     """Raised to who reads the body of a request that is cut off."""
 
 
@@ -32,7 +32,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_heard_out", "_port", "_request", "_untaken_since", "_wire", "began")
 
-    def __init__(self, port: Port, **options: Any) -> None:
+    def __init__(self, port: HttpServer, **options: Any) -> None:
         super().__init__(port, loop=asyncio.get_running_loop(), **options)
         self._port = port
         self._request: web.BaseRequest | None = None
@@ -73,7 +73,7 @@ class Connection(web.RequestHandler):
             if self._request is None:
                 self.turn_away(408, "The request did not come to its end in time")
             elif not self._request.content.is_eof():
-                self._request.content.set_exception(TooSlow())
+                self._request.content.set_exception(RequestTimeout())
         if not self._wire.get_write_buffer_size():
             self._untaken_since = None
         elif self._untaken_since is None:
@@ -98,7 +98,7 @@ class Connection(web.RequestHandler):
         if status >= 500:
             log.error("A request was not handled", exc_info=exc)
         REQUESTS.labels("unknown", status).inc()
-        answer = Answer(status, "This is no HTTP" if status < 500 else "A fault of ours")
+        answer = TextResponse(status, "This is no HTTP" if status < 500 else "A fault of ours")
         answer.force_close()
         return answer
 

@@ -17,7 +17,7 @@ from gateway.auth.networks import Network, read_address, within
 _HOP = re.compile(r"\s*(?:\[([^\]]*)\](?::[0-9]+)?|([0-9.]+)(?::[0-9]+)?|([^\[\]]*?))\s*")
 
 
-def client_of(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
+def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
     """The client's address.
 
     Args:

@@ -16,7 +16,7 @@ RETRY_AFTER_SECONDS = "5"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-class Answer(web.StreamResponse):
+class TextResponse(web.StreamResponse):
     """An answer for aiohttp to give. Like all of its responses it is for one request."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str] = NO_HEADERS) -> None:

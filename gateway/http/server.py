@@ -17,19 +17,19 @@ from aiohttp import hdrs, web
 
 from gateway.http.connection import Connection
 from gateway.http.response import RETRY_AFTER_SECONDS
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 from runtime.metrics import CONNECTIONS
 
 BACKLOG = 1024
 #: Files that a gateway opens besides its connections, with much to spare.
 OTHER_FILES = 200
-LOOK_SECONDS = 0.5
+POLL_INTERVAL = 0.5
 #: Seconds to answer what is in hand after SIGTERM; whoever is slower is cut off.
-END_SECONDS = 12.0
+SHUTDOWN_TIMEOUT = 12.0
 #: Seconds that handlers then have to come to an end.
-CANCEL_SECONDS = 1.0
+CANCEL_TIMEOUT = 1.0
 #: Seconds to read on after an answer that did not wait for the body, so that it is not lost in a reset.
-LINGER_SECONDS = 2.0
+LINGER_TIMEOUT = 2.0
 #: Bytes of a request's first line, of a header's name and of its value; and how many headers there may be.
 LINE_BYTES, FIELD_BYTES, FIELDS = 8_190, 8_190, 64
 
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Patience:
+class ConnectionLimits:
     """What clients may take: connections at a time, and seconds for a request, and between two."""
 
     connections: int
@@ -47,10 +47,10 @@ class Patience:
     idle_seconds: float
 
 
-class Port(web.Server):
+class HttpServer(web.Server):
     """All connections. When there are too many, the one that rests longest makes room."""
 
-    def __init__(self, handler: Handler, patience: Patience) -> None:
+    def __init__(self, handler: Handler, patience: ConnectionLimits) -> None:
         super().__init__(self._handle)
         self._handler = handler
         self._patience = patience
@@ -64,7 +64,7 @@ class Port(web.Server):
         return Connection(
             self,
             keepalive_timeout=self._patience.idle_seconds,
-            lingering_time=LINGER_SECONDS,
+            lingering_time=LINGER_TIMEOUT,
             max_line_size=LINE_BYTES,
             max_field_size=FIELD_BYTES,
             max_headers=FIELDS,
@@ -106,7 +106,7 @@ class Port(web.Server):
     async def look(self) -> None:
         """Cut off who is too slow, again and again."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_INTERVAL)
             now = asyncio.get_running_loop().time()
             for connection in list(self._open):
                 connection.look(now, self._patience.request_seconds)
@@ -119,8 +119,8 @@ class Port(web.Server):
             connection.force_close()
         self._tell_if_done()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._done.wait(), END_SECONDS)
-        await self.shutdown(CANCEL_SECONDS)
+            await asyncio.wait_for(self._done.wait(), SHUTDOWN_TIMEOUT)
+        await self.shutdown(CANCEL_TIMEOUT)
 
     def _tell_if_done(self) -> None:
         """A request may outlive its connection: whose client left is in hand all the same."""
@@ -146,7 +146,11 @@ class Port(web.Server):
 
 @asynccontextmanager
 async def open_port(
-    handler: Handler, listen: str, patience: Patience, tls: ssl.SSLContext | None, shared: bool = False
+    handler: Handler,
+    listen: str,
+    patience: ConnectionLimits,
+    tls: ssl.SSLContext | None,
+    shared: bool = False,
 ) -> AsyncIterator[str]:
     """The port, open while the block runs; yields the address in use (port 0 takes a free one).
 
@@ -159,7 +163,7 @@ async def open_port(
         BadSetting: the address cannot be used, or the system does not allow as many connections.
     """
     _demand_files(patience.connections + OTHER_FILES)
-    port = Port(handler, patience)
+    port = HttpServer(handler, patience)
     host, _, number = listen.rpartition(":")
     try:
         server = await asyncio.get_running_loop().create_server(
@@ -173,7 +177,7 @@ async def open_port(
             reuse_port=shared or None,
         )
     except OSError as error:
-        raise BadSetting(f"POSTBACKS_LISTEN={listen}: cannot be used: {error.strerror}") from None
+        raise InvalidSetting(f"POSTBACKS_LISTEN={listen}: cannot be used: {error.strerror}") from None
     looking = asyncio.create_task(port.look())
     try:
         yield f"{host}:{server.sockets[0].getsockname()[1]}"
@@ -186,7 +190,7 @@ async def open_port(
 def _demand_files(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:
-        raise BadSetting(
+        raise InvalidSetting(
             f"POSTBACKS_CONNECTIONS={wanted - OTHER_FILES}: must be {max(hard - OTHER_FILES, 1)} at most, "
             f"as the system allows this process {hard} open files (ulimit -Hn)"
         )

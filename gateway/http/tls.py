@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 from typing import NoReturn
 
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 
 
 class Certificate:
@@ -43,7 +43,7 @@ class Certificate:
 
     def _refuse(self, why: str) -> NoReturn:
         key = f", POSTBACKS_TLS_KEY={self._key}" if self._key else ""
-        raise BadSetting(
+        raise InvalidSetting(
             f"POSTBACKS_TLS_CERTIFICATE={self._certificate}{key}: must be a certificate and its key in PEM, "
             f"without a password ({why})"
         ) from None

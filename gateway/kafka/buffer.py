@@ -21,7 +21,7 @@ from runtime.metrics import BATCH_RECORDS, PRODUCE_ERRORS
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 BATCH_BYTES = 512 * 1024
 #: More than a batch holds.
-ANY_NUMBER = 1_000_000
+UNLIMITED = 1_000_000
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ class Record(NamedTuple):
     answer: asyncio.Future[str | None]
 
 
-class Lane:
+class PartitionBuffer:
     """Gathers records for a partition. `down` says why it takes none; whoever heals it sets it to None."""
 
     def __init__(self, partition: TopicPartition, headers: HeadersOf) -> None:
@@ -45,7 +45,7 @@ class Lane:
         self._waiting: list[Record] = []
         self._under_way: list[Record] = []
         #: Records of the next batch, at most: few after Kafka refused one for its size.
-        self._most = ANY_NUMBER
+        self._most = UNLIMITED
 
     def put(self, record: Record) -> None:
         """It is answered when its batch ends; at once while the lane is down.
@@ -113,7 +113,7 @@ class Lane:
             self.down = self._noted(error)
             taken, self._waiting = taken + self._waiting, []
         else:
-            self._most = min(self._most * 2, ANY_NUMBER)
+            self._most = min(self._most * 2, UNLIMITED)
         for record in taken:
             if not record.answer.done():  # who waited may have been cancelled
                 record.answer.set_result(self.down)

@@ -17,21 +17,21 @@ from aiokafka.conn import CloseReason
 from aiokafka.errors import KafkaError, LeaderNotAvailableError, UnknownError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 
-from gateway.kafka.buffer import Lane, Record
+from gateway.kafka.buffer import PartitionBuffer, Record
 from gateway.kafka.cloudevents import HeadersOf
 
 ALL_IN_SYNC = -1
 #: Of the time that is left: then it says itself which partition's replicas are late, and is not hung up on.
-BROKERS_PART = 0.75
+BROKER_TIMEOUT_SHARE = 0.75
 #: Until a batch is tried again that a broker did not take: it may not know yet that it leads the partition.
-AGAIN_SECONDS = 0.1
+RETRY_BACKOFF = 0.1
 #: That a request has, though a record in it has less: nobody is to pay for who was tried again.
-LEAST_SECONDS = 0.5
+MIN_REQUEST_TIMEOUT = 0.5
 #: Who leads a partition that has no leader, or that the client does not know.
-NOBODY = (-1, None)
+NO_LEADER = (-1, None)
 
 
-class Lanes:
+class Sender:
     """A lane for each partition that records went to."""
 
     def __init__(
@@ -56,22 +56,24 @@ class Lanes:
         self._ack_timeout = ack_timeout
         self._headers = headers
         self._answered = answered
-        self._lanes: dict[tuple[str, int], Lane] = {}
-        self._due: set[Lane] = set()
+        self._lanes: dict[tuple[str, int], PartitionBuffer] = {}
+        self._due: set[PartitionBuffer] = set()
         #: Those whose batch is to be tried again, and not at once.
-        self._resting: set[Lane] = set()
+        self._resting: set[PartitionBuffer] = set()
         self._turn: asyncio.TimerHandle | None = None
         self._requests: dict[int | None, asyncio.Task[None]] = {}
         self._rested = asyncio.Event()
 
-    def __iter__(self) -> Iterator[Lane]:
+    def __iter__(self) -> Iterator[PartitionBuffer]:
         return iter(self._lanes.values())
 
-    def of(self, topic: str, partition: int) -> Lane:
+    def of(self, topic: str, partition: int) -> PartitionBuffer:
         """The lane to this partition."""
         lane = self._lanes.get((topic, partition))
         if lane is None:
-            lane = self._lanes[topic, partition] = Lane(TopicPartition(topic, partition), self._headers)
+            lane = self._lanes[topic, partition] = PartitionBuffer(
+                TopicPartition(topic, partition), self._headers
+            )
         return lane
 
     def put(self, topic: str, partition: int, key: bytes, value: bytes) -> asyncio.Future[str | None]:
@@ -101,7 +103,7 @@ class Lanes:
         """Start a request to each broker that has none under way and something to get."""
         self._turn = None
         cluster = self._client().cluster
-        led_by: dict[int | None, list[Lane]] = defaultdict(list)
+        led_by: dict[int | None, list[PartitionBuffer]] = defaultdict(list)
         for lane in self._due:
             leader = cluster.leader_for_partition(lane.partition)
             if leader not in self._requests and not lane.under_way and lane not in self._resting:
@@ -110,18 +112,18 @@ class Lanes:
             self._due.difference_update(lanes)
             self._requests[leader] = self._loop.create_task(self._request(leader, lanes))
 
-    async def _request(self, leader: int | None, lanes: Sequence[Lane]) -> None:
+    async def _request(self, leader: int | None, lanes: Sequence[PartitionBuffer]) -> None:
         client = self._client()
         failure: BaseException | None = None
         errors: Mapping[TopicPartition, BaseException | None] = {}
         try:
             batches = _packed(lanes)
-            if leader in NOBODY:
+            if leader in NO_LEADER:
                 raise LeaderNotAvailableError
             left = min(lane.deadline for lane in lanes) - self._loop.time()
-            patience = max(left, min(LEAST_SECONDS, self._ack_timeout))
+            patience = max(left, min(MIN_REQUEST_TIMEOUT, self._ack_timeout))
             async with asyncio.timeout(patience):
-                milliseconds = int(patience * BROKERS_PART * 1000)
+                milliseconds = int(patience * BROKER_TIMEOUT_SHARE * 1000)
                 request = ProduceRequest(None, ALL_IN_SYNC, milliseconds, batches)
                 errors = _errors(await client.send(leader, request))
         except TimeoutError:
@@ -136,7 +138,7 @@ class Lanes:
         if again:
             client.force_metadata_update()
             self._resting.update(again)
-            self._loop.call_later(AGAIN_SECONDS, self._wake, again)
+            self._loop.call_later(RETRY_BACKOFF, self._wake, again)
         if len(again) < len(lanes):
             self._answered(None in outcomes.values())
         if self._due:
@@ -144,10 +146,10 @@ class Lanes:
         elif not self._requests:
             self._rested.set()
 
-    def _ended(self, lane: Lane, error: BaseException | None) -> bool:
+    def _ended(self, lane: PartitionBuffer, error: BaseException | None) -> bool:
         """Whether its batch has come to its end; else it waits again, as another leader may still take it."""
         retriable = isinstance(error, KafkaError) and error.retriable
-        ended = not retriable or lane.deadline < self._loop.time() + AGAIN_SECONDS
+        ended = not retriable or lane.deadline < self._loop.time() + RETRY_BACKOFF
         if ended:
             lane.end(error)
         else:
@@ -158,12 +160,12 @@ class Lanes:
             self._due.discard(lane)
         return ended
 
-    def _wake(self, lanes: Sequence[Lane]) -> None:
+    def _wake(self, lanes: Sequence[PartitionBuffer]) -> None:
         self._resting.difference_update(lanes)
         self._take_turn()
 
 
-def _packed(lanes: Sequence[Lane]) -> list[tuple[str, list[tuple[int, bytes]]]]:
+def _packed(lanes: Sequence[PartitionBuffer]) -> list[tuple[str, list[tuple[int, bytes]]]]:
     """The batches by partition by topic, as a request has them."""
     batches: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
     for lane in lanes:

@@ -22,27 +22,27 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
-from gateway.kafka.buffer import Lane
+from gateway.kafka.buffer import PartitionBuffer
 from gateway.kafka.cloudevents import HeadersOf, headers_of
 from gateway.kafka.partitioner import partition_of
-from gateway.kafka.sender import NOBODY, Lanes
-from gateway.sink import Kept, NotKept
-from runtime.errors import KafkaAway
+from gateway.kafka.sender import NO_LEADER, Sender
+from gateway.sink import Durability, Unavailable
+from runtime.errors import KafkaUnavailable
 from runtime.health import Health
 from runtime.kafka.topics import TopicSpec, ensure_topics
-from runtime.metrics import PRODUCERS_REBUILT, UNDERREPLICATED
+from runtime.metrics import CLIENTS_RECREATED, UNDERREPLICATED
 
 #: Seconds between looks at Kafka: while all is well, and while something is not.
-LOOK_SECONDS, LOOK_AGAIN_SECONDS = 5.0, 0.5
-LOOK_LIMIT_SECONDS = 30.0
+METADATA_INTERVAL, RETRY_INTERVAL = 5.0, 0.5
+METADATA_TIMEOUT = 30.0
 #: Requests that fail in a row, while brokers answer, until the client is taken for wedged and made anew.
-WEDGED = 5
-STOP_SECONDS = 5.0
+MAX_CONSECUTIVE_FAILURES = 5
+CLOSE_TIMEOUT = 5.0
 
 log = structlog.get_logger(__name__)
 
 
-class Publisher:
+class KafkaSink:
     """A `gateway.sink.Sink` on Kafka. Use as an asynchronous context; `opened` tells when it can keep."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Publisher:
         self._away: str | None = "Kafka has not answered yet"
         self._client: AIOKafkaClient | None = None
         self._partitions = {spec.name: spec.partitions for spec in specs}
-        self._lanes = Lanes(self._started, linger, ack_timeout, headers, self._note)
+        self._lanes = Sender(self._started, linger, ack_timeout, headers, self._note)
         self._acknowledged_at = 0.0
         self._failed_in_a_row = 0
         self._stuck = False
@@ -86,7 +86,7 @@ class Publisher:
         """Why nothing can be kept now; None while at least some partitions take records."""
         return self._away
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
         """Return once every in-sync replica has the record, within the time-out.
 
         Raises:
@@ -94,8 +94,8 @@ class Publisher:
         """
         partition = partition_of(key, self._partitions[topic])
         if problem := self._away or await self._lanes.put(topic, partition, key, value):
-            raise NotKept(problem)
-        return Kept.BY_KAFKA
+            raise Unavailable(problem)
+        return Durability.REPLICATED
 
     async def opened(self) -> None:
         """Return as soon as Kafka has answered and the topics are as they must be."""
@@ -110,7 +110,7 @@ class Publisher:
         assert self._watching
         await asyncio.shield(self._watching)
 
-    async def __aenter__(self) -> Publisher:
+    async def __aenter__(self) -> KafkaSink:
         self._watching = asyncio.create_task(self._watch())
         return self
 
@@ -133,7 +133,7 @@ class Publisher:
             self._acknowledged_at = asyncio.get_running_loop().time()
         else:
             self._failed_in_a_row += 1
-            self._stuck = self._stuck or self._failed_in_a_row >= WEDGED
+            self._stuck = self._stuck or self._failed_in_a_row >= MAX_CONSECUTIVE_FAILURES
         if any(lane.down for lane in self._lanes):
             self._trouble.set()
 
@@ -152,10 +152,10 @@ class Publisher:
             self._trouble.clear()
             began = asyncio.get_running_loop().time()
             try:
-                async with asyncio.timeout(LOOK_LIMIT_SECONDS):
+                async with asyncio.timeout(METADATA_TIMEOUT):
                     await self._look()
-            except (KafkaError, KafkaAway, OSError, TimeoutError) as error:
-                problem = str(error) or f"Kafka does not answer within {LOOK_LIMIT_SECONDS:g} s"
+            except (KafkaError, KafkaUnavailable, OSError, TimeoutError) as error:
+                problem = str(error) or f"Kafka does not answer within {METADATA_TIMEOUT:g} s"
                 self._stuck = True  # or it knows only brokers that are no more
                 if self._acknowledged_at >= began:
                     log.warning("Kafka keeps, but does not answer otherwise", error=problem)
@@ -168,11 +168,11 @@ class Publisher:
                 self._away = None
                 self._opened.set()
             if self._report():
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                await asyncio.sleep(RETRY_INTERVAL)
             else:
                 # Not wait_for: Python 3.11 forgets that it was cancelled when trouble comes in the same turn.
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS):
+                    async with asyncio.timeout(METADATA_INTERVAL):
                         await self._trouble.wait()
 
     async def _look(self) -> None:
@@ -184,7 +184,7 @@ class Publisher:
         elif self._stuck:
             old, self._client = self._client, await self._start_client()
             log.warning("Kafka's client made anew", failed_in_a_row=self._failed_in_a_row)
-            PRODUCERS_REBUILT.inc()
+            CLIENTS_RECREATED.inc()
             self._stuck, self._failed_in_a_row = False, 0
             self._ending = asyncio.create_task(_end(old))  # it may take its time; partitions wait to open
         client = self._client
@@ -194,12 +194,12 @@ class Publisher:
         UNDERREPLICATED.set(self._underreplicated(cluster))
         down = [lane for lane in self._lanes if lane.down]
         if down and not await client.force_metadata_update():
-            raise KafkaAway("Kafka does not say who leads the partitions")
-        led_by: dict[int | None, list[Lane]] = defaultdict(list)
+            raise KafkaUnavailable("Kafka does not say who leads the partitions")
+        led_by: dict[int | None, list[PartitionBuffer]] = defaultdict(list)
         for lane in down:
             led_by[client.cluster.leader_for_partition(lane.partition)].append(lane)
         await asyncio.gather(
-            *(_open(client, leader, lanes) for leader, lanes in led_by.items() if leader not in NOBODY)
+            *(_open(client, leader, lanes) for leader, lanes in led_by.items() if leader not in NO_LEADER)
         )
 
     def _underreplicated(self, cluster: ClusterMetadata) -> int:
@@ -217,14 +217,14 @@ class Publisher:
             await client.bootstrap()
             # Of all topics: asked for by name, one that is not there might be made, and not as it must be.
             if not await client.force_metadata_update():
-                raise KafkaAway("Kafka does not say who leads the partitions")
+                raise KafkaUnavailable("Kafka does not say who leads the partitions")
         except BaseException:
             await client.close()
             raise
         return client
 
 
-async def _open(client: AIOKafkaClient, leader: int | None, lanes: Sequence[Lane]) -> None:
+async def _open(client: AIOKafkaClient, leader: int | None, lanes: Sequence[PartitionBuffer]) -> None:
     """Let them take records again as soon as their leader can be asked."""
     if await client.ready(leader):
         for lane in lanes:
@@ -233,6 +233,6 @@ async def _open(client: AIOKafkaClient, leader: int | None, lanes: Sequence[Lane
 
 async def _end(client: AIOKafkaClient) -> None:
     try:
-        await asyncio.wait_for(client.close(), STOP_SECONDS)
+        await asyncio.wait_for(client.close(), CLOSE_TIMEOUT)
     except Exception as error:  # the client's edge: one that is stuck may fail in any way
         log.warning("Kafka's client does not end; left behind", error=repr(error))

@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.parsing.fields import read_guid, read_number
 from gateway.parsing.form import Pairs, UnreadableForm, read_form
-from gateway.parsing.request import MARKERS, PROVIDER_FIELDS, Arrival
+from gateway.parsing.request import MARKERS, PROVIDER_FIELDS, RawRequest
 from gateway.parsing.values import read_time
 from gateway.postback import AnyPostback, Receipt, Response, Sent, encode
 from gateway.rejected import NotAPostback
@@ -31,7 +31,7 @@ FIELDS_OF = {
 _by_name = itemgetter(0)
 
 
-def parse(arrival: Arrival) -> AnyPostback:
+def parse(arrival: RawRequest) -> AnyPostback:
     """The postback that arrived.
 
     Raises:

@@ -22,7 +22,7 @@ PROVIDER_FIELDS = frozenset(
 KEPT_HEADERS = frozenset((*PROVIDER_FIELDS, "content-type", "content-encoding", "user-agent"))
 
 
-class Arrival(Struct, frozen=True, kw_only=True):
+class RawRequest(Struct, frozen=True, kw_only=True):
     """A request to a known account, or one that is replayed."""
 
     account: str

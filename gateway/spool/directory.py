@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class Spools:
+class SpoolDirectory:
     """Those in one folder. All work on them is done in one thread."""
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +65,7 @@ class Spools:
         try:
             await self._make_own()
         except SpoolFailed as error:
-            if spool.room(self._folder) >= 0:
+            if spool.free_bytes(self._folder) >= 0:
                 raise
             log.error("The disk is full: no spool yet", error=str(error))
         await self.adopt()
@@ -98,7 +98,7 @@ class Spools:
     async def adopt(self) -> None:
         """Take over those that lost their owner."""
         try:
-            for path, lock in await self.blocking(lambda: list(spool.abandoned(self._folder))):
+            for path, lock in await self.blocking(lambda: list(spool.claim_orphaned(self._folder))):
                 await self._adopt_one(path, lock)
         except OSError as error:
             log.error("Abandoned spools cannot be looked for", error=str(error))
@@ -144,7 +144,7 @@ class Spools:
             saved = await self.blocking(spool.salvage, path)
             own = await self._make_own()
             await self.blocking(own.append, saved)  # first: a kill here saves it twice, not never
-            damaged = await self.blocking(spool.set_aside, path)
+            damaged = await self.blocking(spool.quarantine, path)
         except (SpoolFailed, SpoolDamaged, OSError) as failure:
             log.error("A spool is damaged, and cannot be saved yet", error=error, why=str(failure))
         else:

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 SUFFIX = ".spool"
 #: What SQLite keeps beside a file that is open.
-BESIDE = ("-wal", "-shm")
+SQLITE_SUFFIXES = ("-wal", "-shm")
 #: Bytes of the disk that stay free: without room for SQLite's journal no record could be taken out any more.
 RESERVE = 16 * 2**20
 SCHEMA = """
@@ -86,7 +86,7 @@ class SpoolFile:
             SpoolDamaged: the file is damaged.
         """
         size = sum(record.size for record in records)
-        if room(self.path.parent) < 3 * size:  # in the journal, in the file, and more
+        if free_bytes(self.path.parent) < 3 * size:  # in the journal, in the file, and more
             raise SpoolFailed(f"{self.path}: its disk is full, but for {RESERVE >> 20} MiB of reserve")
         try:
             with self._db:
@@ -167,7 +167,7 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-def room(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Bytes that the disk has above the reserve; below zero when that is touched.
 
     Raises:
@@ -183,7 +183,7 @@ def lock_of(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
-def own(path: Path) -> int | None:
+def try_lock(path: Path) -> int | None:
     """Take the lock of a spool; None while another process has it."""
     lock = os.open(lock_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -206,7 +206,7 @@ def create(folder: Path) -> SpoolFile:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{uuid4().hex}{SUFFIX}"
-        lock = own(path)
+        lock = try_lock(path)
     except OSError as error:
         raise SpoolFailed(f"{folder}: {error}") from error
     if lock is None:
@@ -214,16 +214,16 @@ def create(folder: Path) -> SpoolFile:
     try:
         return SpoolFile(path, lock)
     except (SpoolFailed, SpoolDamaged):
-        for file in (path, *(Path(f"{path}{suffix}") for suffix in BESIDE), lock_of(path)):
+        for file in (path, *(Path(f"{path}{suffix}") for suffix in SQLITE_SUFFIXES), lock_of(path)):
             file.unlink(missing_ok=True)
         os.close(lock)
         raise
 
 
-def abandoned(folder: Path) -> Iterator[tuple[Path, int]]:
+def claim_orphaned(folder: Path) -> Iterator[tuple[Path, int]]:
     """Spools that nobody owns (any more), now owned by us: their paths and locks."""
     for path in sorted(folder.glob(f"*{SUFFIX}")):
-        if (lock := own(path)) is not None:
+        if (lock := try_lock(path)) is not None:
             if path.exists():
                 yield path, lock
             else:
@@ -252,10 +252,10 @@ def salvage(path: Path) -> list[Spooled]:
     return [found[number] for number in sorted(found)]
 
 
-def set_aside(path: Path) -> Path:
+def quarantine(path: Path) -> Path:
     """Rename a damaged spool, so that nobody opens it again, and give its new name."""
     damaged = path.with_suffix(".damaged")
-    for suffix in ("", *BESIDE):
+    for suffix in ("", *SQLITE_SUFFIXES):
         with suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{damaged}{suffix}")
     return damaged

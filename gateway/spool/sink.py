@@ -16,8 +16,8 @@ from pathlib import Path
 
 import structlog
 
-from gateway.sink import Kept, NotKept, Sink, TooLarge
-from gateway.spool.directory import Spools
+from gateway.sink import Durability, Sink, TooLarge, Unavailable
+from gateway.spool.directory import SpoolDirectory
 from gateway.spool.file import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
 from runtime.metrics import SPOOL_AGE, SPOOL_BYTES, SPOOL_LIMIT_BYTES, SPOOL_RECORDS, SPOOLED
 
@@ -33,7 +33,7 @@ PAUSE, ADOPTION_PAUSE = 0.5, 10.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class SpoolLimits:
     """Where the spool ends: it is full, or the disk does not answer."""
 
     #: Bytes of keys and values.
@@ -47,11 +47,11 @@ class Limits:
 class SpoolingSink:
     """A sink before another one. From `open` to `close` it owns a spool, publishes and adopts."""
 
-    def __init__(self, kafka: Sink, folder: Path, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, kafka: Sink, folder: Path, limits: SpoolLimits, clock: Callable[[], float]) -> None:
         self._kafka = kafka
         self._limits = limits
         self._clock = clock
-        self._spools = Spools(folder)
+        self._spools = SpoolDirectory(folder)
         self._waiting: list[tuple[Spooled, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -85,9 +85,9 @@ class SpoolingSink:
     def away(self) -> str | None:
         return self._kafka.away and self._full
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
         if not self._kafka.away:
-            with suppress(NotKept):
+            with suppress(Unavailable):
                 return await self._kafka.keep(topic, key, value)
         return await self._keep_on_disk(Spooled(topic, key, value, self._clock()))
 
@@ -103,9 +103,9 @@ class SpoolingSink:
             return f"the spool's oldest record has waited for more than {self._limits.age:g} s"
         return None
 
-    async def _keep_on_disk(self, record: Spooled) -> Kept:
+    async def _keep_on_disk(self, record: Spooled) -> Durability:
         if full := self._full:
-            raise NotKept(full)
+            raise Unavailable(full)
         synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((record, synced))
         if self._writer is None or self._writer.done():
@@ -113,9 +113,9 @@ class SpoolingSink:
         try:
             await asyncio.wait_for(synced, self._limits.sync)
         except TimeoutError:
-            raise NotKept("the disk does not answer") from None
+            raise Unavailable("the disk does not answer") from None
         SPOOLED.inc()
-        return Kept.ON_DISK
+        return Durability.SPOOLED
 
     async def _write(self) -> None:
         """One transaction, and so one sync of the disk, for all that came while the last one was synced."""
@@ -127,7 +127,7 @@ class SpoolingSink:
                 log.error("The spool takes nothing", error=str(error))
                 for _, synced in batch:
                     if not synced.done():
-                        synced.set_exception(NotKept(str(error)))
+                        synced.set_exception(Unavailable(str(error)))
             else:
                 for _, synced in batch:
                     if not synced.done():
@@ -175,12 +175,14 @@ class SpoolingSink:
         )
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         for failure in failures:
-            if not isinstance(failure, NotKept):
+            if not isinstance(failure, Unavailable):
                 raise failure
         if failures and all(isinstance(failure, TooLarge) for failure in failures):
             log.error("Kafka refuses records for their size", records=len(failures), error=str(failures[0]))
             file.passed_over = records[-1][0]
-        return [entry for entry, answer in zip(records, answers, strict=True) if isinstance(answer, Kept)]
+        return [
+            entry for entry, answer in zip(records, answers, strict=True) if isinstance(answer, Durability)
+        ]
 
     async def _keep_adopting(self) -> None:
         while True:

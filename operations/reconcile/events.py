@@ -15,7 +15,7 @@ from itertools import islice
 from msgspec import Struct
 
 from gateway.postback import POSTBACK_TOPICS
-from operations.rows import Ask, array, read_rows, text, time
+from operations.rows import Query, array, read_rows, text, time
 from operations.time_slices import Period, Slice, slices
 from streams.message import FACTS_OF_A_KIND
 
@@ -83,7 +83,7 @@ class LostEvents(Struct):
     named: list[Lost] = []
 
 
-def event_slices(ask: Ask, since: datetime) -> list[Slice]:
+def event_slices(ask: Query, since: datetime) -> list[Slice]:
     """The time since then, in slices that can be compared."""
     hours = read_rows(
         ask,
@@ -95,7 +95,7 @@ def event_slices(ask: Ask, since: datetime) -> list[Slice]:
 
 
 def find_lost(
-    ask: Ask, settled: Settled, compared: Iterable[Slice], done: Callable[[int], None]
+    ask: Query, settled: Settled, compared: Iterable[Slice], done: Callable[[int], None]
 ) -> LostEvents:
     """Events received in these slices that no message knows; `done` hears of the rows of each slice."""
     lost = LostEvents()
@@ -113,7 +113,7 @@ def find_lost(
     return lost
 
 
-def _suspects(ask: Ask, settled: Settled, slice: Slice) -> list[Suspect]:
+def _suspects(ask: Query, settled: Settled, slice: Slice) -> list[Suspect]:
     """Messages that lack events of the slice, judged by hashes.
 
     A state that knows of an event was written when that came, or later: it has seen it, and began before.
@@ -136,7 +136,7 @@ def _suspects(ask: Ask, settled: Settled, slice: Slice) -> list[Suspect]:
 
 
 def _confirm(
-    ask: Ask, settled: Settled, slice: Slice, since: datetime, message_ids: Iterable[str]
+    ask: Query, settled: Settled, slice: Slice, since: datetime, message_ids: Iterable[str]
 ) -> list[Lost]:
     """Of these messages the events that they lack, and that first came in the slice, as far as is looked."""
     first = f"minIf(received_at, received_at >= {time(since)})"

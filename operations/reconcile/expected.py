@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 
-class Place(NamedTuple):
+class RecordCoordinates(NamedTuple):
     """A partition of a cluster."""
 
     cluster: str
@@ -33,8 +33,8 @@ class Stored(Struct, frozen=True, kw_only=True):
     refused: int
 
     @property
-    def place(self) -> Place:
-        return Place(self.cluster, self.topic, self.partition)
+    def place(self) -> RecordCoordinates:
+        return RecordCoordinates(self.cluster, self.topic, self.partition)
 
 
 class Log(NamedTuple):

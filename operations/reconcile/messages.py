@@ -18,7 +18,7 @@ from zlib import crc32
 from aiokafka import TopicPartition
 
 from gateway.parsing.fields import read_guid
-from operations.rows import Ask, read_lines, text, time
+from operations.rows import Query, read_lines, text, time
 from runtime.kafka.reader import Records
 from streams.message import MESSAGES
 
@@ -66,7 +66,7 @@ def passes_over(partitions: int, keys: int, together: int = TOGETHER) -> list[Pa
     return [Pass((number,), share, shares) for number in range(partitions) for share in range(shares)]
 
 
-def count_keys(ask: Ask, heard_since: datetime) -> int:
+def count_keys(ask: Query, heard_since: datetime) -> int:
     """About how many messages ClickHouse has that something was heard of since then."""
     (line,) = read_lines(
         ask, f"SELECT uniq(account, message_id) FROM message_states WHERE last_seen_at >= {time(heard_since)}"
@@ -74,7 +74,7 @@ def count_keys(ask: Ask, heard_since: datetime) -> int:
     return int(line)
 
 
-def stored_keys(ask: Ask, compared: Pass, partitions: int, heard_since: datetime) -> set[bytes]:
+def stored_keys(ask: Query, compared: Pass, partitions: int, heard_since: datetime) -> set[bytes]:
     """ClickHouse's keys of that pass, out of so many partitions."""
     places = ",".join(map(str, compared.partitions))
     share = f" AND CRC32(key) % {compared.shares} = {compared.share}" if compared.shares > 1 else ""
@@ -89,7 +89,7 @@ def stored_keys(ask: Ask, compared: Pass, partitions: int, heard_since: datetime
     )
 
 
-def not_stored(ask: Ask, keys: set[bytes]) -> set[bytes]:
+def not_stored(ask: Query, keys: set[bytes]) -> set[bytes]:
     """Those of the keys that ClickHouse has no state of at all."""
     missing = set(keys)
     asked = iter(keys)
@@ -103,7 +103,7 @@ def not_stored(ask: Ask, keys: set[bytes]) -> set[bytes]:
 
 
 async def find_missing(
-    ask: Ask, records: Records, ranges: Mapping[int, range], since: datetime, done: Callable[[int], None]
+    ask: Query, records: Records, ranges: Mapping[int, range], since: datetime, done: Callable[[int], None]
 ) -> MissingKeys:
     """Compare the keys at these offsets of each partition, as far as their records are of that time or later.
 

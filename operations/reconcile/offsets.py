@@ -12,8 +12,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from gateway.postback import REJECTED
-from operations.reconcile.expected import Place, Span, Stored
-from operations.rows import Ask, array, read_rows, text, time
+from operations.reconcile.expected import RecordCoordinates, Span, Stored
+from operations.rows import Query, array, read_rows, text, time
 from streams.message import MESSAGES
 
 #: Holes that are listed of one partition, at most.
@@ -50,7 +50,7 @@ class Doubled(Struct, frozen=True):
     rows: int
 
 
-def count_stored(ask: Ask, since: datetime) -> list[Stored]:
+def count_stored(ask: Query, since: datetime) -> list[Stored]:
     """What is stored of each partition, as far as it was received since then."""
     return read_rows(
         ask,
@@ -61,7 +61,7 @@ def count_stored(ask: Ask, since: datetime) -> list[Stored]:
     )
 
 
-def count_sides(ask: Ask, spans: Mapping[Place, Span]) -> dict[Place, Sides]:
+def count_sides(ask: Query, spans: Mapping[RecordCoordinates, Span]) -> dict[RecordCoordinates, Sides]:
     """How much of each span is stored, whenever it was received; nothing of those of which nothing is."""
     bounds = array(
         f"({text(place.cluster)}, {text(place.topic)}, {place.partition}, "
@@ -77,7 +77,7 @@ def count_sides(ask: Ask, spans: Mapping[Place, Span]) -> dict[Place, Sides]:
         "FROM (SELECT *, arrayFirst(span -> (span.1, span.2, span.3) = (cluster, topic, `partition`), "
         f"{bounds}) AS span FROM ({_bitmaps('1')})) WHERE span.1 != ''",
     )
-    return {Place(side.cluster, side.topic, side.partition): side for side in sides}
+    return {RecordCoordinates(side.cluster, side.topic, side.partition): side for side in sides}
 
 
 def _bitmaps(where: str) -> str:
@@ -98,7 +98,7 @@ def _bitmaps(where: str) -> str:
     )
 
 
-def list_holes(ask: Ask, place: Place, start: int, stop: int) -> list[range]:
+def list_holes(ask: Query, place: RecordCoordinates, start: int, stop: int) -> list[range]:
     """The offsets of [start, stop) that are not stored, in order; not more than HOLES ranges."""
     where = (
         f"cluster = {text(place.cluster)} AND topic = {text(place.topic)} "
@@ -120,7 +120,7 @@ def list_holes(ask: Ask, place: Place, start: int, stop: int) -> list[range]:
     return [range(hole.first, hole.last + 1) for hole in holes]
 
 
-def count_doubled(ask: Ask, place: Place) -> int:
+def count_doubled(ask: Query, place: RecordCoordinates) -> int:
     """Rows of a partition beyond the first for an offset that no merge will collapse."""
     where = (
         f"cluster = {text(place.cluster)} AND topic = {text(place.topic)} AND `partition` = {place.partition}"

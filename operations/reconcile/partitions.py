@@ -9,11 +9,11 @@ from datetime import datetime
 from aiokafka import TopicPartition
 
 from operations.progress import Progress
-from operations.reconcile.expected import Log, Place, Span, Stored, span_of, tail_of
+from operations.reconcile.expected import Log, RecordCoordinates, Span, Stored, span_of, tail_of
 from operations.reconcile.gaps import without_gaps
 from operations.reconcile.offsets import Sides, count_doubled, count_sides, count_stored, list_holes
 from operations.reconcile.report import NAMED, PartitionReport
-from operations.rows import Ask
+from operations.rows import Query
 from runtime.kafka.reader import Records
 
 #: Offsets after the last one stored that are looked up in the log: a few may be markers of transactions.
@@ -23,7 +23,9 @@ TAIL = 100
 class Partitions:
     """`logs` are those of the cluster that `records` reads; of other clusters only rows are known."""
 
-    def __init__(self, ask: Ask, records: Records, logs: Mapping[Place, Log], progress: Progress) -> None:
+    def __init__(
+        self, ask: Query, records: Records, logs: Mapping[RecordCoordinates, Log], progress: Progress
+    ) -> None:
         self._ask = ask
         self._records = records
         self._logs = logs
@@ -55,13 +57,13 @@ class Partitions:
                 done(1)
         return reports
 
-    async def _sides(self, spans: Mapping[Place, Span]) -> dict[Place, Sides]:
+    async def _sides(self, spans: Mapping[RecordCoordinates, Span]) -> dict[RecordCoordinates, Sides]:
         if not spans:
             return {}
         with self._progress.step("Counting again where something lacks"):
             return await asyncio.to_thread(count_sides, self._ask, spans)
 
-    async def _doubled(self, places: Collection[Place]) -> dict[Place, int]:
+    async def _doubled(self, places: Collection[RecordCoordinates]) -> dict[RecordCoordinates, int]:
         if not places:
             return {}
         doubled = {}
@@ -72,7 +74,7 @@ class Partitions:
         return doubled
 
     async def _report(
-        self, place: Place, span: Span, stored: Stored | None, sides: Sides | None
+        self, place: RecordCoordinates, span: Span, stored: Stored | None, sides: Sides | None
     ) -> PartitionReport:
         report = PartitionReport(
             **place._asdict(),
@@ -105,10 +107,10 @@ class Partitions:
             report.behind = _length(await self._proven(place, found))
         return report
 
-    async def _late(self, place: Place, span: Span) -> list[range]:
+    async def _late(self, place: RecordCoordinates, span: Span) -> list[range]:
         return await asyncio.to_thread(list_holes, self._ask, place, span.bound, span.end)
 
-    async def _proven(self, place: Place, holes: list[range]) -> list[range]:
+    async def _proven(self, place: RecordCoordinates, holes: list[range]) -> list[range]:
         """The holes at which the log has, or may have had, records."""
         log = self._logs.get(place)
         if log is None:

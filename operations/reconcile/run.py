@@ -10,19 +10,19 @@ from typing import Any
 from gateway.postback import POSTBACK_TOPICS, REJECTED, format_time
 from operations.progress import Progress
 from operations.reconcile.events import Settled, event_slices, find_lost
-from operations.reconcile.expected import Place
+from operations.reconcile.expected import RecordCoordinates
 from operations.reconcile.kafka import Snapshot, take_snapshot, wait_for_states
 from operations.reconcile.messages import find_missing
 from operations.reconcile.partitions import Partitions
 from operations.reconcile.report import NAMED, EventsReport, KeysReport, Rejections, Report
-from operations.rows import Ask, read_rows, time
+from operations.rows import Query, read_rows, time
 from runtime.kafka.clients import cluster_id
 from runtime.kafka.offsets import open_logs
 from runtime.kafka.reader import Records, open_records
 from streams.message import MESSAGES
 
 
-async def reconcile(ask: Ask, kafka: Mapping[str, Any], since: datetime, progress: Progress) -> Report:
+async def reconcile(ask: Query, kafka: Mapping[str, Any], since: datetime, progress: Progress) -> Report:
     """Compare what was received since then; `kafka` are the options of its clients.
 
     Raises:
@@ -32,7 +32,10 @@ async def reconcile(ask: Ask, kafka: Mapping[str, Any], since: datetime, progres
     async with open_logs(kafka) as logs, open_records(kafka) as records:
         with progress.step("Asking where the logs end"):
             snapshot = await take_snapshot(logs, since)
-        ours = {Place(cluster, *tp): log for tp, log in snapshot.of(*POSTBACK_TOPICS, REJECTED).items()}
+        ours = {
+            RecordCoordinates(cluster, *tp): log
+            for tp, log in snapshot.of(*POSTBACK_TOPICS, REJECTED).items()
+        }
         partitions = await Partitions(ask, records, ours, progress).compare(since)
         with progress.step("Waiting for the states of messages"):
             lagging = await wait_for_states(logs, snapshot)
@@ -47,7 +50,7 @@ async def reconcile(ask: Ask, kafka: Mapping[str, Any], since: datetime, progres
 
 
 async def _events(
-    ask: Ask,
+    ask: Query,
     cluster: str,
     snapshot: Snapshot,
     lagging: Collection[int],
@@ -67,7 +70,7 @@ async def _events(
 
 
 async def _keys(
-    ask: Ask, records: Records, snapshot: Snapshot, since: datetime, progress: Progress
+    ask: Query, records: Records, snapshot: Snapshot, since: datetime, progress: Progress
 ) -> KeysReport:
     stored = {
         tp.partition: range(log.since, min(log.committed, log.end))
@@ -83,7 +86,7 @@ async def _keys(
     )
 
 
-def count_rejected(ask: Ask, since: datetime) -> list[Rejections]:
+def count_rejected(ask: Query, since: datetime) -> list[Rejections]:
     """Rejections by stage and reason, the most first; what ClickHouse refused by the name of its error."""
     return read_rows(
         ask,

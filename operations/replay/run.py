@@ -14,12 +14,12 @@ from gateway.postback import Time
 from gateway.rejected import NotAPostback
 from operations.progress import Done, Progress
 from operations.replay.source import Source
-from operations.replay.stored_request import Kept, Record, record_of
-from operations.rows import Ask
+from operations.replay.stored_request import Record, StoredRequest, record_of
+from operations.rows import Query
 from operations.time_slices import slices
 
 #: Rows in memory, and records under way, at a time.
-SLICE, PORTION = 20_000, 500
+SLICE, PAGE_SIZE = 20_000, 500
 #: Returns when the record is in Kafka.
 Publish: TypeAlias = Callable[[Record], Awaitable[None]]
 
@@ -41,7 +41,7 @@ class Outcome:
 class Replay:
     """One replay; `outcome` tells how far it has come, also when it is broken off."""
 
-    ask: Ask
+    ask: Query
     source: Source
     #: Postbacks a second, at most.
     rate: float
@@ -64,9 +64,11 @@ class Replay:
                 done(max(0, portion.rows - len(rows)))
         self.outcome.finished = True
 
-    async def _publish(self, rows: Sequence[Kept], publish: Publish, stop: asyncio.Event, done: Done) -> None:
+    async def _publish(
+        self, rows: Sequence[StoredRequest], publish: Publish, stop: asyncio.Event, done: Done
+    ) -> None:
         clock = asyncio.get_running_loop().time
-        size = max(1, min(PORTION, int(self.rate / 10)))
+        size = max(1, min(PAGE_SIZE, int(self.rate / 10)))
         left = iter(rows)
         while (some := list(islice(left, size))) and not stop.is_set():
             began = clock()
@@ -77,7 +79,7 @@ class Replay:
             done(len(some))
             await asyncio.sleep(max(0.0, began + len(records) / self.rate - clock()))
 
-    def _read(self, rows: Iterable[Kept]) -> Iterable[Record]:
+    def _read(self, rows: Iterable[StoredRequest]) -> Iterable[Record]:
         for row in rows:
             try:
                 yield record_of(row)

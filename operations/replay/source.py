@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from operations.replay.stored_request import Kept
-from operations.rows import Ask, read_rows, text, time
+from operations.replay.stored_request import StoredRequest
+from operations.rows import Query, read_rows, text, time
 from operations.time_slices import Period, Slice
 
 Table: TypeAlias = Literal["rejected", "postbacks"]
@@ -32,7 +32,7 @@ class Source:
     reason: str = ""
     account: str = ""
 
-    def minutes(self, ask: Ask) -> list[Period]:
+    def minutes(self, ask: Query) -> list[Period]:
         """When they came, roughly: rows that will be left out are counted, too."""
         return read_rows(
             ask,
@@ -42,13 +42,13 @@ class Source:
             "GROUP BY start ORDER BY start",
         )
 
-    def rows(self, ask: Ask, portion: Slice) -> list[Kept]:
+    def rows(self, ask: Query, portion: Slice) -> list[StoredRequest]:
         """Those of a slice, in the order they came."""
         start, stop = max(portion.start, self.since), min(portion.stop, self.until)
         return read_rows(
             ask,
-            Kept,
-            f"SELECT {', '.join(Kept.__struct_fields__)} FROM {_FROM[self.table]} "
+            StoredRequest,
+            f"SELECT {', '.join(StoredRequest.__struct_fields__)} FROM {_FROM[self.table]} "
             f"WHERE {self._where(start, stop)} {_ONCE[self.table]}",
         )
 

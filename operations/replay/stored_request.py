@@ -12,11 +12,11 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from gateway.parsing.postback import parse
-from gateway.parsing.request import Arrival
+from gateway.parsing.request import RawRequest
 from gateway.postback import TOPIC_OF, Time, encode, key_of
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class StoredRequest(Struct, frozen=True, kw_only=True):
     """A row of `rejected`, or of `postbacks`, as far as it tells what came."""
 
     received_at: Time
@@ -36,9 +36,9 @@ class Record(NamedTuple):
     value: bytes
 
 
-def arrival_of(kept: Kept) -> Arrival:
+def request_of(kept: StoredRequest) -> RawRequest:
     """The request that it was."""
-    return Arrival(
+    return RawRequest(
         account=kept.account,
         query=kept.query,
         headers=list(kept.headers.items()),
@@ -48,12 +48,12 @@ def arrival_of(kept: Kept) -> Arrival:
     )
 
 
-def record_of(kept: Kept) -> Record:
+def record_of(kept: StoredRequest) -> Record:
     """The postback that it is.
 
     Raises:
         NotAPostback: it is none, still.
     """
-    postback = parse(arrival_of(kept))
+    postback = parse(request_of(kept))
     key = key_of(postback.account, postback.message_id)
     return Record(TOPIC_OF[type(postback)], key, encode(postback))

@@ -23,8 +23,8 @@ from clickhouse_connect import get_async_client, get_client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import SecretStr
 
-from runtime.clickhouse.redaction import without_rows
-from runtime.errors import Refused
+from runtime.clickhouse.redaction import redact
+from runtime.errors import StartupError
 
 DATABASE = "postbacks"
 CONNECT_SECONDS = 5.0
@@ -83,15 +83,15 @@ class ClickHouseFailed(Exception):
         self.code = code
 
 
-class Away(ClickHouseFailed):
+class Unavailable(ClickHouseFailed):
     """It may work later, unchanged. The text quotes no row: it is logged."""
 
 
-class RowsRefused(ClickHouseFailed):
+class InvalidRows(ClickHouseFailed):
     """It will never work with these rows."""
 
 
-class SchemaMismatch(Refused):
+class SchemaMismatch(StartupError):
     """The database's tables are not those of this code."""
 
 
@@ -122,7 +122,7 @@ def query_client(setting: SecretStr, **others: Any) -> Iterator[Any]:
         Away: it does not answer or does not let us in; also for what the block does with the client.
         RowsRefused, SchemaMismatch: likewise.
     """
-    with errors_as_ours():
+    with translate_errors():
         client = get_client(**connection(setting) | others)
         try:
             yield client
@@ -150,7 +150,7 @@ class Inserter:
             RowsRefused: a row is at fault.
             SchemaMismatch: there is no such table, or not with these columns.
         """
-        with errors_as_ours():
+        with translate_errors():
             async with self._connecting:
                 self._client = self._client or await get_async_client(**self._arguments)
             await self._client.raw_insert(
@@ -167,7 +167,7 @@ class Inserter:
 
 
 @contextmanager
-def errors_as_ours() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Translate what clickhouse-connect raises."""
     try:
         yield
@@ -175,12 +175,12 @@ def errors_as_ours() -> Iterator[None]:
         code = int(getattr(error, "code", None) or 0)
         words = _WRAPPING.sub("", str(error)).strip()
         if not code:
-            raise Away(f"ClickHouse does not answer: {without_rows(words)}") from error
+            raise Unavailable(f"ClickHouse does not answer: {redact(words)}") from error
         if code in _SCHEMA:
-            what = without_rows(words)
+            what = redact(words)
             raise SchemaMismatch(f"ClickHouse's tables are not those of this code: {what}") from error
         if code in _ROW_AT_FAULT:
-            raise RowsRefused(words, code) from error
-        raise Away(without_rows(words), code) from error
+            raise InvalidRows(words, code) from error
+        raise Unavailable(redact(words), code) from error
     except (aiohttp.ClientError, urllib3.exceptions.HTTPError, OSError, TimeoutError) as error:
-        raise Away(f"ClickHouse does not answer: {error or type(error).__name__}") from error
+        raise Unavailable(f"ClickHouse does not answer: {error or type(error).__name__}") from error

@@ -18,7 +18,7 @@ class QueryFailed(Exception):
     """ClickHouse refused the query, or is not there; its text says what to do."""
 
 
-def ask(
+def run_query(
     url: str,
     query: str,
     format: str,

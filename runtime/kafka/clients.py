@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.settings import Settings
 
 REQUEST_SECONDS = 10
@@ -48,6 +48,8 @@ async def cluster_id(options: Mapping[str, Any]) -> str:
         return str((await admin.describe_cluster())["cluster_id"])
     except (KafkaError, OSError, TimeoutError) as error:
         servers = ",".join(options["bootstrap_servers"])
-        raise KafkaAway(f"Kafka at {servers} does not answer: {error or type(error).__name__}") from error
+        raise KafkaUnavailable(
+            f"Kafka at {servers} does not answer: {error or type(error).__name__}"
+        ) from error
     finally:
         await admin.close()

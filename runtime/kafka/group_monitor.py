@@ -14,7 +14,7 @@ from time import monotonic
 import structlog
 from prometheus_client import Gauge
 
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.health import Health
 from runtime.kafka.consumer_group import GroupSnapshot
 from runtime.kafka.group_reader import GroupReader
@@ -98,7 +98,7 @@ class GroupMonitor:
         while True:
             try:
                 self.latest = await self._reader.snapshot()
-            except KafkaAway as error:
+            except KafkaUnavailable as error:
                 self.latest = None
                 self._health.down("group", str(error))
             else:

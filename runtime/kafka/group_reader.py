@@ -20,7 +20,7 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.kafka.consumer_group import GroupSnapshot, TopicPartition
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
 
@@ -79,7 +79,9 @@ class GroupReader:
                 committed = await committed_offsets(admin, self._group, self._inputs, coordinator)
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
-            raise KafkaAway(f"Kafka does not describe its groups: {error or type(error).__name__}") from error
+            raise KafkaUnavailable(
+                f"Kafka does not describe its groups: {error or type(error).__name__}"
+            ) from error
         ends = await self.ends(self._inputs)
         fresh = [tp for tp in ends if committed.get(tp, -1) < 0]
         done = committed | (await self._offsets(fresh, EARLIEST) if fresh else {})
@@ -109,7 +111,9 @@ class GroupReader:
                 described = await admin.describe_topics()
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
-            raise KafkaAway(f"Kafka does not describe {topic}: {error or type(error).__name__}") from error
+            raise KafkaUnavailable(
+                f"Kafka does not describe {topic}: {error or type(error).__name__}"
+            ) from error
         return frozenset(
             part["partition"]
             for one in described
@@ -157,7 +161,7 @@ class GroupReader:
                 await client._maybe_wait_metadata()
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
-            raise KafkaAway(f"Kafka does not answer: {error or type(error).__name__}") from error
+            raise KafkaUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from error
         by_leader: defaultdict[int, list[TopicPartition]] = defaultdict(list)
         for tp in partitions:
             leader = client.cluster.leader_for_partition(tp)
@@ -170,7 +174,7 @@ class GroupReader:
         if len(found) < len(partitions):
             client.force_metadata_update()
         if not found:
-            raise KafkaAway("Kafka does not answer: no leader told where its logs end")
+            raise KafkaUnavailable("Kafka does not answer: no leader told where its logs end")
         return found
 
     async def _ask_leader(

@@ -16,11 +16,11 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
 )
 
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.kafka.group_reader import committed_offsets
 
 #: Seconds between two questions, and how long a broker may take to answer one.
-ASK, ANSWER = 0.2, 20.0
+POLL_INTERVAL, TIMEOUT = 0.2, 20.0
 
 #: A coordinator that will answer soon.
 NOT_LOADED = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
@@ -72,7 +72,7 @@ class Logs:
                 found = await committed_offsets(self._admin, group, partitions)
                 return {tp: found.get(tp, -1) for tp in partitions}
             except NOT_LOADED:  # a cluster's first question about groups creates their topic
-                await asyncio.sleep(ASK)
+                await asyncio.sleep(POLL_INTERVAL)
 
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Offsets:
         """Of each partition the group's offset, -1 where it has none."""
@@ -101,7 +101,7 @@ class Logs:
         left, moved = await self.left(group, ends), clock()
         while left:
             tell(left)
-            await asyncio.sleep(ASK)
+            await asyncio.sleep(POLL_INTERVAL)
             before, left = left, await self.left(group, ends)
             if left < before:
                 moved = clock()
@@ -132,7 +132,7 @@ async def open_logs(options: Mapping[str, Any]) -> AsyncIterator[Logs]:
 @asynccontextmanager
 async def _asking() -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(ANSWER):
+        async with asyncio.timeout(TIMEOUT):
             yield
     except (KafkaError, TimeoutError) as error:
-        raise KafkaAway(f"Kafka does not answer: {error or type(error).__name__}") from None
+        raise KafkaUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from None

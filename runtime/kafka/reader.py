@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 
 #: Bytes of one fetch from a partition; seconds without anything new after which Kafka is given up.
 FETCH_BYTES = 8 * 2**20
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 #: Of one fetch: a partition, its records in order, and the offset that will be read next.
 Fetched: TypeAlias = tuple[TopicPartition, list[ConsumerRecord], int]
@@ -51,10 +51,10 @@ class Records:
                     if reached >= left[tp]:
                         self._consumer.pause(tp)
                         del left[tp]
-                if clock() > moved + PATIENCE:
-                    raise KafkaAway(f"Kafka has nothing more of {', '.join(map(_name, left))}")
+                if clock() > moved + TIMEOUT:
+                    raise KafkaUnavailable(f"Kafka has nothing more of {', '.join(map(_name, left))}")
         except KafkaError as error:
-            raise KafkaAway(f"Kafka does not answer: {error or type(error).__name__}") from None
+            raise KafkaUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from None
 
     async def _fetch(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         try:
@@ -89,7 +89,7 @@ async def open_records(options: Mapping[str, Any]) -> AsyncIterator[Records]:
         try:
             await consumer.start()
         except (KafkaError, OSError) as error:
-            raise KafkaAway(f"Kafka does not answer: {error or type(error).__name__}") from None
+            raise KafkaUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from None
         yield Records(consumer)
     finally:
         await consumer.stop()

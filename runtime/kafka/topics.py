@@ -18,7 +18,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from runtime.errors import KafkaAway, TopicMismatch
+from runtime.errors import KafkaUnavailable, TopicMismatch
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ KAFKAS_DEFAULT = {POLICY: "delete"}
 REQUEST_SECONDS = 10
 #: Until a topic is believed to be otherwise, and between two looks at it. A broker that does not know it yet
 #: has as long as for a request.
-SETTLE_SECONDS, LOOK_SECONDS = 3.0, 0.2
+SETTLE_TIMEOUT, POLL_INTERVAL = 3.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ async def ensure_topics(options: Mapping[str, Any], specs: Sequence[TopicSpec], 
         KafkaAway: no answer, or the topics cannot be created (now), and patience has run out.
     """
     attempts = AsyncRetrying(
-        retry=retry_if_exception_type(KafkaAway),
+        retry=retry_if_exception_type(KafkaUnavailable),
         stop=stop_after_delay(patience),
         wait=wait_exponential(multiplier=0.1, max=2),
         reraise=True,
@@ -70,7 +70,9 @@ async def _ensure(options: Mapping[str, Any], specs: Sequence[TopicSpec]) -> Non
         await _check_settled(admin, specs)
     except (KafkaError, OSError, TimeoutError) as error:
         servers = ",".join(options["bootstrap_servers"])
-        raise KafkaAway(f"Kafka at {servers} does not answer: {error or type(error).__name__}") from error
+        raise KafkaUnavailable(
+            f"Kafka at {servers} does not answer: {error or type(error).__name__}"
+        ) from error
     finally:
         await admin.close()
 
@@ -90,7 +92,7 @@ async def _create_missing(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]
     for name, code, *message in answer.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:  # somebody was quicker: it is checked like others
-            raise KafkaAway(
+            raise KafkaUnavailable(
                 f"Topic {name} cannot be created: {error.__name__} {' '.join(filter(None, message))}"
             )
     log.info("Topics created", topics=[spec.name for spec in missing])
@@ -102,11 +104,11 @@ async def _check_settled(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec])
     while True:
         try:
             return await _check(admin, specs)
-        except (TopicMismatch, KafkaAway) as error:
-            limit = SETTLE_SECONDS if isinstance(error, TopicMismatch) else REQUEST_SECONDS
+        except (TopicMismatch, KafkaUnavailable) as error:
+            limit = SETTLE_TIMEOUT if isinstance(error, TopicMismatch) else REQUEST_SECONDS
             if time.monotonic() > began + limit:
                 raise
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_INTERVAL)
 
 
 async def _check(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
@@ -114,7 +116,7 @@ async def _check(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None
     configs = await _configs(admin, specs)
     for spec in specs:
         if not partitions.get(spec.name):
-            raise KafkaAway(f"Topic {spec.name} is created, but not known to all brokers yet")
+            raise KafkaUnavailable(f"Topic {spec.name} is created, but not known to all brokers yet")
         _check_partitions(spec, len(partitions[spec.name]))
         _check_config(spec, configs[spec.name])
         replication = min(len(partition["replicas"]) for partition in partitions[spec.name])

@@ -13,14 +13,14 @@ from streams.message import MESSAGES
 MOST = 20_000
 
 
-class Part(NamedTuple):
+class ChangelogSlice(NamedTuple):
     """Keys and values of the log up to before offset `end`."""
 
     records: list[tuple[bytes, bytes | None]]
     end: int
 
 
-async def read_part(options: Mapping[str, Any], partition: int, start: int) -> Part:
+async def read_slice(options: Mapping[str, Any], partition: int, start: int) -> ChangelogSlice:
     """Read what stands in the partition from offset `start` on, as far as one read goes.
 
     Raises:
@@ -34,6 +34,6 @@ async def read_part(options: Mapping[str, Any], partition: int, start: int) -> P
         reader.seek(tp, start)
         fetched = await reader.getmany(tp, timeout_ms=1000, max_records=MOST)
         records = [(record.key, record.value) for record in fetched.get(tp, [])]
-        return Part(records, await reader.position(tp))
+        return ChangelogSlice(records, await reader.position(tp))
     finally:
         await reader.stop()

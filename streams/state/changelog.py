@@ -19,14 +19,14 @@ from streams.times import is_time
 log = structlog.get_logger(__name__)
 
 
-class Replayed(NamedTuple):
+class Restored(NamedTuple):
     """Of each key its state after the records, and the keys whose last record is stale."""
 
     values: dict[bytes, bytes | None]
     stale: set[bytes]
 
 
-def replay(records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes, bytes | None]) -> Replayed:
+def restore(records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes, bytes | None]) -> Restored:
     """Follow the log: `known` is what came before these records.
 
     Raises:
@@ -36,10 +36,12 @@ def replay(records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes, 
     for key, value in records:
         told.setdefault(key, []).append(value)
     values = {key: _after(key, known.get(key), values) for key, values in told.items()}
-    return Replayed(values, {key for key, value in values.items() if value != told[key][-1]})
+    return Restored(values, {key for key, value in values.items() if value != told[key][-1]})
 
 
-def catch_up(records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes, bytes | None]) -> Replayed:
+def merge_foreign(
+    records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes, bytes | None]
+) -> Restored:
     """Take in records that others wrote among ours, although the keys are ours.
 
     Unlike `replay`, `known` is of now, later than the records: a tombstone among them forgets nothing that is
@@ -52,9 +54,9 @@ def catch_up(records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes
     last = dict(told)
     values = {
         key: _after(key, value, [known[key]]) if known.get(key) is not None else value
-        for key, value in replay(told, {}).values.items()
+        for key, value in restore(told, {}).values.items()
     }
-    return Replayed(values, {key for key, value in values.items() if value != last[key]})
+    return Restored(values, {key for key, value in values.items() if value != last[key]})
 
 
 def _after(key: bytes, known: bytes | None, values: Sequence[bytes | None]) -> bytes | None:

@@ -17,7 +17,7 @@ from faust.stores import base
 from faust.types import TP, EventT
 
 from runtime.metrics import STATES_RECOVERED
-from streams.state.changelog import Replayed, replay
+from streams.state.changelog import Restored, restore
 from streams.state.store import StateStore, Values
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ class GapInLog(Exception):
     """A part of the log was not handed to recovery; only to begin anew can help."""
 
 
-class Kept:
+class PartitionState:
     """One partition's states, and how well they agree with the log."""
 
     def __init__(self, store: StateStore) -> None:
@@ -43,7 +43,7 @@ class Kept:
     def behind(self) -> bool:
         return self.log_end > self.end
 
-    def take(self, replayed: Replayed, end: int) -> None:
+    def take(self, replayed: Restored, end: int) -> None:
         """The log from `self.end` up to before `end` came to this."""
         self.stale -= replayed.values.keys()
         self.stale |= replayed.stale
@@ -72,16 +72,16 @@ class States(base.Store[bytes, bytes]):
     def __init__(self, *args: Any, open_store: Callable[[int], StateStore], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._open_store = open_store
-        self._kept: dict[int, Kept] = {}
+        self._kept: dict[int, PartitionState] = {}
 
-    def of(self, partition: int) -> Kept:
+    def of(self, partition: int) -> PartitionState:
         """The partition's states, opened if they are not yet."""
         kept = self._kept.get(partition)
         if kept is None:
-            kept = self._kept[partition] = Kept(self._open_store(partition))
+            kept = self._kept[partition] = PartitionState(self._open_store(partition))
         return kept
 
-    def all(self) -> Iterable[Kept]:
+    def all(self) -> Iterable[PartitionState]:
         """Of every partition that is open."""
         return self._kept.values()
 
@@ -108,7 +108,7 @@ class States(base.Store[bytes, bytes]):
             )
         keys = list({record.key for record in batch.records})
         known = dict(zip(keys, kept.store.load(keys), strict=True))
-        kept.take(replay(((record.key, record.value) for record in batch.records), known), batch.end)
+        kept.take(restore(((record.key, record.value) for record in batch.records), known), batch.end)
         STATES_RECOVERED.inc(len(batch.records))
 
     def _hopeless(self, error: Exception) -> None:

@@ -26,7 +26,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from runtime.errors import Refused
+from runtime.errors import StartupError
 from streams.state.store import Values
 
 log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ RUNS = 8
 LOCK_SECONDS = 10.0
 
 
-class DataInUse(Refused):
+class DataInUse(StartupError):
     """Another process has the folder of states open."""
 
 

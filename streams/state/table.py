@@ -22,7 +22,7 @@ from faust.types import TP, AppT
 from runtime.metrics import LEASE_LOST, STATES_WRITTEN, TOMBSTONES
 from streams.change import Change
 from streams.message import MESSAGES, decode_message
-from streams.state.partition import Kept, States
+from streams.state.partition import PartitionState, States
 from streams.state.store import StateStore
 from streams.transport.consumer import BatchConsumer
 from streams.transport.producer import BatchProducer, Written
@@ -34,7 +34,7 @@ RETRY_SECONDS = 0.5
 T = TypeVar("T")
 
 
-class Superseded(Exception):
+class Fenced(Exception):
     """The partitions are assigned anew, or not surely ours: whoever owns them now does the work again."""
 
 
@@ -110,14 +110,14 @@ class MessagesTable(faust.Table[bytes, bytes]):
         """Held by whoever reads states of a partition in order to change them."""
         return self._locks[partition]
 
-    def kept(self, partition: int) -> Kept:
+    def kept(self, partition: int) -> PartitionState:
         """The partition's states.
 
         Raises:
             Superseded: it is not ours now.
         """
         if partition not in self.ready:
-            raise Superseded
+            raise Fenced
         return self.states.of(partition)
 
     def load(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -141,7 +141,7 @@ class MessagesTable(faust.Table[bytes, bytes]):
             partition, lambda within: self.producer.write(MESSAGES, partition, changes, within)
         )
         if partition not in self.ready or self.kept(partition) is not kept:
-            raise Superseded
+            raise Fenced
         kept.wrote({key: change.value for key, change in changes.items()}, written.start, written.end)
         STATES_WRITTEN.inc(len(changes))
         TOMBSTONES.inc(sum(change.value is None for change in changes.values()))
@@ -161,10 +161,10 @@ class MessagesTable(faust.Table[bytes, bytes]):
             while True:
                 within = await self.consumer.may_write()
                 if generation != self.app.consumer_generation_id or self.app.should_stop:
-                    raise Superseded
+                    raise Fenced
                 if not within:
                     LEASE_LOST.inc()
-                    raise Superseded
+                    raise Fenced
                 try:
                     return await send(within)
                 except KafkaError as error:
@@ -172,7 +172,7 @@ class MessagesTable(faust.Table[bytes, bytes]):
                     log.warning("Write not acknowledged, retrying", partition=partition, reason=reason)
                     self.retrying[partition] = since, reason
                 if self.app.rebalancing or self.app.should_stop:
-                    raise Superseded
+                    raise Fenced
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
             self.retrying.pop(partition, None)

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from streams.state.store import StateStore, Values
 
 #: Of keys and values, counted as often as they are written, until they go down.
-GATHERED_BYTES = 8 * 2**20
+DIRTY_BYTES = 8 * 2**20
 
 
-class Lately:
+class WriteCache:
     """A `streams.store.StateStore` in front of another, which it owns."""
 
-    def __init__(self, below: StateStore, gathered_bytes: int = GATHERED_BYTES) -> None:
+    def __init__(self, below: StateStore, gathered_bytes: int = DIRTY_BYTES) -> None:
         self._below = below
         self._most = gathered_bytes
         self._gathered: dict[bytes, bytes | None] = {}

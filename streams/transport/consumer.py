@@ -27,14 +27,14 @@ from mode import Service
 
 from runtime.kafka.membership import Membership
 from streams.transport.commit_tracker import CommitTracker
-from streams.transport.fetch import Unpacked
+from streams.transport.fetch import UnpackedRecords
 from streams.transport.lease import Lease
 from streams.transport.producer import BatchProducer, connect
 
 #: Kafka gathers as much before it answers, if it comes soon: a fetch costs all sides more than a record.
-FETCH_LEAST_BYTES = 64 * 2**10
+FETCH_MIN_BYTES = 64 * 2**10
 #: Of one answer, at most; it is held three times while it is taken apart.
-FETCH_MOST_BYTES = 8 * 2**20
+FETCH_MAX_BYTES = 8 * 2**20
 #: Batches with the agent at a time, without those that have been there for longer than so many seconds.
 MAX_IN_FLIGHT, SLOW_AFTER = 8, 2.0
 
@@ -97,7 +97,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         assert isinstance(transport, Transport)
-        consumer._fetch_min_bytes, consumer._fetch_max_bytes = FETCH_LEAST_BYTES, FETCH_MOST_BYTES
+        consumer._fetch_min_bytes, consumer._fetch_max_bytes = FETCH_MIN_BYTES, FETCH_MAX_BYTES
         consumer._fetch_max_wait_ms = round(transport.fetch_wait * 1000)
         return consumer
 
@@ -128,7 +128,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return {}
         for result in map(fetcher._records.get, ready):
             if isinstance(result, FetchResult) and isinstance(result._partition_records, PartitionRecords):
-                result._partition_records = Unpacked(result._partition_records)
+                result._partition_records = UnpackedRecords(result._partition_records)
         before = _positions(consumer)
         fetched = await super()._fetch_records(consumer, set(ready), timeout=0)
         return {

@@ -13,7 +13,7 @@ from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
 
-class Unpacked:
+class UnpackedRecords:
     """Stands in for the `PartitionRecords`, which it uses up. All of it has to be taken at once."""
 
     def __init__(self, fetched: PartitionRecords) -> None:

@@ -41,7 +41,7 @@ class Posted:
 
 
 @dataclass
-class Verdict:
+class CheckResult:
     """What was found; `lost`, `doubled` and `wrong` say what in words, and must be empty."""
 
     records: int = 0
@@ -65,9 +65,11 @@ class Verdict:
         yield from (f"wrong: {key}: {difference}" for key, difference in sorted(self.wrong.items()))
 
 
-async def judge(kafka: str, clickhouse: str, posted: Posted, overdue_after: timedelta, say: Say) -> Verdict:
+async def judge(
+    kafka: str, clickhouse: str, posted: Posted, overdue_after: timedelta, say: Say
+) -> CheckResult:
     """Read everything there is, once nothing moves any more. `say` hears what is looked at."""
-    verdict = Verdict()
+    verdict = CheckResult()
     with _without_garbage_collection():
         say("judging: folding what is in Kafka")
         in_kafka, folded = await _fold(kafka, overdue_after, verdict)
@@ -92,7 +94,7 @@ async def judge(kafka: str, clickhouse: str, posted: Posted, overdue_after: time
 
 
 async def _fold(
-    kafka: str, overdue_after: timedelta, verdict: Verdict
+    kafka: str, overdue_after: timedelta, verdict: CheckResult
 ) -> tuple[set[Digest], dict[bytes, bytes]]:
     """The bodies in Kafka, and what their messages should be by now, encoded."""
     bodies, events, folded = set[Digest](), set[str](), dict[bytes, Message]()
@@ -115,7 +117,7 @@ def _named(digests: set[Digest], what: str) -> set[str]:
     return {f"{digest.hex()} (MD5 of its body) {what}" for digest in digests}
 
 
-def _count(client: Client, verdict: Verdict) -> None:
+def _count(client: Client, verdict: CheckResult) -> None:
     """The exact counts that people ask for, before and after the engine has merged its parts."""
     for moment in ("before merges", "after merges"):
         for what, query, expected in (
@@ -129,7 +131,7 @@ def _count(client: Client, verdict: Verdict) -> None:
         client.command("OPTIMIZE TABLE message_states FINAL")
 
 
-async def _demand_no_rejections(kafka: str, client: Client, verdict: Verdict) -> None:
+async def _demand_no_rejections(kafka: str, client: Client, verdict: CheckResult) -> None:
     """Nothing was posted that anybody may reject."""
     async for record in read(kafka, [REJECTED]):
         verdict.lost.add(f"rejected: {record.value[:300]!r}")
@@ -137,14 +139,16 @@ async def _demand_no_rejections(kafka: str, client: Client, verdict: Verdict) ->
         verdict.lost.add(f"rejected: {row}")
 
 
-def _compare(where: str, want: Mapping[bytes, bytes], got: Mapping[bytes, bytes], verdict: Verdict) -> None:
+def _compare(
+    where: str, want: Mapping[bytes, bytes], got: Mapping[bytes, bytes], verdict: CheckResult
+) -> None:
     for key in want.keys() | got.keys():
         expected, found = want.get(key), got.get(key)
         if expected is None or found != expected:
             verdict.wrong[f"{where} {key.decode()}"] = f"{expected!r}\n  is {found!r}"
 
 
-def _compare_statuses(client: Client, posted: Posted, verdict: Verdict) -> None:
+def _compare_statuses(client: Client, posted: Posted, verdict: CheckResult) -> None:
     """With the simulator's own fold, which knows nothing of ours; it knows only what it was answered."""
     if posted.attempted != posted.acknowledged:
         return

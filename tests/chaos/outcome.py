@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from simulator.postback import Packet
-from tests.chaos.checker import Posted, Verdict
+from simulator.postback import SimulatedPostback
+from tests.chaos.checker import CheckResult, Posted
 from tests.chaos.faults import Fault
 from tests.chaos.readback import digest_of
 
@@ -26,7 +26,7 @@ class Posting:
         """Until the last 2xx."""
         return self._last - self._began
 
-    def note(self, packet: Packet, status: int | None) -> None:
+    def note(self, packet: SimulatedPostback, status: int | None) -> None:
         """An answer of a gateway; None when there was none."""
         digest = digest_of(packet.body)
         self.posted.attempted.add(digest)
@@ -45,7 +45,7 @@ class Outcome:
     seed: int
     faults: list[Fault]
     posting: Posting
-    verdict: Verdict
+    verdict: CheckResult
     reconciled: int
     restarts: int
     #: Processes that ended without a fault, and how often.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import aiohttp
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.kafka.clients import client_options
 from runtime.kafka.offsets import Logs, NotDrained, Offsets, open_logs
 from runtime.settings import load_settings
@@ -20,7 +20,7 @@ SECONDS = 180.0
 QUIET_SECONDS, LOOK_SECONDS = 5.0, 0.000_15
 
 
-class NoRest(Exception):
+class NotQuiescent(Exception):
     """It did not come to rest within the time that even a slow machine needs; says who, in its own words."""
 
 
@@ -50,8 +50,8 @@ async def silence(kafka: str, gateways: Iterable[str], overdue_after: float) -> 
                 pass
             group, ends = "sinks", await logs.ends((*POSTBACK_TOPICS, REJECTED, MESSAGES))
             await logs.drained(group, ends, SECONDS, lambda _: None)
-    except (NotDrained, KafkaAway) as error:
-        raise NoRest(f"{group}: {error}") from error
+    except (NotDrained, KafkaUnavailable) as error:
+        raise NotQuiescent(f"{group}: {error}") from error
 
 
 async def _grow(logs: Logs, ends: Offsets) -> bool:
@@ -70,7 +70,7 @@ async def _until_said(urls: Iterable[str], words: str) -> None:
                         await asyncio.sleep(0.2)
                         said = await _says(http, url)
             except TimeoutError:
-                raise NoRest(f"{url} says {said!r}, not {words!r}") from None
+                raise NotQuiescent(f"{url} says {said!r}, not {words!r}") from None
 
 
 async def _says(http: aiohttp.ClientSession, url: str) -> str:

@@ -17,7 +17,7 @@ from tests.chaos.cluster import Broker, Disk, Everything, Service, Target, infli
 from tests.chaos.faults import Fault, plan_blackouts, plan_faults
 from tests.chaos.outcome import Outcome, Posting
 from tests.chaos.progress import TOPICS_OF, Stretch, watch_progress
-from tests.chaos.quiesce import NoRest, ready, silence
+from tests.chaos.quiesce import NotQuiescent, ready, silence
 from tests.support.kafka import ApacheKafka, free_ports
 from tests.support.small_disk import small_disk
 
@@ -86,9 +86,9 @@ async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
             )
             reconciled = await _reconcile(cluster.address, clickhouse, folder)
             (folder / "verdict.txt").write_text("".join(f"{line}\n" for line in verdict.lines()))
-        except NoRest as error:
+        except NotQuiescent as error:
             say(f"no rest: {error}")
-            raise NoRest(f"seed {wanted.seed}: {error}") from error
+            raise NotQuiescent(f"seed {wanted.seed}: {error}") from error
         finally:
             for task in background:
                 task.cancel()

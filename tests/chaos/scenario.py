@@ -16,7 +16,7 @@ from embedded.kafka.node import KafkaFailed
 from tests.chaos.cluster import Service
 from tests.chaos.observer import Unavailable
 from tests.chaos.placement import PARTITIONS
-from tests.chaos.quiesce import NoRest, ready
+from tests.chaos.quiesce import NotQuiescent, ready
 from tests.chaos.report import print_tails
 from tests.support.kafka import ApacheKafka, free_ports
 
@@ -118,7 +118,7 @@ def play(name: str, scenario: Callable[[Stage], Awaitable[None]], console: Conso
     stage = Stage(folder, console)
     try:
         asyncio.run(_played(stage, scenario))
-    except (NoRest, KafkaFailed, Unavailable, TimeoutError) as error:
+    except (NotQuiescent, KafkaFailed, Unavailable, TimeoutError) as error:
         stage.require(False, str(error) or type(error).__name__)
     finally:
         stage.close()

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from embedded.kafka.node import KafkaFailed
 from tests.chaos.outcome import Outcome
-from tests.chaos.quiesce import NoRest
+from tests.chaos.quiesce import NotQuiescent
 from tests.chaos.report import print_tails, run_table, soak_table
 from tests.chaos.run import Wanted, run_chaos
 
@@ -59,7 +59,7 @@ def run_once(wanted: Wanted, folder: Path, console: Console) -> Outcome | None:
     try:
         outcome = asyncio.run(run_chaos(wanted, folder))
         console.print(run_table(outcome, time.monotonic() - began))
-    except (NoRest, KafkaFailed) as error:
+    except (NotQuiescent, KafkaFailed) as error:
         console.print(f"Failed: {error}", markup=False, soft_wrap=True)
     if not (outcome and outcome.good):
         print_tails(folder, console)

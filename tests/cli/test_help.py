@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from cli.__main__ import COMMANDS, postbacks
 from cli.settings import rows
 from cli.up.welcome import SAMPLE_ID
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 from runtime.settings import Settings, load_settings
 from tests.support.stack import command
 
@@ -44,7 +44,7 @@ def test_the_first_page_lists_every_command_with_what_it_does() -> None:
 
 def test_help_needs_no_settings() -> None:
     def unreadable() -> Settings:
-        raise BadSetting("POSTBACKS_KAFKA=nonsense")
+        raise InvalidSetting("POSTBACKS_KAFKA=nonsense")
 
     for name in COMMANDS:
         assert CliRunner().invoke(postbacks, [name, "--help"], obj=unreadable).exit_code == 0

@@ -18,10 +18,10 @@ from msgspec import convert, structs
 from pydantic import SecretStr
 
 from gateway.parsing.postback import parse
-from gateway.parsing.request import PROVIDER_FIELDS, Arrival
+from gateway.parsing.request import PROVIDER_FIELDS, RawRequest
 from gateway.postback import POSTBACK_TOPICS, REJECTED, TOPIC_OF, AnyPostback, Rejected, decode, encode
 from gateway.rejected import NotAPostback, rejected
-from operations.replay.stored_request import Kept, record_of
+from operations.replay.stored_request import StoredRequest, record_of
 from operations.time_slices import Period, slices
 from sinks.migrate import migrate
 from tests.support.gateway import open_gateway, post, request
@@ -40,9 +40,9 @@ BOUNDARY = "--frontier"
 # -- what is kept is enough
 
 
-def kept_of(postback: AnyPostback | Rejected) -> Kept:
+def kept_of(postback: AnyPostback | Rejected) -> StoredRequest:
     """The row that ClickHouse would have."""
-    return convert(structs.asdict(postback), Kept)
+    return convert(structs.asdict(postback), StoredRequest)
 
 
 pairs = st.lists(
@@ -66,7 +66,7 @@ def test_what_is_kept_of_any_request_is_read_as_it_was(
 ) -> None:
     message = {"MessageID": MESSAGE, marker: "1"}
     for place in range(3):
-        came = Arrival(
+        came = RawRequest(
             account="acme",
             query=urlencode(query + (list(message.items()) if place == 0 else [])),
             headers=headers + (list(message.items()) if place == 1 else []),

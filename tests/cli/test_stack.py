@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.up.stack import Places, Service, plan, with_embedded_kafka
+from cli.up.stack import Endpoints, Service, plan, with_embedded_kafka
 from runtime.settings import load_settings
 
-EMBEDDED = Places(
+EMBEDDED = Endpoints(
     listen="127.0.0.1:8080",
     data=Path("/data"),
     ops={"gateway": "127.0.0.1:1", "streams": "127.0.0.1:2", "sinks": "127.0.0.1:3"},
     kafka="127.0.0.1:9092",
     clickhouse="127.0.0.1:8123",
 )
-ELSEWHERE = Places(EMBEDDED.listen, EMBEDDED.data, EMBEDDED.ops, kafka=None, clickhouse=None)
+ELSEWHERE = Endpoints(EMBEDDED.listen, EMBEDDED.data, EMBEDDED.ops, kafka=None, clickhouse=None)
 DEFAULTS = load_settings({})
 FOUND = with_embedded_kafka(DEFAULTS, "127.0.0.1:9092")
 
 
-def by_name(places: Places) -> dict[str, Service]:
+def by_name(places: Endpoints) -> dict[str, Service]:
     return {service.name: service for service in plan(places, FOUND if places.kafka else DEFAULTS)}
 
 

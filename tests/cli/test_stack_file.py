@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.up.stack_file import FILE, find_settings, owned_folder, write_stack_file
+from cli.up.stack_file import FILE, find_settings, lock_data_dir, write_stack_file
 
 STACK = {"POSTBACKS_KAFKA": "127.0.0.1:1111", "POSTBACKS_PARTITIONS": "3"}
 
@@ -20,7 +20,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_settings_of_a_running_stack_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with owned_folder(tmp_path):
+    with lock_data_dir(tmp_path):
         write_stack_file(tmp_path, STACK)
         found = find_settings(tmp_path)
         assert (found.kafka, found.partitions) == ("127.0.0.1:1111", 3)
@@ -29,20 +29,20 @@ def test_settings_of_a_running_stack_are_found(tmp_path: Path, monkeypatch: pyte
 
 
 def test_settings_of_a_stopped_stack_are_ignored(tmp_path: Path) -> None:
-    with owned_folder(tmp_path):
+    with lock_data_dir(tmp_path):
         write_stack_file(tmp_path, STACK)
     assert find_settings(tmp_path).kafka == "127.0.0.1:9092"
 
 
 def test_starting_stack_drops_settings_of_a_killed_one(tmp_path: Path) -> None:
     write_stack_file(tmp_path, STACK)
-    with owned_folder(tmp_path):
+    with lock_data_dir(tmp_path):
         assert find_settings(tmp_path).partitions == 8
 
 
 def test_environment_wins_over_the_running_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTBACKS_KAFKA", "127.0.0.1:2222")
-    with owned_folder(tmp_path):
+    with lock_data_dir(tmp_path):
         write_stack_file(tmp_path, STACK)
         found = find_settings(tmp_path)
     assert (found.kafka, found.partitions) == ("127.0.0.1:2222", 3)
@@ -51,7 +51,7 @@ def test_environment_wins_over_the_running_stack(tmp_path: Path, monkeypatch: py
 def test_settings_file_wins_over_the_running_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own.env").write_text("POSTBACKS_PARTITIONS=5\n")
     monkeypatch.setenv("POSTBACKS_SETTINGS", str(tmp_path / "own.env"))
-    with owned_folder(tmp_path):
+    with lock_data_dir(tmp_path):
         write_stack_file(tmp_path, STACK)
         found = find_settings(tmp_path)
     assert (found.kafka, found.partitions) == ("127.0.0.1:1111", 5)

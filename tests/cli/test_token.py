@@ -13,7 +13,7 @@ from cli.__main__ import postbacks
 from cli.token import token_of
 from gateway.auth.accounts import Accounts
 from gateway.auth.accounts_file import read_accounts
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 from runtime.settings import load_settings
 
 
@@ -90,7 +90,7 @@ def test_the_gateway_may_be_reached_by_another_name(file: Path) -> None:
 @pytest.mark.parametrize("setting", ["", "acme=s3cretT0ken", "/no/such/folder/accounts.toml"])
 def test_a_setting_that_names_no_file_is_refused(setting: str) -> None:
     refused = token(setting).exception
-    assert isinstance(refused, BadSetting)
+    assert isinstance(refused, InvalidSetting)
     assert "POSTBACKS_TOKENS" in str(refused)
     assert "s3cret" not in str(refused)
 
@@ -99,5 +99,5 @@ def test_a_setting_that_names_no_file_is_refused(setting: str) -> None:
 def test_an_account_that_could_not_be_read_back_is_refused_and_nothing_is_written(
     file: Path, account: str
 ) -> None:
-    assert isinstance(token(file, account).exception, BadSetting)
+    assert isinstance(token(file, account).exception, InvalidSetting)
     assert not file.exists()

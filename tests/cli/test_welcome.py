@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, generate_latest
 
-from cli.up.stack import STAGES, Places, with_embedded_kafka
+from cli.up.stack import STAGES, Endpoints, with_embedded_kafka
 from cli.up.throughput import FLOWS, describe, read_totals
 from cli.up.welcome import SAMPLE_ID, ready_page, stack_settings
 from runtime import metrics
 from runtime.settings import load_settings
 
-PLACES = Places("127.0.0.1:8080", Path("/data"), {}, "127.0.0.1:9092", "127.0.0.1:8123")
+PLACES = Endpoints("127.0.0.1:8080", Path("/data"), {}, "127.0.0.1:9092", "127.0.0.1:8123")
 DEFAULTS = load_settings({})
 
 
@@ -28,7 +28,7 @@ def test_it_names_the_url_a_post_to_try_and_how_to_look_at_it() -> None:
 
 
 @pytest.mark.parametrize("places", [PLACES, replace(PLACES, kafka=None), replace(PLACES, clickhouse=None)])
-def test_it_says_where_the_data_of_embedded_engines_is(places: Places) -> None:
+def test_it_says_where_the_data_of_embedded_engines_is(places: Endpoints) -> None:
     page = ready_page(places, DEFAULTS, "postbacks")
     assert "All data is in /data; the next start continues with it." in page
 

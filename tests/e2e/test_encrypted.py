@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import SecretStr
 
 from cli.__main__ import postbacks
-from runtime.clickhouse.client import Away, query_client
+from runtime.clickhouse.client import Unavailable, query_client
 from runtime.process import DONE
 from runtime.settings import load_settings
 from tests.support.engines import APACHE, Engines
@@ -228,9 +228,9 @@ async def test_who_has_not_the_password_is_kept_out_of_clickhouse(
     parts = urlsplit(database)
     async with secure_clickhouse(f"http://{parts.hostname}:{parts.port}", authority) as address:
         clickhouse = f"https://{USER}:wrong@{address}{parts.path}?ca_cert={authority.ca}"
-        with pytest.raises(Away, match="516"):
+        with pytest.raises(Unavailable, match="516"):
             await asyncio.to_thread(has_tables, clickhouse)
         strangers = clickhouse.replace(str(authority.ca), str(authority.ca.with_name("other.pem")))
         trustme.CA().cert_pem.write_to_path(str(authority.ca.with_name("other.pem")))
-        with pytest.raises(Away, match="certificate"):
+        with pytest.raises(Unavailable, match="certificate"):
             await asyncio.to_thread(has_tables, strangers)

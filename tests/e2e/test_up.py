@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from cli.up.welcome import SAMPLE, SAMPLE_ID
-from runtime.clickhouse.query import ask
+from runtime.clickhouse.query import run_query
 from tests.support.process import running
 from tests.support.stack import Stack, any_ports, command, stack, tail
 
@@ -234,7 +234,7 @@ def test_what_was_accepted_before_ctrl_c_is_in_clickhouse_after_it(tmp_path: Pat
 
 
 def tsv(url: str, query: str) -> list[list[str]]:
-    return [line.split("\t") for line in b"".join(ask(url, query, "TSV")).decode().splitlines()]
+    return [line.split("\t") for line in b"".join(run_query(url, query, "TSV")).decode().splitlines()]
 
 
 def simulators_report(lines: list[str]) -> dict[str, int]:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.auth.accounts import Account, Accounts, Listed, Token
-from gateway.auth.accounts_file import demand_loopback, read_accounts
+from gateway.auth.accounts import Account, AccountConfig, Accounts, Token
+from gateway.auth.accounts_file import read_accounts, require_loopback
 from gateway.auth.networks import read_network
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 
 NOW = 1_795_435_200.0
 CLIENT = "203.0.113.7"
 
 
-def listed(name: str, *tokens: str) -> Listed:
-    return Listed(Account(name), tuple(Token(token) for token in tokens))
+def listed(name: str, *tokens: str) -> AccountConfig:
+    return AccountConfig(Account(name), tuple(Token(token) for token in tokens))
 
 
 def name_of(accounts: Accounts, token: str, client: str = CLIENT, now: float = NOW) -> str | None:
@@ -46,7 +46,7 @@ def test_tokens_are_not_kept() -> None:
 
 
 def test_a_token_is_good_until_it_expires() -> None:
-    accounts = Accounts([Listed(Account("acme"), (Token("first-token", NOW), Token("second-token")))])
+    accounts = Accounts([AccountConfig(Account("acme"), (Token("first-token", NOW), Token("second-token")))])
     assert name_of(accounts, "first-token", now=NOW - 0.001) == "acme"
     assert name_of(accounts, "first-token", now=NOW) is None
     assert name_of(accounts, "second-token", now=NOW) == "acme"
@@ -54,7 +54,7 @@ def test_a_token_is_good_until_it_expires() -> None:
 
 def test_an_account_with_networks_posts_from_there_alone() -> None:
     networks = (read_network("203.0.113.0/24"), read_network("2001:db8::/32"))
-    accounts = Accounts([Listed(Account("acme", networks), (Token("first-token"),))])
+    accounts = Accounts([AccountConfig(Account("acme", networks), (Token("first-token"),))])
     for inside in ("203.0.113.7", "::ffff:203.0.113.7", "2001:db8::7"):
         assert name_of(accounts, "first-token", inside) == "acme"
     for outside in ("203.0.114.7", "::1", "2001:db9::7", "", "unknown", "::"):
@@ -87,8 +87,10 @@ def test_accounts_can_be_set_in_a_file(tmp_path: Path) -> None:
     )
     networks = (read_network("203.0.113.0/24"), read_network("2001:db8::7/128"))
     assert read_accounts(str(file)) == {
-        "acme": Listed(Account("acme", networks, 2.5, 3), (Token("first-token"), Token("second-token", NOW))),
-        "umbrella": Listed(Account("umbrella", (), 100, 500), (Token("third-token"),)),
+        "acme": AccountConfig(
+            Account("acme", networks, 2.5, 3), (Token("first-token"), Token("second-token", NOW))
+        ),
+        "umbrella": AccountConfig(Account("umbrella", (), 100, 500), (Token("third-token"),)),
     }
 
 
@@ -105,7 +107,7 @@ def test_accounts_can_be_set_in_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_named_but_no_token(setting: str, says: str) -> None:
-    with pytest.raises(BadSetting) as error:
+    with pytest.raises(InvalidSetting) as error:
         read_accounts(setting)
     assert says in str(error.value)
     assert "POSTBACKS_TOKENS" in str(error.value)
@@ -134,7 +136,7 @@ def test_a_wrong_setting_is_named_but_no_token(setting: str, says: str) -> None:
 def test_a_wrong_file_is_named_with_the_table(tmp_path: Path, content: str, says: str) -> None:
     file = tmp_path / "tokens.toml"
     file.write_text(content)
-    with pytest.raises(BadSetting) as error:
+    with pytest.raises(InvalidSetting) as error:
         read_accounts(str(file))
     assert says in str(error.value)
     assert str(file) in str(error.value)
@@ -145,10 +147,10 @@ def test_a_wrong_file_is_named_with_the_table(tmp_path: Path, content: str, says
     "listen", ["127.0.0.1:8080", "127.3.2.1:0", "[::1]:8080", "::1:8080", "localhost:8080"]
 )
 def test_without_tokens_this_machine_is_served(listen: str) -> None:
-    demand_loopback(listen)
+    require_loopback(listen)
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "example.com:8080"])
 def test_without_tokens_nobody_else_is(listen: str) -> None:
-    with pytest.raises(BadSetting, match="must be a loopback address"):
-        demand_loopback(listen)
+    with pytest.raises(InvalidSetting, match="must be a loopback address"):
+        require_loopback(listen)

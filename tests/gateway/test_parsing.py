@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.parsing.postback import parse
-from gateway.parsing.request import PROVIDER_FIELDS, Arrival
+from gateway.parsing.request import PROVIDER_FIELDS, RawRequest
 from gateway.postback import TOPIC_OF, Receipt, Response, Sent, decode, decode_rejected, encode
 from gateway.rejected import NotAPostback, rejected
 from tests.support.samples import RECEIPT, RECEIVED_AT, RESPONSE, SENT, arrival
@@ -24,7 +24,7 @@ texts = st.text(st.characters(codec="utf-8"), max_size=20)
 filled_texts = texts.filter(bool)
 
 
-def reason(came: Arrival) -> str:
+def reason(came: RawRequest) -> str:
     with pytest.raises(NotAPostback) as why:
         parse(came)
     return why.value.reason

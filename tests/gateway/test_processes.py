@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.shared_port import hold_port
-from runtime.errors import BadSetting
+from gateway.shared_port import reserve_port
+from runtime.errors import InvalidSetting
 from runtime.process import DONE, REFUSED
 from tests.gateway.test_gateway import READY, SECONDS, frozen, sent
 from tests.gateway.test_spool_sink import accepted, free_kafka_address, kafka_on, sent_messages
@@ -246,8 +246,8 @@ async def test_a_port_that_others_listen_on_is_not_shared_with_them_by_mistake()
         other.listen()
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         stop.set()  # or it would wait for them to end
-        with pytest.raises(BadSetting, match=f"POSTBACKS_LISTEN={listen}: cannot be used"):
-            async with hold_port(listen, stop):
+        with pytest.raises(InvalidSetting, match=f"POSTBACKS_LISTEN={listen}: cannot be used"):
+            async with reserve_port(listen, stop):
                 pass
-    async with hold_port(listen, asyncio.Event()) as address:
+    async with reserve_port(listen, asyncio.Event()) as address:
         assert address == listen

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.auth.networks import read_address, read_networks
-from gateway.http.proxy_headers import client_of
+from gateway.http.proxy_headers import client_address
 
 PROXIES = read_networks("10.0.0.0/8, 2001:db8:1::/48")
 
 
 def test_without_proxies_nobody_is_believed() -> None:
-    assert client_of("203.0.113.7", ["198.51.100.1"], ()) == "203.0.113.7"
+    assert client_address("203.0.113.7", ["198.51.100.1"], ()) == "203.0.113.7"
 
 
 def test_a_stranger_is_not_believed() -> None:
-    assert client_of("203.0.113.7", ["198.51.100.1"], PROXIES) == "203.0.113.7"
+    assert client_address("203.0.113.7", ["198.51.100.1"], PROXIES) == "203.0.113.7"
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def test_a_stranger_is_not_believed() -> None:
     ],
 )
 def test_the_rightmost_who_is_no_proxy_of_ours_is_the_client(forwarded: list[str], client: str) -> None:
-    assert client_of("10.0.0.1", forwarded, PROXIES) == client
+    assert client_address("10.0.0.1", forwarded, PROXIES) == client
 
 
 @pytest.mark.parametrize("hop", ["", "unknown", "_hidden", "203.0.113", "1.2.3.4.5", "[", "[]", "[::1"])
 def test_a_proxy_that_names_no_address_names_nobody(hop: str) -> None:
-    assert client_of("10.0.0.1", [f"198.51.100.1, {hop}"], PROXIES) == ""
+    assert client_address("10.0.0.1", [f"198.51.100.1, {hop}"], PROXIES) == ""
 
 
 @given(st.text(), st.lists(st.text(alphabet="0123456789abcdef.:,[] \x00é", max_size=60)))
 def test_whatever_is_said_the_client_is_an_address_or_nobody(peer: str, forwarded: list[str]) -> None:
     for one in (peer, "10.0.0.1"):
-        client = client_of(one, forwarded, PROXIES)
+        client = client_address(one, forwarded, PROXIES)
         assert not client or read_address(client)

@@ -28,7 +28,7 @@ def records(count: int, first: int = 0, size: int = 300) -> list[Spooled]:
 
 
 def reopen(path: Path) -> SpoolFile:
-    lock = spool.own(path)
+    lock = spool.try_lock(path)
     assert lock is not None
     return SpoolFile(path, lock)
 
@@ -69,7 +69,7 @@ def test_a_spool_of_a_process_that_was_killed_is_adopted_whole(tmp_path: Path) -
         [sys.executable, "-c", killed, tmp_path], cwd=Path(__file__).parent.parent.parent, check=False
     )
     assert done.returncode == -signal.SIGKILL
-    [(path, lock)] = spool.abandoned(tmp_path)
+    [(path, lock)] = spool.claim_orphaned(tmp_path)
     file = SpoolFile(path, lock)
     assert [record for _, record in file.oldest(1000)] == records(100)
     file.close()
@@ -78,10 +78,10 @@ def test_a_spool_of_a_process_that_was_killed_is_adopted_whole(tmp_path: Path) -
 def test_nobody_adopts_a_spool_that_has_an_owner(tmp_path: Path) -> None:
     file = spool.create(tmp_path)
     file.append(records(1))
-    assert spool.own(file.path) is None
-    assert list(spool.abandoned(tmp_path)) == []
+    assert spool.try_lock(file.path) is None
+    assert list(spool.claim_orphaned(tmp_path)) == []
     file.close()
-    assert [path for path, _ in spool.abandoned(tmp_path)] == [file.path]
+    assert [path for path, _ in spool.claim_orphaned(tmp_path)] == [file.path]
 
 
 def test_an_empty_spool_leaves_no_file_behind(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_damaged_spool_is_set_aside_and_what_can_be_read_is_saved(tmp_path: Pa
     file = spool.create(tmp_path)
     file.append(records(2000))
     file.close()
-    lock = spool.own(file.path)
+    lock = spool.try_lock(file.path)
     assert lock is not None
     size = file.path.stat().st_size
     with file.path.open("r+b") as raw:
@@ -153,7 +153,7 @@ def test_a_damaged_spool_is_set_aside_and_what_can_be_read_is_saved(tmp_path: Pa
     saved = spool.salvage(file.path)
     assert set(saved) <= set(records(2000))
     assert len(saved) > 1500
-    assert spool.set_aside(file.path).exists()
+    assert spool.quarantine(file.path).exists()
     assert not file.path.exists()
     os.close(lock)
 
@@ -161,11 +161,11 @@ def test_a_damaged_spool_is_set_aside_and_what_can_be_read_is_saved(tmp_path: Pa
 def test_a_file_that_never_was_a_spool_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / f"garbage{spool.SUFFIX}"
     path.write_bytes(os.urandom(10_000))
-    [(found, lock)] = spool.abandoned(tmp_path)
+    [(found, lock)] = spool.claim_orphaned(tmp_path)
     with pytest.raises(SpoolDamaged):
         SpoolFile(found, lock)
     assert spool.salvage(found) == []
-    assert spool.set_aside(found) == path.with_suffix(".damaged")
+    assert spool.quarantine(found) == path.with_suffix(".damaged")
     os.close(lock)
 
 

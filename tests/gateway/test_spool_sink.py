@@ -15,12 +15,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import json
 
 from gateway.kafka.cloudevents import Headers
-from gateway.kafka.sink import Publisher
+from gateway.kafka.sink import KafkaSink
 from gateway.postback import SENT
-from gateway.sink import Kept, NotKept, TooLarge
+from gateway.sink import Durability, TooLarge, Unavailable
 from gateway.spool import file as spool
 from gateway.spool import sink as spooling
-from gateway.spool.sink import Limits, SpoolingSink
+from gateway.spool.sink import SpoolingSink, SpoolLimits
 from gateway.topics import gateway_topics
 from runtime.health import Health
 from runtime.kafka.clients import client_options
@@ -131,18 +131,18 @@ class Failing:
     """A way to Kafka that always fails, and how."""
 
     away: str | None = None
-    error: Exception = NotKept("not now")
+    error: Exception = Unavailable("not now")
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
         raise self.error
 
 
 async def test_a_spool_that_is_no_longer_published_ends_the_gateway(tmp_path: Path) -> None:
     kafka = Failing()
-    sink = SpoolingSink(kafka, tmp_path, Limits(size=2**20, age=60, sync=30), time.time)
+    sink = SpoolingSink(kafka, tmp_path, SpoolLimits(size=2**20, age=60, sync=30), time.time)
     await sink.open()
     try:
-        assert await sink.keep(SENT, b"default/1", b"{}") is Kept.ON_DISK
+        assert await sink.keep(SENT, b"default/1", b"{}") is Durability.SPOOLED
         kafka.error = ZeroDivisionError()  # nobody has thought of it
         with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(sink.failed(), 60)
@@ -156,9 +156,9 @@ async def test_a_record_that_cannot_even_be_batched_is_answered_all_the_same(fre
 
     settings = load_settings({"POSTBACKS_KAFKA": fresh_kafka})
     options, topics = client_options(settings), gateway_topics(settings)
-    async with Publisher(options, topics, LINGER, 1.0, Health(), broken) as publisher:
+    async with KafkaSink(options, topics, LINGER, 1.0, Health(), broken) as publisher:
         await publisher.opened()
-        with pytest.raises(NotKept, match="a fault of ours"):
+        with pytest.raises(Unavailable, match="a fault of ours"):
             await asyncio.wait_for(publisher.keep(SENT, b"default/1", b"{}"), 10)
 
 
@@ -172,13 +172,13 @@ class Choosy:
         self.closed: set[bytes] = set()
         self.took: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Kept:
+    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
         if key in self.closed:
-            raise NotKept("its partition has no leader")
+            raise Unavailable("its partition has no leader")
         if len(value) > self.limit:
             raise TooLarge(f"more than {self.limit} bytes")
         self.took.put_nowait(value)
-        return Kept.BY_KAFKA
+        return Durability.REPLICATED
 
     async def taken(self, count: int) -> list[bytes]:
         async with asyncio.timeout(30):
@@ -190,12 +190,12 @@ async def spooled(
     kafka: Choosy, folder: Path, records: Sequence[tuple[bytes, bytes]]
 ) -> AsyncIterator[SpoolingSink]:
     """These keys and values came while Kafka was away; it is back now."""
-    sink = SpoolingSink(kafka, folder, Limits(size=2**20, age=60, sync=30), time.time)
+    sink = SpoolingSink(kafka, folder, SpoolLimits(size=2**20, age=60, sync=30), time.time)
     kafka.away = "for a moment"
     await sink.open()
     try:
         for key, value in records:
-            assert await sink.keep(SENT, key, value) is Kept.ON_DISK
+            assert await sink.keep(SENT, key, value) is Durability.SPOOLED
         kafka.away = None
         yield sink
     finally:
@@ -248,16 +248,16 @@ async def test_a_gateway_starts_on_a_full_disk_and_spools_when_it_has_room(tmp_p
             while full.write(bytes(65_536)):
                 pass
         kafka = Choosy(limit=10)
-        sink = SpoolingSink(kafka, folder, Limits(size=2**20, age=60, sync=30), time.time)
+        sink = SpoolingSink(kafka, folder, SpoolLimits(size=2**20, age=60, sync=30), time.time)
         await sink.open()
         try:
-            assert await sink.keep(SENT, b"key", b"1") is Kept.BY_KAFKA
+            assert await sink.keep(SENT, b"key", b"1") is Durability.REPLICATED
             kafka.away = "for a moment"
-            with pytest.raises(NotKept):
+            with pytest.raises(Unavailable):
                 await sink.keep(SENT, b"key", b"2")
             assert list(folder.iterdir()) == []
             ballast.unlink()
-            assert await sink.keep(SENT, b"key", b"3") is Kept.ON_DISK
+            assert await sink.keep(SENT, b"key", b"3") is Durability.SPOOLED
             kafka.away = None
             assert await kafka.taken(2) == [b"1", b"3"]
         finally:
@@ -275,10 +275,10 @@ async def test_a_damaged_spool_that_there_is_no_room_to_save_is_saved_when_there
         raw.seek(file.path.stat().st_size // 2)
         raw.write(os.urandom(4096))
     kafka = Choosy(limit=1000)
-    sink = SpoolingSink(kafka, tmp_path, Limits(size=2**20, age=60, sync=30), time.time)
+    sink = SpoolingSink(kafka, tmp_path, SpoolLimits(size=2**20, age=60, sync=30), time.time)
     with disk_ends_at(300_000):
         await sink.open()
-        assert await sink.keep(SENT, b"key", b"new") is Kept.BY_KAFKA
+        assert await sink.keep(SENT, b"key", b"new") is Durability.REPLICATED
     try:
         assert len(set(await kafka.taken(1501))) > 1500
     finally:

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from gateway.postback import SENT
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 from runtime.settings import load_settings
 from tests.gateway.test_gateway import READY, sent
 from tests.gateway.test_spool_sink import sent_messages
@@ -35,7 +35,7 @@ async def limit(kafka: str, size: int) -> None:
 async def test_the_largest_body_that_can_be_allowed_makes_a_record_that_kafka_takes(
     apache_kafka: ApacheKafka,
 ) -> None:
-    with pytest.raises(BadSetting):
+    with pytest.raises(InvalidSetting):
         load_settings({"POSTBACKS_BODY_LIMIT": str(LARGEST_BODY + 1)})
     start = b"SMSSent=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&x="
     hostile = start.ljust(LARGEST_BODY, b"\x01")  # kept as a body and as a field, six characters of JSON each

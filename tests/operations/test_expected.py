@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.options import read_moment
+from cli.options import parse_time
 from operations.reconcile.expected import Log, Span, Stored, narrowed, span_of, tail_of
 from operations.reconcile.messages import passes_over
 
@@ -116,10 +116,10 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
     ],
 )
 def test_a_moment_is_a_time_or_how_long_ago(text: str, meant: datetime) -> None:
-    assert read_moment(text, NOW) == meant
+    assert parse_time(text, NOW) == meant
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "d", "-1d", "99999999999d", "2026-13-01"])
 def test_what_is_no_moment_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no moment; allowed is|too long ago"):
-        read_moment(text, NOW)
+        parse_time(text, NOW)

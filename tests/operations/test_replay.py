@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.postback import AnyPostback
 from streams.message import VERSION, NewerVersion, encode_message, merge, state_of
-from streams.state.changelog import Replayed, catch_up, replay
+from streams.state.changelog import Restored, merge_foreign, restore
 from tests.support.postbacks import postbacks, receipt, sent
 
 KEY = b"acme/message"
@@ -29,35 +29,35 @@ BOTH = told(sent(), receipt("r2", code="000"))
 
 
 def test_states_that_grow_come_to_the_last_one() -> None:
-    assert replay([(KEY, POOR), (KEY, RICH)], {}) == Replayed({KEY: RICH}, set())
+    assert restore([(KEY, POOR), (KEY, RICH)], {}) == Restored({KEY: RICH}, set())
 
 
 def test_a_stale_state_that_came_last_is_joined_and_said_again() -> None:
-    assert replay([(KEY, RICH), (KEY, POOR)], {}) == Replayed({KEY: RICH}, {KEY})
+    assert restore([(KEY, RICH), (KEY, POOR)], {}) == Restored({KEY: RICH}, {KEY})
 
 
 def test_a_stale_state_is_joined_with_what_the_store_knows() -> None:
-    assert replay([(KEY, POOR)], {KEY: RICH}) == Replayed({KEY: RICH}, {KEY})
+    assert restore([(KEY, POOR)], {KEY: RICH}) == Restored({KEY: RICH}, {KEY})
 
 
 def test_two_states_of_which_each_knows_something_come_to_both() -> None:
-    assert replay([(KEY, POOR), (KEY, OTHER)], {}) == Replayed({KEY: BOTH}, {KEY})
+    assert restore([(KEY, POOR), (KEY, OTHER)], {}) == Restored({KEY: BOTH}, {KEY})
 
 
 def test_a_tombstone_starts_afresh() -> None:
-    assert replay([(KEY, RICH), (KEY, None)], {}) == Replayed({KEY: None}, set())
-    assert replay([(KEY, None), (KEY, OTHER)], {KEY: RICH}) == Replayed({KEY: OTHER}, set())
+    assert restore([(KEY, RICH), (KEY, None)], {}) == Restored({KEY: None}, set())
+    assert restore([(KEY, None), (KEY, OTHER)], {KEY: RICH}) == Restored({KEY: OTHER}, set())
 
 
 def test_what_is_no_message_is_passed_over_and_the_state_said_again() -> None:
-    assert replay([(KEY, RICH), (KEY, b"?")], {}) == Replayed({KEY: RICH}, {KEY})
-    assert replay([(KEY, b"?")], {}) == Replayed({KEY: None}, {KEY})
+    assert restore([(KEY, RICH), (KEY, b"?")], {}) == Restored({KEY: RICH}, {KEY})
+    assert restore([(KEY, b"?")], {}) == Restored({KEY: None}, {KEY})
 
 
 def test_a_state_whose_times_are_none_is_no_message() -> None:
     timeless = state_of(sent())
     timeless.last_seen_at = "soon"
-    assert replay([(KEY, RICH), (KEY, encode_message(timeless))], {}) == Replayed({KEY: RICH}, {KEY})
+    assert restore([(KEY, RICH), (KEY, encode_message(timeless))], {}) == Restored({KEY: RICH}, {KEY})
 
 
 @pytest.mark.parametrize("records", [[(KEY, POOR)], []])
@@ -65,26 +65,26 @@ def test_a_newer_version_is_refused(records: list[tuple[bytes, bytes | None]]) -
     newer = state_of(receipt())
     newer.version = VERSION + 1
     with pytest.raises(NewerVersion):
-        replay([*records, (KEY, encode_message(newer))], {})
+        restore([*records, (KEY, encode_message(newer))], {})
 
 
 def test_a_stale_state_of_another_worker_among_ours_is_said_again() -> None:
-    assert catch_up([(KEY, POOR)], {KEY: RICH}) == Replayed({KEY: RICH}, {KEY})
-    assert catch_up([(KEY, POOR), (KEY, RICH)], {KEY: RICH}) == Replayed({KEY: RICH}, set())
+    assert merge_foreign([(KEY, POOR)], {KEY: RICH}) == Restored({KEY: RICH}, {KEY})
+    assert merge_foreign([(KEY, POOR), (KEY, RICH)], {KEY: RICH}) == Restored({KEY: RICH}, set())
 
 
 def test_a_tombstone_of_another_worker_forgets_nothing_that_we_know() -> None:
-    assert catch_up([(KEY, None)], {KEY: RICH}) == Replayed({KEY: RICH}, {KEY})
+    assert merge_foreign([(KEY, None)], {KEY: RICH}) == Restored({KEY: RICH}, {KEY})
 
 
 def test_our_own_tombstone_stays_one() -> None:
-    assert catch_up([(KEY, POOR), (KEY, None)], {KEY: None}) == Replayed({KEY: None}, set())
+    assert merge_foreign([(KEY, POOR), (KEY, None)], {KEY: None}) == Restored({KEY: None}, set())
 
 
 @given(st.lists(postbacks, min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_partial_states_in_any_order_come_to_the_fold_of_all(story: list[AnyPostback], rnd: object) -> None:
     partial = [told(*story[: n + 1]) for n in range(len(story))] + [told(postback) for postback in story]
     rnd.shuffle(partial)  # type: ignore[attr-defined]
-    replayed = replay([(KEY, value) for value in partial], {})
+    replayed = restore([(KEY, value) for value in partial], {})
     assert replayed.values == {KEY: told(*story)}
     assert (KEY in replayed.stale) == (partial[-1] != told(*story))

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from runtime.health import Health, serve_ops
-from runtime.multiprocess_metrics import Together
+from runtime.multiprocess_metrics import MultiprocessCollector
 from tests.support.process import ROOT
 
 WORK = """
@@ -50,7 +50,7 @@ async def test_nobody_restarts_a_process_for_what_others_lack() -> None:
 class Counting:
     """A process that counts so much, and waits."""
 
-    def __init__(self, together: Together, name: str, number: int) -> None:
+    def __init__(self, together: MultiprocessCollector, name: str, number: int) -> None:
         self.popen = subprocess.Popen(
             [sys.executable, "-c", WORK.format(number)],
             cwd=ROOT,
@@ -69,7 +69,7 @@ class Counting:
 def test_several_processes_report_as_one_and_one_in_the_place_of_another_goes_on_counting(
     tmp_path: Path,
 ) -> None:
-    together = Together(tmp_path)
+    together = MultiprocessCollector(tmp_path)
     first, second = Counting(together, "1", 2), Counting(together, "2", 40)
     try:
         report = together.exposition().decode().splitlines()

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from runtime.errors import KafkaAway
+from runtime.errors import KafkaUnavailable
 from runtime.kafka.offsets import NotDrained, open_logs
 
 Unique = Callable[[str], str]
@@ -84,6 +84,6 @@ async def test_a_group_that_makes_no_progress_is_given_up(kafka: str, unique: Un
 
 
 async def test_nobody_there_is_said() -> None:
-    with pytest.raises(KafkaAway):
+    with pytest.raises(KafkaUnavailable):
         async with open_logs({"bootstrap_servers": "127.0.0.1:1"}):
             pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from runtime.flood import BURST, MOST_LINES, SECONDS_EACH, Flood
+from runtime.flood import BURST, MAX_LINES, SECONDS_EACH, RateLimitFilter
 from runtime.token_bucket import TokenBucket
 
 
@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-def heard(flood: Flood, name: str, template: str, *values: object) -> str | None:
+def heard(flood: RateLimitFilter, name: str, template: str, *values: object) -> str | None:
     """The line as it comes out, if it does."""
     record = logging.LogRecord(name, logging.WARNING, __file__, 1, template, values, None)
     return record.getMessage() if flood.filter(record) else None
@@ -23,7 +23,7 @@ def heard(flood: Flood, name: str, template: str, *values: object) -> str | None
 
 def test_a_few_lines_pass_at_once_then_one_every_few_seconds_that_tells_how_many_were_left_out() -> None:
     clock = Clock()
-    flood = Flood({"aiokafka"}, clock)
+    flood = RateLimitFilter({"aiokafka"}, clock)
     said = [heard(flood, "aiokafka.conn", "No answer from %s", node) for node in range(1000)]
     assert said[:BURST] == [f"No answer from {node}" for node in range(BURST)]
     assert not any(said[BURST:])
@@ -35,7 +35,7 @@ def test_a_few_lines_pass_at_once_then_one_every_few_seconds_that_tells_how_many
 
 
 def test_a_flood_of_one_line_holds_back_no_other() -> None:
-    flood = Flood({"aiokafka"}, Clock())
+    flood = RateLimitFilter({"aiokafka"}, Clock())
     for _ in range(100):
         heard(flood, "aiokafka.conn", "No answer")
     assert heard(flood, "aiokafka.conn", "Group rebalanced")
@@ -43,15 +43,15 @@ def test_a_flood_of_one_line_holds_back_no_other() -> None:
 
 
 def test_our_own_lines_always_pass() -> None:
-    flood = Flood({"aiokafka"}, Clock())
+    flood = RateLimitFilter({"aiokafka"}, Clock())
     assert all(heard(flood, "streams.state.table", "Not acknowledged yet") for _ in range(100))
 
 
 def test_a_library_that_formats_its_lines_itself_does_not_fill_the_memory() -> None:
-    flood = Flood({"aiokafka"}, Clock())
-    for n in range(10 * MOST_LINES):
+    flood = RateLimitFilter({"aiokafka"}, Clock())
+    for n in range(10 * MAX_LINES):
         heard(flood, "aiokafka.conn", f"No answer from {n}")
-    assert len(flood._buckets) == MOST_LINES
+    assert len(flood._buckets) == MAX_LINES
 
 
 def test_a_bucket_never_holds_more_than_its_burst() -> None:

@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from gateway.postback import SENT
-from runtime.clickhouse.redaction import without_rows
+from runtime.clickhouse.redaction import redact
 from runtime.logging import configure_logs
-from runtime.personal import shorten_numbers
+from runtime.personal import redact_phone_numbers
 from tests.support.gateway import free_address, open_gateway, post
 from tests.support.process import running
 from tests.support.sinks import all_stored, open_sink, send, until
@@ -44,7 +44,7 @@ TOKEN, NUMBER, OTHER, TEXT = (
 )
 def test_of_a_number_four_digits_are_left(said: str, logged: str) -> None:
     event = {"event": said, "nested": [{"why": said}], "count": 17575449510, "error": ValueError(said)}
-    shortened = shorten_numbers(None, "", dict(event))
+    shortened = redact_phone_numbers(None, "", dict(event))
     assert shortened["event"] == shortened["nested"][0]["why"] == logged
     assert shortened["count"] == event["count"]
     assert logged in shortened["error"]
@@ -100,7 +100,7 @@ def test_a_setting_shows_them() -> None:
     ],
 )
 def test_of_clickhouses_words_the_rows_are_left_out(words: str, kept: str | None) -> None:
-    assert without_rows(words) == (kept or words)
+    assert redact(words) == (kept or words)
 
 
 async def test_nothing_that_is_peoples_is_logged_or_measured(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import BadSetting
+from runtime.errors import InvalidSetting
 from runtime.settings import Settings, load_settings
 
 
@@ -35,7 +35,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def test_a_wrong_setting_names_the_variable_the_value_and_what_is_allowed(
     name: str, value: str, says: str
 ) -> None:
-    with pytest.raises(BadSetting) as error:
+    with pytest.raises(InvalidSetting) as error:
         load_settings({name: value})
     assert f"{name}={value}: " in str(error.value)
     assert says in str(error.value)
@@ -43,13 +43,13 @@ def test_a_wrong_setting_names_the_variable_the_value_and_what_is_allowed(
 
 def test_a_misspelt_setting_is_not_passed_over() -> None:
     with pytest.raises(
-        BadSetting, match="POSTBACKS_KAFAK: there is no such setting; did you mean POSTBACKS_KAFKA"
+        InvalidSetting, match="POSTBACKS_KAFAK: there is no such setting; did you mean POSTBACKS_KAFKA"
     ):
         load_settings({"POSTBACKS_KAFAK": "a:1"})
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(BadSetting, match=r"POSTBACKS_SETTINGS=/nowhere\.env: there is no such file"):
+    with pytest.raises(InvalidSetting, match=r"POSTBACKS_SETTINGS=/nowhere\.env: there is no such file"):
         load_settings({"POSTBACKS_SETTINGS": "/nowhere.env"})
 
 
@@ -60,7 +60,7 @@ def test_a_file_that_is_not_there_is_named() -> None:
 def test_secrets_are_neither_in_errors_nor_in_what_prints(name: str, value: str) -> None:
     try:
         shown = repr(load_settings({name: value}))
-    except BadSetting as error:
+    except InvalidSetting as error:
         shown = str(error)
     assert "hush" not in shown
 

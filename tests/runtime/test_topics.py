@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 
 from gateway.postback import POSTBACK_TOPICS, REJECTED
 from gateway.topics import gateway_topics
-from runtime.errors import KafkaAway, TopicMismatch
+from runtime.errors import KafkaUnavailable, TopicMismatch
 from runtime.kafka.clients import client_options
-from runtime.kafka.topics import LOOK_SECONDS, TopicSpec, ensure_topics
+from runtime.kafka.topics import POLL_INTERVAL, TopicSpec, ensure_topics
 from runtime.settings import Settings, load_settings
 from tests.support.kafka import ApacheKafka, free_ports, own_kafka
 
@@ -101,7 +101,7 @@ async def test_a_topic_whose_configuration_a_broker_learns_a_moment_later_is_not
         await admin.create_topics([NewTopic(topic, 2, 1)])
         options = client_options(settings(kafka=address))
         ensuring = asyncio.create_task(ensure_topics(options, [TopicSpec(topic, 2, 1, COMPACTED)]))
-        await asyncio.sleep(2 * LOOK_SECONDS)  # it has looked, which nobody hears of
+        await asyncio.sleep(2 * POLL_INTERVAL)  # it has looked, which nobody hears of
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=COMPACTED)])
         await ensuring
 
@@ -123,7 +123,7 @@ async def test_kafka_that_does_not_answer_is_waited_for_as_long_as_asked(tmp_pat
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     options, topics = client_options(settings(kafka=address)), gateway_topics(settings())
-    with pytest.raises(KafkaAway, match=address):
+    with pytest.raises(KafkaUnavailable, match=address):
         await ensure_topics(options, topics, patience=0.5)
     ensuring = asyncio.create_task(ensure_topics(options, topics, patience=60))
     await asyncio.sleep(0)

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.parsing.postback import parse
 from simulator.ledger import Ledger
-from simulator.postback import Message, Packet, escape, receipt, receipt_text, reply, sent, us_date
+from simulator.postback import Message, SimulatedPostback, escape, receipt, receipt_text, reply, sent, us_date
 from simulator.traffic import traffic
 from streams.message import Message as State
 from streams.message import merge
@@ -20,7 +20,7 @@ from tests.support.samples import RECEIPT, RESPONSE, SENT, arrival
 BEGAN = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def packets(count: int, seed: int = 1) -> list[Packet]:
+def packets(count: int, seed: int = 1) -> list[SimulatedPostback]:
     return list(islice(traffic(seed, 200, lambda number: BEGAN + timedelta(seconds=number)), count))
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from gateway.postback import POSTBACK_TOPICS, AnyPostback, decode
-from simulator.postback import Packet
+from simulator.postback import SimulatedPostback
 from simulator.run import Plan, Sending, simulate
 from tests.support.gateway import open_gateway
 from tests.support.samples import head
@@ -89,7 +89,7 @@ async def test_it_asks_before_it_sends_a_body_but_not_for_ever() -> None:
 async def test_what_is_not_acknowledged_comes_again_the_same_until_it_is() -> None:
     # Of every three answers one is a refusal and one a broken connection.
     receiver = Receiver(lambda number: {0: 200, 1: 503, 2: None}[number % 3])
-    seen: list[tuple[Packet, int | None]] = []
+    seen: list[tuple[SimulatedPostback, int | None]] = []
     async with receiving(receiver) as url:
         plan = Plan(url, 1_000, 1, count=12, connections=4)
         report = await simulate(
@@ -134,7 +134,7 @@ async def test_when_nobody_listens_it_goes_on_trying_and_stops_when_told() -> No
     stop = asyncio.Event()
     tries = count(1)
 
-    def observe(_: Packet, status: int | None) -> None:
+    def observe(_: SimulatedPostback, status: int | None) -> None:
         assert status is None
         if next(tries) == 5:
             stop.set()
@@ -150,7 +150,7 @@ async def test_stopping_finishes_what_is_in_flight_and_counts_it() -> None:
     stop = asyncio.Event()
     receiver = Receiver(lambda _: 200)
 
-    def observe(_: Packet, __: int | None) -> None:
+    def observe(_: SimulatedPostback, __: int | None) -> None:
         if len(receiver.requests) >= 100:
             stop.set()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from sinks.cluster import Cluster
+from sinks.cluster import ClusterGuard
 
 
 async def test_several_ask_at_a_time_when_the_connection_is_gone(kafka: str) -> None:
-    cluster = Cluster({"bootstrap_servers": [kafka]})
+    cluster = ClusterGuard({"bootstrap_servers": [kafka]})
     await cluster.open([])
     await cluster.close()
     await asyncio.gather(*(cluster.confirm() for _ in range(5)))

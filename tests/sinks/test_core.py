@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from gateway.postback import RECEIPT, REJECTED, SENT, decode_rejected
-from runtime.retry import pauses
-from sinks.batch import Batch, Limits
-from sinks.commit_tracker import Offsets, Ticket, runs
-from sinks.isolate import SINGLED_OUT, Suspects, narrow
+from runtime.retry import backoff
+from sinks.batch import Batch, BatchLimits
+from sinks.commit_tracker import CommitTracker, PendingInsert, runs
+from sinks.isolate import SINGLED_OUT, Candidates, split
 from sinks.record import Partition, Record
 from sinks.rejection import rejection
 from sinks.rows import splice
@@ -24,7 +24,7 @@ from sinks.tables import POSTBACKS, REJECTIONS, TABLE_OF
 from streams.message import MESSAGES
 from tests.support.records import FakeRecord
 
-LIMITS = Limits(rows=3, bytes=100, seconds=2)
+LIMITS = BatchLimits(rows=3, bytes=100, seconds=2)
 A, B = Partition(SENT, 0), Partition(SENT, 1)
 
 
@@ -68,7 +68,7 @@ def test_a_batch_is_due_so_long_after_its_first_row() -> None:
 
 
 def test_a_partition_is_committed_up_to_the_first_insert_that_is_not_answered() -> None:
-    offsets = Offsets()
+    offsets = CommitTracker()
     first, second, third = (offsets.begin(records(*part)) for part in ((5, 6), (7, 9), (12,)))
     offsets.answer(second)
     assert (offsets.take_due(), offsets.stored(A, 13)) == ({}, 5)
@@ -80,7 +80,7 @@ def test_a_partition_is_committed_up_to_the_first_insert_that_is_not_answered() 
 
 
 def test_a_partition_does_not_wait_for_another_ones_inserts() -> None:
-    offsets = Offsets()
+    offsets = CommitTracker()
     offsets.begin(records(1))
     both = offsets.begin([*records(2), *records(7, partition=1)])
     offsets.answer(both)
@@ -88,7 +88,7 @@ def test_a_partition_does_not_wait_for_another_ones_inserts() -> None:
 
 
 def test_what_could_not_be_committed_is_due_again_unless_a_later_one_is() -> None:
-    offsets = Offsets()
+    offsets = CommitTracker()
     offsets.answer(offsets.begin([*records(1), *records(1, partition=1)]))
     failed = offsets.take_due()
     offsets.answer(offsets.begin(records(2)))
@@ -103,8 +103,8 @@ def test_what_could_not_be_committed_is_due_again_unless_a_later_one_is() -> Non
 def test_nothing_unanswered_is_ever_committed(
     batches: list[list[tuple[int, int]]], order: random.Random
 ) -> None:
-    offsets, at = Offsets(), {0: 0, 1: 0, 2: 0}
-    tickets: list[Ticket] = []
+    offsets, at = CommitTracker(), {0: 0, 1: 0, 2: 0}
+    tickets: list[PendingInsert] = []
     for batch in batches:
         rows: list[Record] = []
         for partition, count in batch:
@@ -170,7 +170,7 @@ def sift(rows: Sequence[Record], bad: set[int], *, names: bool) -> tuple[list[in
     """Narrow down as the store does: what was stored, what was given up, and the number of inserts."""
     stored: list[int] = []
     refused: set[int] = set()
-    trying, inserts = [Suspects(rows)], 0
+    trying, inserts = [Candidates(rows)], 0
     while trying:
         suspects = trying.pop()
         inserts += 1
@@ -180,7 +180,7 @@ def sift(rows: Sequence[Record], bad: set[int], *, names: bool) -> tuple[list[in
         elif len(suspects.records) == 1:
             refused.add(suspects.records[0].offset)
         else:
-            trying += narrow(suspects, f"Cannot parse: (at row {at_fault[0]})" if names else "Too deep")
+            trying += split(suspects, f"Cannot parse: (at row {at_fault[0]})" if names else "Too deep")
     return stored, refused, inserts
 
 
@@ -196,14 +196,14 @@ def test_one_bad_row_of_many_costs_two_more_inserts() -> None:
 
 
 def test_many_bad_rows_split_the_batch() -> None:
-    suspects = Suspects(records(*range(100)), left=0)
-    assert [len(part.records) for part in narrow(suspects, "at row 7")] == [50, 50]
+    suspects = Candidates(records(*range(100)), left=0)
+    assert [len(part.records) for part in split(suspects, "at row 7")] == [50, 50]
     assert SINGLED_OUT < 100
     assert sift(records(*range(5_000)), set(range(5_000)), names=True)[2] < 5_000 * 3
 
 
 def test_a_row_that_is_not_there_is_no_name() -> None:
-    assert [len(part.records) for part in narrow(Suspects(records(1, 2)), "at row 3")] == [1, 1]
+    assert [len(part.records) for part in split(Candidates(records(1, 2)), "at row 3")] == [1, 1]
 
 
 @pytest.mark.parametrize(("value", "body", "base64"), [(b"nope", "nope", ""), (b"\xff", "", "/w==")])
@@ -231,4 +231,4 @@ def test_a_records_impossible_timestamp_is_no_obstacle(timestamp: int) -> None:
 
 
 def test_pauses_grow_up_to_the_longest() -> None:
-    assert list(islice(pauses(1), 6)) == [0.1, 0.2, 0.4, 0.8, 1, 1]
+    assert list(islice(backoff(1), 6)) == [0.1, 0.2, 0.4, 0.8, 1, 1]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import json
 
-from runtime.clickhouse.client import Away
+from runtime.clickhouse.client import Unavailable
 from streams.message import MESSAGES, Message, encode_message
 from tests.support.sinks import (
     EXACT,
@@ -124,5 +124,5 @@ async def test_a_table_that_takes_nothing_now_is_waited_for(
     ],
 )
 def test_whatever_is_not_surely_a_rows_fault_is_tried_again(database: str, query: str) -> None:
-    with pytest.raises(Away):
+    with pytest.raises(Unavailable):
         execute(database, query)

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
-from runtime.clickhouse.client import Away, SchemaMismatch, connection
-from runtime.errors import Refused
+from runtime.clickhouse.client import SchemaMismatch, Unavailable, connection
+from runtime.errors import StartupError
 from sinks.migrate import migrate, migrations
 from tests.support.sinks import execute, rows
 
@@ -51,12 +51,12 @@ def test_versions_are_numbered_without_a_gap() -> None:
 
 
 def test_a_wrong_password_is_refused_and_not_waited_for(database: str) -> None:
-    with pytest.raises(Refused, match="POSTBACKS_CLICKHOUSE: its user may not do what is needed"):
+    with pytest.raises(StartupError, match="POSTBACKS_CLICKHOUSE: its user may not do what is needed"):
         migrate(SecretStr(database.replace("default:", "default:wrong")))
 
 
 def test_nobody_there_is_waited_for() -> None:
-    with pytest.raises(Away, match="does not answer"):
+    with pytest.raises(Unavailable, match="does not answer"):
         migrate(SecretStr("http://127.0.0.1:1/postbacks"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from streams.expiry import let_go, mark_overdue, receipt_due
+from streams.expiry import is_expired, mark_overdue, receipt_due
 from streams.message import Message, join, state_of
 from tests.support.postbacks import at, receipt, reply, sent
 
@@ -54,5 +54,5 @@ def test_an_earlier_attempt_that_is_learned_late_moves_the_mark_forward() -> Non
 
 def test_a_message_is_let_go_a_while_after_the_last_that_was_heard_of_it() -> None:
     message: Message = join(FROM_SHORT_CODE, state_of(reply(second=100)))
-    assert not let_go(message, HOUR, at(3699))
-    assert let_go(message, HOUR, at(3700))
+    assert not is_expired(message, HOUR, at(3699))
+    assert is_expired(message, HOUR, at(3700))

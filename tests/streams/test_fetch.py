@@ -13,7 +13,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from streams.transport.fetch import Unpacked
+from streams.transport.fetch import UnpackedRecords
 
 HERE = TopicPartition("postbacks.sent", 0)
 ATTRIBUTES, CONTROL = 21, 0x20
@@ -41,7 +41,7 @@ def told(record: Any) -> tuple[Any, ...]:
 @pytest.mark.parametrize("position", [10, 11, 12, 13, 14])
 def test_records_are_those_that_aiokafka_gives_from_a_position_on(position: int) -> None:
     raw = bytes(batch(10, b"a", b"b", b"c") + batch(13, b"d"))
-    theirs, ours = fetched(raw, position), Unpacked(fetched(raw, position))
+    theirs, ours = fetched(raw, position), UnpackedRecords(fetched(raw, position))
     assert [told(record) for record in ours] == [told(record) for record in theirs]
     assert ours.next_fetch_offset == theirs.next_fetch_offset == 14
 
@@ -50,7 +50,7 @@ def test_the_end_of_a_transaction_is_no_record_but_takes_an_offset() -> None:
     end = batch(11, b"end", transactional=True)
     end[ATTRIBUTES + 1] |= CONTROL
     raw = bytes(batch(10, b"a") + end)
-    theirs, ours = fetched(raw, 10, check=False), Unpacked(fetched(raw, 10, check=False))
+    theirs, ours = fetched(raw, 10, check=False), UnpackedRecords(fetched(raw, 10, check=False))
     assert [told(record) for record in ours] == [told(record) for record in theirs]
     assert ours.next_fetch_offset == theirs.next_fetch_offset == 12
 
@@ -58,7 +58,7 @@ def test_the_end_of_a_transaction_is_no_record_but_takes_an_offset() -> None:
 def test_after_a_damaged_batch_the_position_is_before_all_that_was_not_handed_over() -> None:
     damaged = batch(11, b"b")
     damaged[LAST_BYTE] ^= 1
-    ours = Unpacked(fetched(bytes(batch(10, b"a") + damaged), 10))
+    ours = UnpackedRecords(fetched(bytes(batch(10, b"a") + damaged), 10))
     with pytest.raises(CorruptRecordException):
         list(ours)
     assert list(ours) == []
@@ -67,7 +67,7 @@ def test_after_a_damaged_batch_the_position_is_before_all_that_was_not_handed_ov
 
 def test_what_was_fetched_is_gone_with_its_records_and_waits_for_no_garbage_collection() -> None:
     records = fetched(bytes(batch(10, b"a")), 10)
-    alive, ours = weakref.ref(records), Unpacked(records)
+    alive, ours = weakref.ref(records), UnpackedRecords(records)
     gc.disable()
     try:
         assert len([*ours]) == 1

@@ -14,7 +14,7 @@ import pytest
 from streams.state import rocksdb
 from streams.state.rocksdb import DataInUse, RocksFolder
 from streams.state.store import MemoryStore, StateStore
-from streams.state.write_cache import Lately
+from streams.state.write_cache import WriteCache
 from tests.support.process import ROOT
 
 A, B, C = b"acme/a", b"acme/b", b"acme/c"
@@ -29,9 +29,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore
         case "rocksdb":
             made = RocksFolder(tmp_path).open(0)
         case "lately, all of it":
-            made = Lately(RocksFolder(tmp_path).open(0))
+            made = WriteCache(RocksFolder(tmp_path).open(0))
         case _:
-            made = Lately(RocksFolder(tmp_path).open(0), gathered_bytes=20)
+            made = WriteCache(RocksFolder(tmp_path).open(0), gathered_bytes=20)
     yield made
     made.close()
 
@@ -99,7 +99,7 @@ def test_on_disk_they_are_there_again_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_what_was_gathered_is_on_disk_after_a_close(tmp_path: Path) -> None:
-    store = Lately(RocksFolder(tmp_path).open(0))
+    store = WriteCache(RocksFolder(tmp_path).open(0))
     store.write({A: b"1", B: b"1"}, 4)
     store.write({A: b"2", B: None}, None)
     store.close()
@@ -110,7 +110,7 @@ def test_what_was_gathered_is_on_disk_after_a_close(tmp_path: Path) -> None:
 
 def test_what_is_gathered_goes_down_together_with_its_offset() -> None:
     below = MemoryStore()
-    store = Lately(below, gathered_bytes=20)
+    store = WriteCache(below, gathered_bytes=20)
     store.write({A: b"1"}, 4)
     assert (below.offset, below.load([A])) == (None, [None])
     store.write({A: b"2", B: b"1"}, 6)

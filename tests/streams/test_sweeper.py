@@ -15,9 +15,9 @@ from runtime.kafka.consumer_group import TopicPartition
 from streams import sweeper
 from streams.change import Change
 from streams.message import encode_message, state_of
-from streams.state.partition import Kept
+from streams.state.partition import PartitionState
 from streams.state.store import MemoryStore
-from streams.state.table import MessagesTable, Superseded
+from streams.state.table import Fenced, MessagesTable
 from streams.sweeper import Sweeper
 from streams.watermark import Watermark
 from tests.support.postbacks import START, sent
@@ -34,13 +34,13 @@ class Table:
         self.wrote = asyncio.Event()
         self._lock = asyncio.Lock()
         self._tried: defaultdict[bytes, int] = defaultdict(int)
-        self._kept = Kept(MemoryStore())
+        self._kept = PartitionState(MemoryStore())
         self._kept.wrote({KEY: encode_message(state_of(sent(from_number="74121")))}, 0, 1)
 
     def lock(self, partition: int) -> asyncio.Lock:
         return self._lock
 
-    def kept(self, partition: int) -> Kept:
+    def kept(self, partition: int) -> PartitionState:
         return self._kept
 
     def load(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -51,7 +51,7 @@ class Table:
             self._tried[key] += 1
             if self._tried[key] == 1:
                 await asyncio.sleep(self._seconds)
-                raise Superseded
+                raise Fenced
             self.wrote.set()
 
 

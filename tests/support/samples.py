@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.parsing.request import Arrival
+from gateway.parsing.request import RawRequest
 
 SENT = (
     b"SMSSent=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&ReferenceID=12345"
@@ -44,9 +44,9 @@ def arrival(
     account: str = "acme",
     client_ip: str = "203.0.113.7",
     received_at: str = RECEIVED_AT,
-) -> Arrival:
+) -> RawRequest:
     """A request that came to the gateway."""
-    return Arrival(
+    return RawRequest(
         account=account,
         query=query,
         headers=list((headers or {}).items()),

@@ -18,19 +18,19 @@ from pydantic import SecretStr
 
 from gateway.postback import AnyPostback
 from gateway.topics import gateway_topics
-from runtime.clickhouse.client import Away, Inserter, query_client
-from runtime.errors import KafkaAway
+from runtime.clickhouse.client import Inserter, Unavailable, query_client
+from runtime.errors import KafkaUnavailable
 from runtime.health import Health
 from runtime.kafka.clients import client_options
 from runtime.kafka.topics import ensure_topics
-from runtime.retry import Patience
+from runtime.retry import Retrier
 from runtime.settings import load_settings
-from sinks.batch import Limits
-from sinks.cluster import Cluster
+from sinks.batch import BatchLimits
+from sinks.cluster import ClusterGuard
 from sinks.migrate import migrate
 from sinks.tables import TABLE_OF
 from sinks.worker import Worker
-from sinks.writer import Store
+from sinks.writer import ClickHouseWriter
 from streams.message import Message
 from streams.topics import messages_topic
 from tests.support.process import Process, running
@@ -96,14 +96,16 @@ async def worker_of(
     """A worker inside the test's own process, and the task that runs it."""
     health, setting = Health(), SecretStr(clickhouse)
     migrate(setting)
-    cluster, inserter = Cluster({"bootstrap_servers": kafka.split(",")}), Inserter(setting, timeout=30)
+    cluster, inserter = ClusterGuard({"bootstrap_servers": kafka.split(",")}), Inserter(setting, timeout=30)
     topics = await cluster.open(TABLE_OF)
     worker = Worker(
         AIOKafkaConsumer(
             bootstrap_servers=kafka, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest"
         ),
-        Store(inserter, cluster, Patience(health, (Away, KafkaAway), longest_pause=1)),
-        Limits(batch_rows, 2**25, 0.2),
+        ClickHouseWriter(
+            inserter, cluster, Retrier(health, (Unavailable, KafkaUnavailable), longest_pause=1)
+        ),
+        BatchLimits(batch_rows, 2**25, 0.2),
         settle_seconds=3,
         topics=topics,
         health=health,

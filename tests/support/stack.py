@@ -14,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from cli.up.stack_file import FILE
-from runtime.clickhouse.query import QueryFailed, ask
+from runtime.clickhouse.query import QueryFailed, run_query
 from tests.support.process import ROOT, child_processes, inherited_environment
 
 SECONDS = 120.0
@@ -126,7 +126,7 @@ class Stack(Output):
     def query(self, query: str) -> str:
         """ClickHouse's answer as tab-separated text."""
         url = self.settings["POSTBACKS_CLICKHOUSE"]
-        return b"".join(ask(url, query, "TSV")).decode().strip()
+        return b"".join(run_query(url, query, "TSV")).decode().strip()
 
     def wait_for(self, query: str, answer: str, seconds: float = SECONDS) -> float:
         """Ask until this is the answer; after how many seconds it was."""

@@ -1,4 +1,4 @@
-# One image for every process: what follows its name is what follows `postbacks`.
+# One image for all processes: its arguments are those of the `postbacks` command.
 #
 #   docker build -t postbacks .
 #   docker run postbacks settings
@@ -18,7 +18,7 @@ COPY cli cli
 COPY operations operations
 COPY embedded embedded
 COPY simulator simulator
-# What only builds is not needed afterwards.
+# Build tools are not needed at run time.
 RUN pip install --no-deps --no-build-isolation . \
  && pip uninstall --yes hatchling editables pathspec pluggy trove-classifiers pip
 
@@ -32,7 +32,7 @@ ENV PATH=/opt/postbacks/bin:$PATH PYTHONUNBUFFERED=1 \
 USER 10001:10001
 WORKDIR /data
 EXPOSE 8080 8180
-# Alive is all that an image can promise: the compose file asks for more.
+# Liveness only: readiness depends on other services, and the compose file checks it.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["probe", "/livez"]
 ENTRYPOINT ["postbacks"]
 CMD ["--help"]

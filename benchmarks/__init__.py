@@ -1,1 +1,1 @@
-"""How fast it is, and how far ahead of what people would build instead, side by side on one machine."""
+"""Benchmarks: throughput, latency and CPU, side by side with what one would build instead."""

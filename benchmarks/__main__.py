@@ -1,67 +1,76 @@
-"""`python -m benchmarks [NAME …]`: measure; without a name all but the long ones. `report` writes them up.
+"""`python -m benchmarks [NAME …]` runs benchmarks, by default the short ones; `report` writes the docs.
 
-Each prints a table and writes run/benchmarks/NAME.json beside it.
+Each benchmark prints its tables and saves its result as run/benchmarks/NAME.json.
 """
 
 from __future__ import annotations
 
 import asyncio
 from argparse import ArgumentParser
-from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Protocol
 
 from benchmarks import correlation, end_to_end, flush, gateway, queries, sink, state_growth, workers
 from benchmarks.harness.report import write_report
 from benchmarks.harness.result import Result
-from benchmarks.harness.table import page
-from benchmarks.harness.trials import Plan
+from benchmarks.harness.table import format_result
+from benchmarks.harness.trials import BenchmarkOptions
 from runtime.logging import configure_logs
 
-Benchmark = Callable[[Plan], Coroutine[Any, Any, Result]]
 
-#: In the order of the data's way.
+class Benchmark(Protocol):
+    """A module of this package that measures one part of the pipeline."""
+
+    TITLE: str
+
+    async def measure(self, options: BenchmarkOptions) -> Result: ...
+
+
+#: In the order of the data flow.
 BENCHMARKS: dict[str, Benchmark] = {
-    "gateway": gateway.measure,
-    "correlation": correlation.measure,
-    "sink": sink.measure,
-    "end_to_end": end_to_end.measure,
+    "gateway": gateway,
+    "correlation": correlation,
+    "sink": sink,
+    "end_to_end": end_to_end,
 }
-#: Only when asked for by name.
-LONG: dict[str, Benchmark] = {
-    "flush": flush.measure,
-    "workers": workers.measure,
-    "state_growth": state_growth.measure,
-    "queries": queries.measure,
+#: Run only by name.
+LONG_BENCHMARKS: dict[str, Benchmark] = {
+    "flush": flush,
+    "workers": workers,
+    "state_growth": state_growth,
+    "queries": queries,
 }
 
 
 def main() -> None:
-    every = BENCHMARKS | LONG
+    benchmarks = BENCHMARKS | LONG_BENCHMARKS
+    names = ", ".join([*benchmarks, "report"])
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join([*every, 'report'])}")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each contender runs; default 3")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
+    parser.add_argument("--rounds", type=int, default=3, help="number of runs per candidate; default 3")
     parser.add_argument(
         "--size",
         type=int,
-        help="events, rows, requests, or seconds to hold; default: what the benchmark finds right",
+        help="number of events, rows, requests or messages, or seconds at each rate; "
+        "the default depends on the benchmark",
     )
     parser.add_argument(
-        "--only", action="append", default=[], metavar="CONTENDER", help="run this one; repeatable"
+        "--only", action="append", default=[], metavar="CANDIDATE", help="run only this one; repeatable"
     )
-    given = parser.parse_args()
-    names = given.names or [*BENCHMARKS]
-    if unknown := set(names) - every.keys() - {"report"}:
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join([*every, 'report'])}")
+    arguments = parser.parse_args()
+    chosen = arguments.names or [*BENCHMARKS]
+    if unknown := set(chosen) - benchmarks.keys() - {"report"}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {names}")
     configure_logs("warning", "text")
-    plan = Plan(given.rounds, given.size, frozenset(given.only))
-    for name in names:
+    options = BenchmarkOptions(arguments.rounds, arguments.size, frozenset(arguments.only))
+    for name in chosen:
         if name == "report":
-            print(write_report())
+            for path in write_report({key: each.TITLE for key, each in benchmarks.items()}):
+                print(path)
             continue
         print(f"{name}:", flush=True)
-        result = asyncio.run(every[name](plan))
+        result = asyncio.run(benchmarks[name].measure(options))
         path = result.save()
-        print(f"\n{page(result)}\n\n(written to {path})\n", flush=True)
+        print(f"\n{format_result(result)}\n\n(saved to {path})\n", flush=True)
 
 
 if __name__ == "__main__":

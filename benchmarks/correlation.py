@@ -1,7 +1,7 @@
-"""Correlation: one worker drains topics that were filled before. How fast, and for how much CPU?
+"""Correlation: events per second and CPU of one worker that drains topics filled before.
 
-All contenders read the same records from the same broker, merge by the same rules and commit every second.
-But for the plain loop, which keeps nothing, they commit only what their changelog has (acks=all).
+All candidates read the same records from the same broker, merge by the same rules and commit every second.
+Except for the plain loop, which stores nothing, they commit only what their changelog has (acks=all).
 """
 
 from __future__ import annotations
@@ -13,59 +13,58 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.baselines.kafka_streams_worker import kafka_streams, missing_tools
-from benchmarks.harness.backlog import forget, make_backlog
-from benchmarks.harness.drain import follow, steady
-from benchmarks.harness.engines import Engine, kafka
-from benchmarks.harness.machine import machine, now
-from benchmarks.harness.result import Result, ratios, targets
-from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
+from benchmarks.baselines.kafka_streams_worker import missing_tools, open_kafka_streams
+from benchmarks.harness.backlog import produce_backlog, reset
+from benchmarks.harness.drain import sample_commits, steady_state
+from benchmarks.harness.engines import EngineProcess, open_kafka
+from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.result import Result, minimum_targets, ratios
+from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
 from benchmarks.harness.usage import memory_bytes
-from benchmarks.harness.worker import worker
+from benchmarks.harness.worker import open_worker
 from streams.message import MESSAGES
 from tests.support.process import running
 
-TITLE = "Correlation: postbacks become messages, one worker"
+TITLE = "Correlation: from postbacks to messages, one worker"
 EVENTS = 600_000
 PARTITIONS = 8
-#: Stock Faust would take minutes for all; this is enough to know its rate.
+#: Enough to know the rate of stock Faust, which would need minutes for all events.
 FAUST_SECONDS = 12.0
 
 OURS, MEMORY = "ours, RocksDB", "ours, memory"
-LOOP = "plain aiokafka loop (keeps nothing)"
+LOOP = "plain aiokafka loop (stores nothing)"
 FAUST, FAUST_MEMORY = "stock Faust, RocksDB table", "stock Faust, memory table"
 COLD, WARM = "Kafka Streams, cold JVM", "Kafka Streams, warm JVM"
 COLD_TWO, WARM_TWO = "Kafka Streams, two threads, cold", "Kafka Streams, two threads, warm"
-WARMING = "Kafka Streams, warming up"
+WARM_UP = "Kafka Streams, warm-up"
 RATE, CPU, RAM = "events/s", "CPU s per million", "MiB"
 
 
-async def measure(plan: Plan) -> Result:
-    """Fill the topics once, then let each contender drain them in every round."""
-    size = plan.size or EVENTS
-    with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
-        about = machine()
-        print(f"  filling {size:,} events into {broker.name}", flush=True)
-        ends = await make_backlog(broker.address, PARTITIONS, size)
+async def measure(options: BenchmarkOptions) -> Result:
+    """Fill the topics once with `options.size` events; every candidate drains them in every round."""
+    size = options.size or EVENTS
+    with TemporaryDirectory() as folder, open_kafka(Path(folder)) as broker:
+        machine = describe_machine()
+        print(f"  producing {size:,} events to {broker.name}", flush=True)
+        ends = await produce_backlog(broker.address, PARTITIONS, size)
         drain = _Drain(broker, Path(folder), ends)
-        trials = await alternate(drain.contenders(), plan)
+        trials = await alternate(drain.candidates(), options)
     missing = missing_tools()
     return Result(
         name="correlation",
-        title=TITLE,
-        at=now(),
-        machine=about,
+        finished_at=timestamp(),
+        machine=machine,
         conditions=[
-            f"{size:,} postbacks of the simulated provider in {PARTITIONS} partitions of each topic",
+            f"{size:,} postbacks of the simulated provider, {PARTITIONS} partitions per topic",
             broker.name,
         ],
         trials=trials,
-        targets=targets(
+        targets=minimum_targets(
             {
-                (f"{RATE} of stock Faust", 20): ratios(trials, RATE, OURS, FAUST),
-                (f"{RATE} of the plain loop", 0.6): ratios(trials, RATE, OURS, LOOP),
-                (f"{RATE} of warm Kafka Streams", 1): ratios(trials, RATE, OURS, WARM),
-                ("events per CPU second of warm Kafka Streams", 1.5): ratios(trials, CPU, WARM, OURS),
+                (f"{RATE}, ratio to stock Faust", 20): ratios(trials, RATE, OURS, FAUST),
+                (f"{RATE}, ratio to the plain loop", 0.6): ratios(trials, RATE, OURS, LOOP),
+                (f"{RATE}, ratio to warm Kafka Streams", 1): ratios(trials, RATE, OURS, WARM),
+                ("events per CPU second, ratio to warm Kafka Streams", 1.5): ratios(trials, CPU, WARM, OURS),
             }
         ),
         remarks=[f"Kafka Streams did not run: {missing}"] if missing else [],
@@ -73,12 +72,14 @@ async def measure(plan: Plan) -> Result:
 
 
 class _Drain:
-    def __init__(self, broker: Engine, folder: Path, ends: Mapping[Any, int]) -> None:
+    """Runs each candidate on the same topics, and resets what it leaves in Kafka."""
+
+    def __init__(self, broker: EngineProcess, folder: Path, ends: Mapping[Any, int]) -> None:
         self._kafka = broker.address
         self._folder = folder
         self._ends = ends
 
-    def contenders(self) -> Iterator[Candidate]:
+    def candidates(self) -> Iterator[Candidate]:
         yield Candidate(OURS, lambda: self._ours(OURS, "rocksdb"))
         yield Candidate(MEMORY, lambda: self._ours(MEMORY, "memory"))
         yield Candidate(LOOP, self._loop)
@@ -89,15 +90,15 @@ class _Drain:
             yield Candidate("Kafka Streams, two threads", lambda: self._kafka_streams(2, COLD_TWO, WARM_TWO))
 
     async def _ours(self, name: str, store: str) -> Mapping[str, Figures]:
-        with self._empty_folder() as folder, worker(self._kafka, PARTITIONS, folder, store) as streams:
-            figures = await self._follow("streams", streams.pid)
-        await forget(self._kafka, ["streams"], [MESSAGES])
+        with self._empty_folder() as folder, open_worker(self._kafka, PARTITIONS, folder, store) as worker:
+            figures = await self._measure("streams", worker.pid)
+        await reset(self._kafka, ["streams"], [MESSAGES])
         return {name: figures}
 
     async def _loop(self) -> Mapping[str, Figures]:
         with running("benchmarks.baselines.plain_loop", self._kafka, "loop") as process:
-            figures = await self._follow("loop", process.popen.pid)
-        await forget(self._kafka, ["loop"], [])
+            figures = await self._measure("loop", process.popen.pid)
+        await reset(self._kafka, ["loop"], [])
         return {LOOP: figures}
 
     async def _faust(self, name: str, store: str) -> Mapping[str, Figures]:
@@ -111,30 +112,30 @@ class _Drain:
             }
             arguments = ("benchmarks.baselines.faust_table", "worker", "-l", "warn", "--without-web")
             with running(*arguments, environment=environment) as process:
-                figures = await self._follow("faust", process.popen.pid, FAUST_SECONDS)
-        await forget(self._kafka, ["faust"], ["faust-messages-changelog"])
+                figures = await self._measure("faust", process.popen.pid, FAUST_SECONDS)
+        await reset(self._kafka, ["faust"], ["faust-messages-changelog"])
         return {name: figures}
 
     async def _kafka_streams(self, threads: int, cold: str, warm: str) -> Mapping[str, Figures]:
-        """Three passes; in the second the JVM still compiles much of the time, and nothing is told of it."""
+        """Measure three passes; the second is not reported, as the JVM still compiles for much of it."""
         measured: dict[str, Figures] = {}
         names = {
-            contender: f"kafka-streams-{threads}-{number}"
-            for number, contender in enumerate((cold, WARMING, warm))
+            candidate: f"kafka-streams-{threads}-{number}"
+            for number, candidate in enumerate((cold, WARM_UP, warm))
         }
-        with self._empty_folder() as folder, kafka_streams(self._kafka, folder, threads) as process:
-            for contender, name in names.items():
-                process.begin(name)
-                measured[contender] = await self._follow(name, process.pid)
-        del measured[WARMING]
-        await forget(self._kafka, names.values(), [f"{name}-messages-changelog" for name in names.values()])
+        with self._empty_folder() as folder, open_kafka_streams(self._kafka, folder, threads) as process:
+            for candidate, name in names.items():
+                process.start(name)
+                measured[candidate] = await self._measure(name, process.pid)
+        del measured[WARM_UP]
+        await reset(self._kafka, names.values(), [f"{name}-messages-changelog" for name in names.values()])
         return measured
 
-    async def _follow(self, group: str, pid: int, limit: float = float("inf")) -> Figures:
-        done = steady(await follow(self._kafka, group, self._ends, [pid], limit))
+    async def _measure(self, group: str, pid: int, limit: float = float("inf")) -> Figures:
+        drained = steady_state(await sample_commits(self._kafka, group, self._ends, [pid], limit))
         return {
-            RATE: done.events / done.seconds,
-            CPU: done.cpu[0] / done.events * 1e6,
+            RATE: drained.events / drained.seconds,
+            CPU: drained.cpu[0] / drained.events * 1e6,
             RAM: memory_bytes(pid) / 2**20,
         }
 

@@ -1,7 +1,7 @@
-"""The questions that people ask of ClickHouse, at a size of years: how long they take, how much they read.
+"""Queries: time and rows read of typical queries in ClickHouse, on the data of years.
 
-The data is made inside ClickHouse, over 90 days: a state of each message, and a postback for each step of its
-life. Questions are asked when parts have been merged as far as ClickHouse merges them by itself.
+The data is generated inside ClickHouse, over 90 days: a state per message, and a postback per step of its
+life. Queries run once ClickHouse has no more merges to do.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from clickhouse_connect import get_client
 from msgspec import json
 from pydantic import SecretStr
 
-from benchmarks.harness.engines import clickhouse
-from benchmarks.harness.machine import machine, now
+from benchmarks.harness.engines import open_clickhouse
+from benchmarks.harness.machine import describe_machine, timestamp
 from benchmarks.harness.result import Result
-from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
+from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
 from sinks.migrate import migrate
 
-TITLE = "Questions: what people ask of ClickHouse"
-MESSAGES, DAYS, PORTION = 20_000_000, 90, 1_000_000
-BEGAN = "toDateTime64('2026-08-01 00:00:00', 3, 'UTC')"
+TITLE = "Queries: typical queries in ClickHouse"
+MESSAGES, DAYS, PAGE_SIZE = 20_000_000, 90, 1_000_000
+START = "toDateTime64('2026-08-01 00:00:00', 3, 'UTC')"
 MILLISECONDS, READ = "ms", "million rows read"
 
-#: For so long there must have been no merge.
-SETTLED_SECONDS = 5.0
+#: Seconds without a merge after which the parts count as merged.
+MERGED_SECONDS = 5.0
 
-#: Of message n: its id, when it was sent, whether it has receipts, was delivered, replied to.
+#: The life of message n: its id and times, its final receipt code, and whether it has receipts and a reply.
 LIFE = f"""
     SELECT
         number AS n,
         reinterpretAsUUID(reinterpretAsFixedString(sipHash128(n, 'message'))) AS id,
-        {BEGAN} + toIntervalMillisecond(intDiv(n * {DAYS * 86_400_000}, {{all:UInt64}})) AS sent_time,
+        {START} + toIntervalMillisecond(intDiv(n * {DAYS * 86_400_000}, {{all:UInt64}})) AS sent_time,
         sent_time + toIntervalSecond(2 + n % 5) AS carrier_time,
         sent_time + toIntervalSecond(10 + cityHash64(n) % 120) AS final_time,
         if(cityHash64(n, 'fate') % 100 < 92, '000', '024') AS final_code,
         concat('order-', toString(intDiv(n, 10))) AS reference,
         '74121' AS sender,
         concat('1', toString(2000000000 + cityHash64(n, 'phone') % 7000000000)) AS recipient,
-        cityHash64(n, 'silence') % 50 != 0 AS told,
+        cityHash64(n, 'silence') % 50 != 0 AS has_receipts,
         n % 20 = 0 AS replied, final_time + 60 AS reply_time, if(n % 40 = 0, 'STOP', 'Yes ') AS reply_text,
         hex(sipHash128(n, 'reply')) AS reply_event,
         hex(sipHash128(n, 'sent')) AS sent_event, hex(sipHash128(n, 'carrier')) AS carrier_event,
@@ -59,10 +59,10 @@ SELECT step.1, step.2, id, 'acme', reference,
     concat('MessageID=', toString(id), '&ReferenceID=', reference, '&FromPhoneNumber=', sender,
         '&ToPhoneNumber=', recipient, '&DeliveryReceiptMessage=', step.5, '&Code=', step.4),
     if(step.1 = 'sent', true, NULL), if(step.1 = 'response', true, NULL), step.4, step.5,
-    'made', concat('postbacks.', step.1), n % 8, n
+    'generated', concat('postbacks.', step.1), n % 8, n
 FROM ({LIFE}) ARRAY JOIN arrayConcat(
     [('sent', sent_event, sent_time, '', '')],
-    if(told, [
+    if(has_receipts, [
         ('receipt', carrier_event, carrier_time, '003', concat('id:', toString(n), ' stat:ACCEPTED err:003')),
         ('receipt', final_event, final_time, final_code,
             concat('id:', toString(n), ' stat:FINAL err:', final_code))], []),
@@ -74,19 +74,20 @@ INSERT INTO message_states (account, message_id, version, direction, reference_i
     first_seen_at, last_seen_at, sent_at, carrier_at, delivered_at, failed_at, replied_at, overdue_at,
     attempts, receipts, replies, cluster)
 SELECT 'acme', id, 1, 'outbound', reference, sender, recipient,
-    sent_time, if(replied, reply_time, final_time), sent_time, if(told, carrier_time, NULL),
-    if(told AND final_code = '000', final_time, NULL), if(told AND final_code != '000', final_time, NULL),
-    if(replied, reply_time, NULL), if(told, NULL, sent_time + toIntervalDay(3)),
+    sent_time, if(replied, reply_time, final_time), sent_time, if(has_receipts, carrier_time, NULL),
+    if(has_receipts AND final_code = '000', final_time, NULL),
+    if(has_receipts AND final_code != '000', final_time, NULL),
+    if(replied, reply_time, NULL), if(has_receipts, NULL, sent_time + toIntervalDay(3)),
     [(sent_time, sent_event, true, NULL)],
-    if(told, [
+    if(has_receipts, [
         (carrier_time, carrier_event, '003', '', NULL), (final_time, final_event, final_code, '', NULL)], []),
     if(replied, [(reply_time, reply_event, reply_text, NULL, NULL)], []),
-    'made'
+    'generated'
 FROM ({LIFE})
 """
 DAY = "since = toDateTime('2026-09-15', 'UTC'), until = toDateTime('2026-09-16', 'UTC')"
 MONTH = "since = toDateTime('2026-09-01', 'UTC'), until = toDateTime('2026-10-01', 'UTC')"
-QUESTIONS = {
+QUERIES = {
     "one message, with its state": "SELECT * FROM messages WHERE account = 'acme' AND message_id = {id:UUID}",
     "one message, its postbacks": "SELECT type, received_at, code FROM events WHERE message_id = {id:UUID}",
     "by reference": "SELECT * FROM messages_by_reference(reference = 'order-777777')",
@@ -117,24 +118,23 @@ QUESTIONS = {
 }
 
 
-async def measure(plan: Plan) -> Result:
-    """Make `plan.size` messages and three times as many postbacks, wait for the merges, then ask."""
-    size = plan.size or MESSAGES
-    with TemporaryDirectory() as folder, clickhouse(Path(folder)) as engine:
-        about, url = machine(), f"{engine.address}/benchmark"
+async def measure(options: BenchmarkOptions) -> Result:
+    """Generate `options.size` messages and three times as many postbacks, wait for merges, then query."""
+    size = options.size or MESSAGES
+    with TemporaryDirectory() as folder, open_clickhouse(Path(folder)) as engine:
+        machine, url = describe_machine(), f"{engine.address}/benchmark"
         migrate(SecretStr(url))
         with closing(get_client(dsn=url, send_receive_timeout=600)) as client:
-            for first in range(0, size, PORTION):
-                portion = {"first": first, "count": min(PORTION, size - first), "all": size}
+            for first in range(0, size, PAGE_SIZE):
+                page = {"first": first, "count": min(PAGE_SIZE, size - first), "all": size}
                 for statement in (POSTBACKS, STATES):
-                    client.command(statement, portion, settings={"max_partitions_per_insert_block": 0})
-                print(f"  made {first + portion['count']:,} messages", flush=True)
-            await _settle(client)
+                    client.command(statement, page, settings={"max_partitions_per_insert_block": 0})
+                print(f"  generated {first + page['count']:,} messages", flush=True)
+            await _wait_merged(client)
             (message_id,), *_ = client.query(
                 f"SELECT id FROM ({LIFE})", {"first": size // 2, "count": 1, "all": size}
             ).result_rows
-            askers = _askers(client, {"id": message_id})
-            trials = await alternate(askers, plan)
+            trials = await alternate(_candidates(client, {"id": message_id}), options)
             (postbacks,), *_ = client.query("SELECT count() FROM postbacks").result_rows
             bytes_on_disk = client.query(
                 "SELECT table, round(sum(bytes_on_disk) / 1e9, 2) FROM system.parts "
@@ -142,9 +142,8 @@ async def measure(plan: Plan) -> Result:
             ).result_rows
     return Result(
         name="queries",
-        title=TITLE,
-        at=now(),
-        machine=about,
+        finished_at=timestamp(),
+        machine=machine,
         conditions=[
             f"{size:,} messages, {postbacks:,} postbacks over {DAYS} days; {engine.name}",
             "on disk: " + ", ".join(f"{table} {gigabytes:g} GB" for table, gigabytes in bytes_on_disk),
@@ -154,23 +153,23 @@ async def measure(plan: Plan) -> Result:
     )
 
 
-async def _settle(client: Any) -> None:
-    quiet = 0.0
-    while quiet < SETTLED_SECONDS:
+async def _wait_merged(client: Any) -> None:
+    idle = 0.0
+    while idle < MERGED_SECONDS:
         ((merges,),) = client.query("SELECT count() FROM system.merges").result_rows
-        quiet = 0.0 if merges else quiet + 1
+        idle = 0.0 if merges else idle + 1
         await asyncio.sleep(1)
 
 
-def _askers(client: Any, parameters: Mapping[str, Any]) -> list[Candidate]:
-    def asker(name: str, question: str) -> Candidate:
-        async def ask() -> Mapping[str, Figures]:
-            answer = client.raw_query(
-                question, parameters, settings={"use_query_condition_cache": 0}, fmt="JSON"
+def _candidates(client: Any, parameters: Mapping[str, Any]) -> list[Candidate]:
+    def candidate(name: str, query: str) -> Candidate:
+        async def run() -> Mapping[str, Figures]:
+            result = client.raw_query(
+                query, parameters, settings={"use_query_condition_cache": 0}, fmt="JSON"
             )
-            told = json.decode(answer)["statistics"]
-            return {name: {MILLISECONDS: told["elapsed"] * 1e3, READ: told["rows_read"] / 1e6}}
+            statistics = json.decode(result)["statistics"]
+            return {name: {MILLISECONDS: statistics["elapsed"] * 1e3, READ: statistics["rows_read"] / 1e6}}
 
-        return Candidate(name, ask)
+        return Candidate(name, run)
 
-    return [asker(name, question) for name, question in QUESTIONS.items()]
+    return [candidate(name, query) for name, query in QUERIES.items()]

@@ -1,7 +1,7 @@
-"""Growth: what an event costs while the table of messages grows, and what a start costs when it has grown.
+"""State growth: the cost per event as the table of messages grows, and of a start once it has grown.
 
-Events are put into the topics in steps and drained; between the steps nothing is restarted. Then the worker
-is started again with its store as it was, and once more with none, so that it recovers from the topic.
+Events are produced in steps and drained, without a restart between the steps. Then the worker is restarted
+with its store, and once more without, so that it restores all states from the topic.
 """
 
 from __future__ import annotations
@@ -15,68 +15,66 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 
 from benchmarks.correlation import CPU, PARTITIONS, RAM, RATE
-from benchmarks.harness.backlog import end_offsets, fill, make_topics
-from benchmarks.harness.drain import follow, steady
-from benchmarks.harness.engines import kafka
-from benchmarks.harness.events import events
-from benchmarks.harness.machine import machine, now
+from benchmarks.harness.backlog import create_topics, end_offsets, produce
+from benchmarks.harness.drain import sample_commits, steady_state
+from benchmarks.harness.engines import open_kafka
+from benchmarks.harness.events import generate_events
+from benchmarks.harness.machine import describe_machine, timestamp
 from benchmarks.harness.result import Result, Target, Trial
-from benchmarks.harness.trials import Plan
+from benchmarks.harness.trials import BenchmarkOptions
 from benchmarks.harness.usage import memory_bytes
-from benchmarks.harness.worker import worker
+from benchmarks.harness.worker import open_worker
 from gateway.postback import POSTBACK_TOPICS
 
-TITLE = "Growth: the cost of an event while the table grows"
-#: Of messages; an event is about 0.57 of one.
+TITLE = "State growth: the cost per event as the table grows"
 MESSAGES, MESSAGES_PER_EVENT = 10_000_000, 0.57
 STEPS = 10
 
 
-async def measure(plan: Plan) -> Result:
-    """Grow to `plan.size` messages, in steps."""
-    size = plan.size or MESSAGES
+async def measure(options: BenchmarkOptions) -> Result:
+    """Grow the table to `options.size` messages, then restart."""
+    size = options.size or MESSAGES
     step = int(size / MESSAGES_PER_EVENT / STEPS)
     trials: list[Trial] = []
-    with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
-        about, data = machine(), Path(folder) / "states"
-        await make_topics(broker.address, PARTITIONS)
-        source = events(1, datetime.now(UTC) - timedelta(hours=1))
-        with worker(broker.address, PARTITIONS, data) as streams:
+    with TemporaryDirectory() as folder, open_kafka(Path(folder)) as broker:
+        machine, data = describe_machine(), Path(folder) / "states"
+        await create_topics(broker.address, PARTITIONS)
+        source = generate_events(1, datetime.now(UTC) - timedelta(hours=1))
+        with open_worker(broker.address, PARTITIONS, data) as worker:
             for number in range(1, STEPS + 1):
-                await fill(broker.address, PARTITIONS, islice(source, step))
+                await produce(broker.address, PARTITIONS, islice(source, step))
                 ends = await end_offsets(broker.address, POSTBACK_TOPICS)
-                done = steady(await follow(broker.address, "streams", ends, [streams.pid]))
+                drained = steady_state(await sample_commits(broker.address, "streams", ends, [worker.pid]))
                 figures = {
-                    RATE: done.events / done.seconds,
-                    CPU: done.cpu[0] / done.events * 1e6,
-                    RAM: memory_bytes(streams.pid) / 2**20,
+                    RATE: drained.events / drained.seconds,
+                    CPU: drained.cpu[0] / drained.events * 1e6,
+                    RAM: memory_bytes(worker.pid) / 2**20,
                 }
                 trials.append(Trial(f"up to {size * number / STEPS / 1e6:g} M messages", number, figures))
-                print(f"  {trials[-1].contender}: {figures}", flush=True)
-            streams.process.stop()
-        warm = await _seconds_to_be_ready(broker.address, data)
+                print(f"  {trials[-1].candidate}: {figures}", flush=True)
+            worker.process.stop()
+        warm = await _seconds_to_ready(broker.address, data)
         shutil.rmtree(data)
-        cold = await _seconds_to_be_ready(broker.address, data)
+        cold = await _seconds_to_ready(broker.address, data)
     costs = [trial.figures[CPU] for trial in trials]
-    most = max(trial.figures[RAM] for trial in trials)
+    max_memory = max(trial.figures[RAM] for trial in trials)
     return Result(
         name="state_growth",
-        title=TITLE,
-        at=now(),
-        machine=about,
+        finished_at=timestamp(),
+        machine=machine,
         conditions=[f"{size:,} messages, {step * STEPS:,} postbacks in {STEPS} steps", broker.name],
         trials=trials,
         targets=[
             Target(
-                "CPU per event in the second half of the steps, times that in the first",
+                "CPU per event in the second half of the steps, ratio to the first half",
                 "at most",
                 1.15,
                 [mean(costs[STEPS // 2 :]) / mean(costs[: STEPS // 2])],
             ),
-            Target("memory of the worker, MiB", "at most", 1024, [most]),
+            Target("memory of the worker, MiB", "at most", 1024, [max_memory]),
             Target("start with a warm store, s", "at most", 15, [warm]),
             Target(
-                "recovery from the topic, s per million messages",
+                "restore from the topic, s per million messages",
                 "at most",
                 20,
                 [(cold - warm) / (size / 1e6)],
@@ -85,11 +83,11 @@ async def measure(plan: Plan) -> Result:
     )
 
 
-async def _seconds_to_be_ready(kafka: str, data: Path) -> float:
-    """From the start of a worker until nothing is missing."""
+async def _seconds_to_ready(kafka: str, data: Path) -> float:
+    """Start a worker, and return the seconds until it is ready."""
     began = monotonic()
-    with worker(kafka, PARTITIONS, data) as streams:
-        await streams.ready()
+    with open_worker(kafka, PARTITIONS, data) as worker:
+        await worker.wait_ready()
         seconds = monotonic() - began
-        streams.process.stop()
+        worker.process.stop()
         return seconds

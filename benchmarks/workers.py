@@ -1,7 +1,7 @@
-"""Workers: what two of streams do beside one, when each has its own share of a core.
+"""Workers: the rate of two workers of streams against one, each limited to the same share of a core.
 
-Two at full speed would need the core that Kafka needs. So Linux (cgroup v1) holds each to a share, from the
-moment at which all have their partitions; until then they may start as quickly as they can.
+At full speed two would need the core that Kafka needs. So Linux (cgroup v1) limits each of them, from when
+all have their partitions on; until then they start at full speed.
 """
 
 from __future__ import annotations
@@ -13,85 +13,87 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.correlation import CPU, PARTITIONS, RATE
-from benchmarks.harness.backlog import forget, make_backlog
-from benchmarks.harness.drain import follow, steady
-from benchmarks.harness.engines import kafka
-from benchmarks.harness.machine import machine, now
-from benchmarks.harness.result import Result, ratios, targets
-from benchmarks.harness.trials import Candidate, Figures, Plan, alternate
-from benchmarks.harness.worker import worker
+from benchmarks.harness.backlog import produce_backlog, reset
+from benchmarks.harness.drain import sample_commits, steady_state
+from benchmarks.harness.engines import open_kafka
+from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.result import Result, minimum_targets, ratios
+from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
+from benchmarks.harness.worker import open_worker
 from streams.message import MESSAGES
 
-TITLE = "Workers: two beside one, each with a share of a core"
+TITLE = "Workers: two against one, each limited to a share of a core"
 EVENTS = 900_000
 SHARE, PERIOD_MICROSECONDS = 0.3, 100_000
-GROUPS = Path("/sys/fs/cgroup/cpu")
+CGROUPS = Path("/sys/fs/cgroup/cpu")
 ONE, TWO = "one worker", "two workers"
 
 
-class NoShares(Exception):
-    """Linux lets nobody say here how much of a core a process gets."""
+class NoCpuLimits(Exception):
+    """The CPU of a process cannot be limited on this machine."""
 
 
-async def measure(plan: Plan) -> Result:
-    """Let one and two of them drain the same topics.
+async def measure(options: BenchmarkOptions) -> Result:
+    """Drain the same `options.size` events with one and with two workers.
 
     Raises:
-        NoShares: there is no cgroup v1 for CPUs, or it is not for this user.
+        NoCpuLimits: cgroup v1 is missing, or this user may not use it.
     """
-    size = plan.size or EVENTS
-    with TemporaryDirectory() as folder, kafka(Path(folder)) as broker:
-        about = machine()
-        ends = await make_backlog(broker.address, PARTITIONS, size)
+    size = options.size or EVENTS
+    with TemporaryDirectory() as folder, open_kafka(Path(folder)) as broker:
+        machine = describe_machine()
+        ends = await produce_backlog(broker.address, PARTITIONS, size)
 
-        def contender(name: str, number: int) -> Candidate:
+        def candidate(name: str, count: int) -> Candidate:
             async def run() -> Mapping[str, Figures]:
-                figures = await _drain(broker.address, ends, number)
-                await forget(broker.address, ["streams"], [MESSAGES])
+                figures = await _drain(broker.address, ends, count)
+                await reset(broker.address, ["streams"], [MESSAGES])
                 return {name: figures}
 
             return Candidate(name, run)
 
-        trials = await alternate([contender(ONE, 1), contender(TWO, 2)], plan)
+        trials = await alternate([candidate(ONE, 1), candidate(TWO, 2)], options)
     return Result(
         name="workers",
-        title=TITLE,
-        at=now(),
-        machine=about,
+        finished_at=timestamp(),
+        machine=machine,
         conditions=[
-            f"{size:,} postbacks in {PARTITIONS} partitions of each topic; a worker has {SHARE:g} of a core",
+            f"{size:,} postbacks, {PARTITIONS} partitions per topic; a worker has {SHARE:g} of a core",
             broker.name,
         ],
         trials=trials,
-        targets=targets({(f"{RATE} of two workers beside one", 1.7): ratios(trials, RATE, TWO, ONE)}),
+        targets=minimum_targets(
+            {(f"{RATE} of two workers, ratio to one", 1.7): ratios(trials, RATE, TWO, ONE)}
+        ),
     )
 
 
-async def _drain(kafka: str, ends: Mapping[Any, int], number: int) -> Figures:
+async def _drain(kafka: str, ends: Mapping[Any, int], count: int) -> Figures:
     with ExitStack() as stack:
-        states = [Path(stack.enter_context(TemporaryDirectory())) for _ in range(number)]
-        workers = [stack.enter_context(worker(kafka, PARTITIONS, folder)) for folder in states]
-        for each in workers:
-            await each.ready()
-        for each in workers:
-            stack.enter_context(_held_to_a_share(each.pid))
-        done = steady(await follow(kafka, "streams", ends, [each.pid for each in workers]))
-    assert min(done.cpu) > max(done.cpu) / 2, f"the work was not shared: {done.cpu} CPU s"
-    return {RATE: done.events / done.seconds, CPU: sum(done.cpu) / done.events * 1e6}
+        folders = [Path(stack.enter_context(TemporaryDirectory())) for _ in range(count)]
+        workers = [stack.enter_context(open_worker(kafka, PARTITIONS, folder)) for folder in folders]
+        for worker in workers:
+            await worker.wait_ready()
+        for worker in workers:
+            stack.enter_context(_limit_cpu(worker.pid))
+        pids = [worker.pid for worker in workers]
+        drained = steady_state(await sample_commits(kafka, "streams", ends, pids))
+    assert min(drained.cpu) > max(drained.cpu) / 2, f"the work was not shared: {drained.cpu} CPU s"
+    return {RATE: drained.events / drained.seconds, CPU: sum(drained.cpu) / drained.events * 1e6}
 
 
 @contextmanager
-def _held_to_a_share(pid: int) -> Iterator[None]:
-    group = GROUPS / f"postbacks-{pid}"
+def _limit_cpu(pid: int) -> Iterator[None]:
+    group = CGROUPS / f"postbacks-{pid}"
     try:
         group.mkdir()
     except OSError as error:
-        raise NoShares(f"{GROUPS}: {error.strerror}") from error
+        raise NoCpuLimits(f"{CGROUPS}: {error.strerror}") from error
     try:
         (group / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS))
         (group / "cpu.cfs_quota_us").write_text(str(round(SHARE * PERIOD_MICROSECONDS)))
         (group / "cgroup.procs").write_text(str(pid))
         yield
     finally:
-        (GROUPS / "cgroup.procs").write_text(str(pid))
+        (CGROUPS / "cgroup.procs").write_text(str(pid))
         group.rmdir()

@@ -1,4 +1,4 @@
-"""The `postbacks` command: reads the settings, and hands them to the command that was asked for."""
+"""The `postbacks` command: loads the subcommand that is called, and passes it the settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cli.up.stack_file import find_settings
 from runtime.errors import KafkaUnavailable, StartupError
 from runtime.process import FAILED, REFUSED
 
-#: Where each command is. Only the one that is asked for is loaded: some load much.
+#: The module of each command. Only the one that is called is imported, as some take long.
 COMMANDS = {
     "up": "cli.up.command",
     "message": "cli.message",
@@ -33,8 +33,8 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
-    """Finds a command when it is asked for."""
+class LazyGroup(click.Group):
+    """Imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -44,19 +44,21 @@ class Commands(click.Group):
         return getattr(import_module(module), cmd_name) if module else None
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="postbacks")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Ask the stack that `postbacks up` runs on this folder. [default: POSTBACKS_DATA, data]",
+    help="Use the stack that `postbacks up` runs on this folder. [default: POSTBACKS_DATA, data]",
 )
 @click.pass_context
 def postbacks(context: click.Context, data: Path | None) -> None:
-    """Receive the postbacks of an SMS provider, tie them together by message, and answer in SQL.
+    """Receive the postbacks of an SMS provider, correlate them by message, query them in SQL.
 
-    `postbacks up` runs everything on this machine and says what to do next. Settings are environment
-    variables, POSTBACKS_…; `postbacks settings` lists them. Each command has a page of its own: --help.
+    `postbacks up` runs everything on this machine and prints what to do next. Settings are environment
+    variables, POSTBACKS_…; `postbacks settings` lists them. Each command has a help page: --help.
 
     \b
     Example:
@@ -66,20 +68,20 @@ def postbacks(context: click.Context, data: Path | None) -> None:
 
     \b
     Exit status of all commands:
-      0  done
+      0  success
       1  failed, or not found
-      2  refused: a setting, an option, a topic or the schema is not as it must be
+      2  refused: a setting, an option, a topic or the schema is wrong
     """
-    if context.obj is None:  # a caller in Python may bring its own
+    if context.obj is None:  # set by callers in Python that bring their own settings
         context.obj = partial(find_settings, data)
 
 
 def main() -> None:
     try:
         postbacks(prog_name="postbacks")
-    except StartupError as why:
-        click.echo(why, err=True)
-        sys.exit(FAILED if isinstance(why, KafkaUnavailable) else REFUSED)
+    except StartupError as error:
+        click.echo(error, err=True)
+        sys.exit(FAILED if isinstance(error, KafkaUnavailable) else REFUSED)
 
 
 if __name__ == "__main__":

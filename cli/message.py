@@ -1,22 +1,22 @@
-"""`postbacks message`: all that is known of one MessageID, from ClickHouse."""
+"""`postbacks message`: a message and its timeline, from ClickHouse."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 from msgspec import convert, json
+from pydantic import SecretStr
 from rich.console import Console
 
-from cli.command import Load
-from gateway.parsing.fields import read_guid
+from cli.options import SettingsLoader
+from gateway.parsing.values import read_guid
 from operations.timeline import render
-from runtime.clickhouse.query import QueryFailed, run_query
+from runtime.clickhouse.client import Reader
+from runtime.clickhouse.errors import QueryFailed
 from streams.message import VERSION, Message
 
 QUERY = "SELECT * FROM messages WHERE message_id = {id:UUID} ORDER BY account"
-#: Rows as the JSON of the contract: times in its form, facts as objects.
-AS_JSON = {
+#: Rows in the JSON of the contract: its format of times, facts as objects.
+CONTRACT_JSON = {
     "date_time_output_format": "iso",
     "output_format_json_named_tuples_as_objects": "1",
     "output_format_json_quote_64bit_integers": "0",
@@ -25,15 +25,15 @@ AS_JSON = {
 
 @click.command()
 @click.argument("message_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object for each account that has it.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each account.")
 @click.pass_obj
-def message(load: Load, message_id: str, as_json: bool) -> None:
-    """Show what became of one message, step by step.
+def message(load: SettingsLoader, message_id: str, as_json: bool) -> None:
+    """Show a message and its timeline.
 
-    ID is its MessageID, in any spelling of a GUID. Shown are its status, its numbers in full, and everything
-    that was heard of it in order: attempts, receipts with what their codes mean, replies. Times are UTC, and
-    those at which it got here; where the provider's own clock says something else it stands beside. When
-    several accounts have a message of that id, each is shown.
+    ID is its MessageID, a GUID in any notation. The output has the message's status, its numbers in full,
+    and in order of arrival its attempts, receipts (with the meaning of their codes) and replies. Times are
+    UTC and are those of arrival; the provider's own time is added where it gives one. If several accounts
+    have a message with this id, each is shown.
 
     \b
     Example:
@@ -42,35 +42,36 @@ def message(load: Load, message_id: str, as_json: bool) -> None:
 
     \b
     Settings:
-      POSTBACKS_CLICKHOUSE  where ClickHouse is, and as whom to ask
+      POSTBACKS_CLICKHOUSE  URL of ClickHouse, with user and password
 
     \b
     Exit status:
-      0  shown
+      0  found
       1  no message has this id, or ClickHouse does not answer
-      2  a setting is wrong, or ID is no GUID
+      2  ID is not a GUID, or a setting is wrong
     """
     guid = read_guid(message_id)
     if guid is None:
-        raise click.BadParameter(f"{message_id!r} is no GUID", param_hint="ID")
+        raise click.BadParameter(f"{message_id!r} is not a GUID", param_hint="ID")
     try:
-        rows = list(_rows(load().clickhouse.get_secret_value(), guid))
+        rows = _query(load().clickhouse, guid)
     except QueryFailed as error:
         raise click.ClickException(str(error)) from None
     if not rows:
-        raise click.ClickException(f"No message has the id {guid}, up to now")
+        raise click.ClickException(f"No message has the id {guid}")
     console = Console(highlight=False)
     for row in rows:
         if as_json:
             click.echo(row)
         else:
-            for line in render(_message(row)):
+            for line in render(_decode(row)):
                 console.print(line, soft_wrap=True)
 
 
-def _rows(url: str, guid: str) -> Iterator[bytes]:
-    return iter(b"".join(run_query(url, QUERY, "JSONEachRow", {"id": guid}, AS_JSON)).splitlines())
+def _query(clickhouse: SecretStr, guid: str) -> list[bytes]:
+    reader = Reader(clickhouse, CONTRACT_JSON)
+    return b"".join(reader.query(QUERY, "JSONEachRow", {"id": guid})).splitlines()
 
 
-def _message(row: bytes) -> Message:
+def _decode(row: bytes) -> Message:
     return convert({"version": VERSION, **json.decode(row)}, Message)

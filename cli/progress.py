@@ -1,4 +1,4 @@
-"""How far long work has come, with its rate and the time left: bars on a terminal, elsewhere nothing."""
+"""Progress bars on standard error, with rate and remaining time; nothing if it is not a terminal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from operations.progress import Done
+from operations.progress import Advance
 
 
-class _Rate(TextColumn):
+class _RateColumn(TextColumn):
     def __init__(self) -> None:
         super().__init__("")
 
@@ -29,18 +29,18 @@ class _Rate(TextColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed and task.total else "")
 
 
-class Bars:
-    """A context; what is under way has a bar each, which goes when it ends."""
+class ProgressBars:
+    """A bar for each running step, see `operations.progress.Progress`. Use as a context."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
         columns = (
             *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
-            *(_Rate(), TimeElapsedColumn(), TimeRemainingColumn()),
+            *(_RateColumn(), TimeElapsedColumn(), TimeRemainingColumn()),
         )
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> ProgressBars:
         self._progress.start()
         return self
 
@@ -48,10 +48,9 @@ class Bars:
         self._progress.stop()
 
     @contextmanager
-    def step(self, what: str, total: int | None = None) -> Iterator[Done]:
-        """A piece of work; `total` where it is known."""
-        task = self._progress.add_task(what, total=total)
+    def step(self, description: str, total: int | None = None) -> Iterator[Advance]:
+        task = self._progress.add_task(description, total=total)
         try:
-            yield lambda more: self._progress.advance(task, more)
+            yield lambda count: self._progress.advance(task, count)
         finally:
             self._progress.remove_task(task)

@@ -1,4 +1,4 @@
-"""`postbacks gateway|streams|sinks|local`: one process of the pipeline, in the place of this one."""
+"""`postbacks gateway|streams|sinks|local`: one process of the pipeline, which replaces this one."""
 
 from __future__ import annotations
 
@@ -8,120 +8,129 @@ from pathlib import Path
 
 import click
 
+from cli.options import PORT
+
 
 def exec_module(*arguments: str) -> None:
-    """Go on as `python -m arguments…`: its signals, its exit status, nothing of this process left."""
-    # -P: a folder that happens to be called like one of ours, where people are, is not meant.
+    """Replace this process by `python -m arguments…`, which gets its signals and sets its exit status."""
+    # -P: ignore a folder called `gateway` in the current directory
     os.execv(sys.executable, [sys.executable, "-P", "-m", *arguments])
 
 
 @click.command()
 def gateway() -> None:
-    """Take postbacks over HTTP and publish them to Kafka.
+    """Run a gateway: receive postbacks over HTTP, publish to Kafka.
 
-    It answers 200 once Kafka has what was posted, and not before. The topics are made or checked at its
-    start. SIGTERM or Ctrl-C answers what is in hand and ends; a second one ends at once.
+    Responds with 200 once Kafka has replicated the postback, and with 202 once it is on disk while Kafka is
+    unavailable. Creates or checks its topics when it starts. SIGTERM or Ctrl-C shuts down gracefully:
+    requests in flight are answered. A second signal exits at once.
 
     \b
     Example:
       postbacks gateway
-      POSTBACKS_TOKENS=acme=s3cretT0ken POSTBACKS_LISTEN=0.0.0.0:8080 postbacks gateway
+      POSTBACKS_TOKENS=acme=s3cretT0ken POSTBACKS_LISTEN=0.0.0.0:8080 \\
+        postbacks gateway
 
     \b
-    Settings (`postbacks settings` tells more):
-      POSTBACKS_LISTEN       where it takes postbacks
-      POSTBACKS_PROCESSES    how many processes it is, for as many cores
-      POSTBACKS_TOKENS       which accounts there are; without any, loopback only
-      POSTBACKS_KAFKA        where Kafka is
+    Settings (more in `postbacks settings`):
+      POSTBACKS_LISTEN       where to receive postbacks
+      POSTBACKS_PROCESSES    number of processes, for as many cores
+      POSTBACKS_TOKENS       accounts and tokens; without, loopback only
+      POSTBACKS_KAFKA        Kafka's brokers
       POSTBACKS_PARTITIONS, POSTBACKS_REPLICATION
-                             of the topics that it makes
-      POSTBACKS_BODY_LIMIT   bytes of a request's body
-      POSTBACKS_ACK_TIMEOUT  seconds that Kafka may take
-      POSTBACKS_CLOUDEVENTS  off: no CloudEvents headers, and shorter records
-      POSTBACKS_OPS          where /livez, /readyz and /metrics are
-      POSTBACKS_DATA         the folder of what it keeps
+                             of the topics that it creates
+      POSTBACKS_BODY_LIMIT   maximum size of a request's body, bytes
+      POSTBACKS_ACK_TIMEOUT  seconds Kafka may take to acknowledge
+      POSTBACKS_CLOUDEVENTS  off: no CloudEvents headers, shorter records
+      POSTBACKS_OPS          where to serve /livez, /readyz and /metrics
+      POSTBACKS_DATA         the folder of its spool
 
     \b
     Exit status:
-      0  ended in good order
-      1  ended by an error
-      2  a setting or a topic does not allow it to run; it says which one
+      0  shut down gracefully
+      1  an error, which is logged
+      2  a setting or a topic is wrong; the message says which
     """
     exec_module("gateway")
 
 
 @click.command()
 def streams() -> None:
-    """Join postbacks to messages: read postbacks.*, write `messages`.
+    """Run a streams worker: merge postbacks into messages.
 
-    Run as many of these as there is work for, up to one for each partition; they share it out among
-    themselves, and take over when one ends. SIGTERM or Ctrl-C finishes what is in hand and ends.
+    Reads the topics postbacks.* and writes the topic `messages`. Run several workers to share the partitions;
+    they rebalance when one starts or ends. SIGTERM or Ctrl-C shuts down gracefully: batches in flight are
+    completed.
 
     \b
     Example:
       postbacks streams
-      POSTBACKS_DATA=/var/lib/postbacks/streams POSTBACKS_OVERDUE_AFTER=86400 postbacks streams
+      POSTBACKS_DATA=/var/lib/postbacks/streams \\
+        POSTBACKS_OVERDUE_AFTER=86400 postbacks streams
 
     \b
-    Settings (`postbacks settings` tells more):
-      POSTBACKS_KAFKA            where Kafka is
-      POSTBACKS_DATA             the folder of its states, one for each process
-      POSTBACKS_STORE            rocksdb, or memory
-      POSTBACKS_OVERDUE_AFTER    seconds after which a receipt is missed
-      POSTBACKS_FORGET_AFTER     seconds after its last event until a message is let go
-      POSTBACKS_SESSION_TIMEOUT  seconds until a silent worker's partitions are given away
-      POSTBACKS_OPS              where /livez, /readyz and /metrics are
+    Settings (more in `postbacks settings`):
+      POSTBACKS_KAFKA            Kafka's brokers
+      POSTBACKS_DATA             the folder of its states; one per process
+      POSTBACKS_STORE            rocksdb or memory
+      POSTBACKS_OVERDUE_AFTER    seconds until a receipt is overdue
+      POSTBACKS_FORGET_AFTER     seconds from a message's last event until
+                                 its state expires
+      POSTBACKS_SESSION_TIMEOUT  seconds until a silent worker's partitions
+                                 are reassigned
+      POSTBACKS_OPS              where to serve /livez, /readyz and /metrics
 
     \b
     Exit status:
-      0  ended in good order
-      1  ended by an error
-      2  a setting or a topic does not allow it to run; it says which one
+      0  shut down gracefully
+      1  an error, which is logged
+      2  a setting or a topic is wrong; the message says which
     """
     exec_module("streams")
 
 
 @click.command()
 def sinks() -> None:
-    """Carry postbacks and messages from Kafka to ClickHouse.
+    """Run a sink: store postbacks and messages in ClickHouse.
 
-    The schema is brought up to date at its start. While ClickHouse is away it waits, and goes on by itself.
-    SIGTERM or Ctrl-C finishes the inserts in hand and ends.
+    Migrates the schema when it starts. Retries while ClickHouse is unavailable. SIGTERM or Ctrl-C shuts down
+    gracefully: inserts in flight are completed.
 
     \b
     Example:
       postbacks sinks
-      POSTBACKS_CLICKHOUSE=https://writer:secret@clickhouse:8443/postbacks postbacks sinks
+      POSTBACKS_CLICKHOUSE=https://writer:secret@clickhouse:8443/postbacks \\
+        postbacks sinks
 
     \b
-    Settings (`postbacks settings` tells more):
-      POSTBACKS_KAFKA          where Kafka is
-      POSTBACKS_CLICKHOUSE     where ClickHouse is
-      POSTBACKS_BATCH_ROWS     rows of one insert, at most
-      POSTBACKS_BATCH_SECONDS  seconds that a row waits for others, at most
-      POSTBACKS_OPS            where /livez, /readyz and /metrics are
+    Settings (more in `postbacks settings`):
+      POSTBACKS_KAFKA          Kafka's brokers
+      POSTBACKS_CLICKHOUSE     URL of ClickHouse, with user and password
+      POSTBACKS_BATCH_ROWS     maximum rows of one insert
+      POSTBACKS_BATCH_SECONDS  maximum seconds a row waits for its insert
+      POSTBACKS_OPS            where to serve /livez, /readyz and /metrics
 
     \b
     Exit status:
-      0  ended in good order
-      1  ended by an error
-      2  a setting, a topic or the schema does not allow it to run; it says which one
+      0  shut down gracefully
+      1  an error, which is logged
+      2  a setting, a topic or the schema is wrong; the message says which
     """
     exec_module("sinks")
 
 
 @click.command()
 @click.argument("engine", type=click.Choice(["kafka", "clickhouse"]))
-@click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one. [default: 9092, 8123]")
+@click.option("--port", type=PORT, metavar="PORT", help="0 picks a free one. [default: 9092, 8123]")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The folder of its data. [default: POSTBACKS_DATA, data]"
 )
 def local(engine: str, port: int | None, data: Path | None) -> None:
-    """Run one embedded engine alone, on loopback, for trying and testing.
+    """Run one embedded engine alone, for development and tests.
 
-    It prints its address when it is ready. kafka is a node of Apache Kafka, downloaded at its first start;
-    clickhouse is ClickHouse behind its HTTP interface, with the user `default` and no password. Each keeps
-    its data in the folder, and its next start continues with it.
+    Listens on loopback, and prints its address when it is ready. `kafka` is a node of Apache Kafka, which is
+    downloaded when it first starts; `clickhouse` is ClickHouse's HTTP interface, with the user `default` and
+    no password. Data stays in the folder for the next start.
 
     \b
     Example:
@@ -129,18 +138,19 @@ def local(engine: str, port: int | None, data: Path | None) -> None:
       postbacks local clickhouse --port 8124 --data /tmp/clickhouse
 
     \b
-    Settings (`postbacks settings` tells more):
-      POSTBACKS_DATA       the folder of the data, where --data is not given
-      POSTBACKS_CACHE      where Kafka is downloaded to
-      POSTBACKS_JAVA       the Java that runs Kafka, instead of the one that is installed with it
-      POSTBACKS_LOG_BYTES  bytes of Kafka's data, at most
+    Settings (more in `postbacks settings`):
+      POSTBACKS_DATA       the folder of its data, unless --data is given
+      POSTBACKS_CACHE      the folder Kafka is downloaded to
+      POSTBACKS_JAVA       Java for Kafka, instead of the installed package
+      POSTBACKS_LOG_BYTES  maximum size of Kafka's data, bytes
 
     \b
     Exit status:
-      0  ended in good order
-      1  ended by an error
-      2  it cannot run: the port or the folder is in use, or it is not installed and cannot be downloaded
+      0  shut down gracefully
+      1  an error, which is logged
+      2  cannot run: the port or the folder is in use, or the engine is not
+         installed and cannot be downloaded
     """
-    given = {"--port": port, "--data": data}
-    options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
-    exec_module("embedded", engine, *options)
+    options = {"--port": port, "--data": data}
+    given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    exec_module("embedded", engine, *given)

@@ -1,4 +1,4 @@
-"""`postbacks settings`: every setting, what it means, and what it is here."""
+"""`postbacks settings`: all settings with their values, defaults and meanings."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from cli.command import Load
+from cli.options import SettingsLoader
 from runtime.settings import PREFIX, Settings, load_settings
 
 COLUMNS = ("setting", "here", "default", "meaning")
-NONE = "-"
+UNSET = "-"
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="A JSON object for each setting.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each setting.")
 @click.pass_obj
-def settings(load: Load, as_json: bool) -> None:
-    """List every setting: its value here, its default, and what it means.
+def settings(load: SettingsLoader, as_json: bool) -> None:
+    """List all settings with their values, defaults and meanings.
 
-    All processes read the same names from the environment, and before that from the file (lines of
-    NAME=value) that POSTBACKS_SETTINGS names; the environment wins. Secrets are shown as stars.
+    All processes read the same settings: environment variables, or lines of NAME=value in the file that
+    POSTBACKS_SETTINGS names; the environment takes precedence. Secrets are shown as asterisks.
 
     \b
     Example:
@@ -34,7 +34,7 @@ def settings(load: Load, as_json: bool) -> None:
     \b
     Exit status:
       0  listed
-      2  a setting is wrong; it says which one, and what is allowed
+      2  a setting is wrong; the message says which, and what is allowed
     """
     console = Console(highlight=False)
     listed = rows(load(), load_settings({}))
@@ -51,15 +51,15 @@ def settings(load: Load, as_json: bool) -> None:
             click.echo("\t".join(row))
 
 
-def rows(here: Settings, defaults: Settings) -> Iterator[tuple[str, str, str, str]]:
-    """Name, value here (empty: the default), default, and meaning."""
-    for field, about in Settings.model_fields.items():
-        value = _shown(getattr(here, field)) if field in here.model_fields_set else ""
+def rows(current: Settings, defaults: Settings) -> Iterator[tuple[str, str, str, str]]:
+    """Name, current value (empty: the default), default and meaning of each setting."""
+    for field, info in Settings.model_fields.items():
+        value = _display(getattr(current, field)) if field in current.model_fields_set else ""
         default = getattr(defaults, field)
-        if isinstance(default, SecretStr):  # what stands in the source is no secret
+        if isinstance(default, SecretStr):  # a default is in the source code, so it is not secret
             default = default.get_secret_value()
-        yield PREFIX + field.upper(), value, _shown(default), about.description or ""
+        yield PREFIX + field.upper(), value, _display(default), info.description or ""
 
 
-def _shown(value: object) -> str:
-    return NONE if value in (None, "") else str(value)
+def _display(value: object) -> str:
+    return UNSET if value in (None, "") else str(value)

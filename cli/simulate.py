@@ -1,9 +1,8 @@
-"""`postbacks simulate`: postbacks as the provider would send them, and what they must come to."""
+"""`postbacks simulate`: posts simulated postbacks, and reports what they should result in."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from urllib.parse import urlsplit
 
@@ -11,34 +10,28 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.command import Load
-from cli.up.welcome import LOOPBACK
-from runtime.process import DONE, FAILED
+from cli.options import RATE, SettingsLoader
+from cli.up.welcome import local_url
+from runtime.process import DONE, FAILED, stop_on_signals
 from simulator.report import Report
-from simulator.run import Plan, Sending
-from simulator.run import simulate as post
+from simulator.run import Plan, RunProgress
+from simulator.run import simulate as run
 
 SEED = 1
 
 
 @click.command()
 @click.option("--url", help="The PostBackURL. [default: that of a gateway on POSTBACKS_LISTEN]")
+@click.option("--rate", type=RATE, metavar="RATE", default=10, show_default=True, help="Posts per second.")
 @click.option(
-    "--rate",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10,
-    show_default=True,
-    help="Posts a second.",
+    "--seed", type=int, default=SEED, show_default=True, help="The same seed posts the same postbacks."
 )
-@click.option(
-    "--seed", type=int, default=SEED, show_default=True, help="The same seed tells the same stories."
-)
-@click.option("--count", type=click.IntRange(1), help="End after so many postbacks, repeats included.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds.")
-@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after N postbacks, with repeats.")
+@click.option("--seconds", type=RATE, metavar="SECONDS", help="Stop after so many seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
 @click.pass_obj
 def simulate(
-    load: Load,
+    load: SettingsLoader,
     url: str | None,
     rate: float,
     seed: int,
@@ -46,32 +39,30 @@ def simulate(
     seconds: float | None,
     as_json: bool,
 ) -> None:
-    """Post what the provider would post, in its own wire format, at a rate.
+    """Post simulated postbacks to a gateway.
 
-    Messages are sent, refused and tried again, receipts come several and out of order, people reply or write
-    by themselves, and things are said twice. What is not answered with 2xx is posted again. At the end it
-    reports what was acknowledged, and to which messages, by status, that must come together. Without --count
-    or --seconds it goes on until Ctrl-C, upon which it finishes what is in hand and reports.
+    Simulates the provider, in its wire format: messages are sent, refused and retried; receipts come several
+    times and out of order; people reply, or write first; postbacks are repeated. A post without a 2xx is
+    retried. The report at the end counts what was acknowledged, and the messages that must result from it, by
+    status. Without --count or --seconds, posts until Ctrl-C, then completes what is in flight and reports.
 
     \b
     Example:
       postbacks simulate --rate 100 --seconds 60
-      postbacks simulate --url http://127.0.0.1:8080/postback/TOKEN --count 10000 --rate 2000 --seed 7 --json
+      postbacks simulate --url http://127.0.0.1:8080/postback/TOKEN \\
+        --count 10000 --rate 2000 --seed 7 --json
 
     \b
     Settings:
-      POSTBACKS_LISTEN  where the gateway is, when --url does not say it
+      POSTBACKS_LISTEN  where the gateway listens, unless --url is given
 
     \b
     Exit status:
-      0  everything that was posted was acknowledged
+      0  everything posted was acknowledged
       1  something was not; the report says how much
       2  an option or a setting is wrong
     """
-    if url is None:
-        host, _, port = load().listen.rpartition(":")
-        url = f"http://{LOOPBACK.get(host, host)}:{port}/postback"
-    plan = Plan(url, rate, seed, count, seconds)
+    plan = Plan(url or f"{local_url(load().listen)}/postback", rate, seed, count, seconds)
     try:
         report = asyncio.run(_run(plan))
     except ValueError as error:
@@ -81,26 +72,24 @@ def simulate(
 
 
 async def _run(plan: Plan) -> Report:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     console = Console(stderr=True)
-    # Not the whole URL: it may end in a token, and this line in a log.
-    click.echo(f"Posting to {urlsplit(plan.url).netloc}; Ctrl-C ends it", err=True)
+    # Not the whole URL, whose token must not get into a log.
+    click.echo(f"Posting to {urlsplit(plan.url).netloc}; Ctrl-C stops", err=True)
     if not console.is_terminal:
-        return await post(plan, stop)
+        return await run(plan, stop)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        total = _expected(plan)
-        task = bar.add_task("", total=total, rate="")
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=_expected_posts(plan), rate="")
 
-        def tell(now: Sending) -> None:
-            bar.update(task, completed=now.posts, rate=f"{now.posts / now.seconds:,.0f} posts/s")
+        def on_progress(run_progress: RunProgress) -> None:
+            rate = f"{run_progress.posts / run_progress.seconds:,.0f} posts/s"
+            progress.update(task, completed=run_progress.posts, rate=rate)
 
-        return await post(plan, stop, progress=tell)
+        return await run(plan, stop, progress=on_progress)
 
 
-def _expected(plan: Plan) -> int | None:
-    """How many posts there will be, when nothing must be tried again; None when only a person ends it."""
+def _expected_posts(plan: Plan) -> int | None:
+    """The number of posts without retries; None if the run has no end."""
     by_time = None if plan.seconds is None else round(plan.rate * plan.seconds)
     return min((n for n in (plan.count, by_time) if n is not None), default=None)

@@ -1,4 +1,4 @@
-"""`postbacks sql`: a question to ClickHouse, and its answer as people or programs like to read it."""
+"""`postbacks sql`: runs a query in ClickHouse and prints the result."""
 
 from __future__ import annotations
 
@@ -6,54 +6,55 @@ import sys
 
 import click
 
-from cli.command import Load
-from runtime.clickhouse.query import QueryFailed, run_query
+from cli.options import SettingsLoader
+from runtime.clickhouse.client import Reader
+from runtime.clickhouse.errors import QueryFailed
 
-#: Whole at once, so that all rows are in one frame.
-FOR_PEOPLE, FOR_PIPES, FOR_PROGRAMS = "PrettyCompactMonoBlock", "TSVWithNames", "JSONEachRow"
+#: Formats for a terminal (the Mono block has all rows in one frame), for a pipe, and for --json.
+TERMINAL, PIPE, JSON = "PrettyCompactMonoBlock", "TSVWithNames", "JSONEachRow"
 
 
 @click.command()
 @click.argument("query")
-@click.option("--json", "as_json", is_flag=True, help="A JSON object for each row.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each row.")
 @click.pass_obj
-def sql(load: Load, query: str, as_json: bool) -> None:
-    """Ask ClickHouse a question in SQL; nothing can be changed with it.
+def sql(load: SettingsLoader, query: str, as_json: bool) -> None:
+    """Run a read-only SQL query in ClickHouse.
 
-    On a terminal the answer is a table, elsewhere tab-separated lines with the columns' names first. A
-    FORMAT at the end of the query decides otherwise. A single dash as the query reads it from standard input.
+    The result is a table on a terminal, and otherwise tab-separated lines after a line of column names. A
+    FORMAT clause in the query overrides this. If QUERY is a dash (-), it is read from standard input.
 
     \b
     Example:
       postbacks sql "SELECT status, count() FROM messages GROUP BY status"
       postbacks sql "SHOW TABLES"
-      postbacks sql "SELECT name, type, comment FROM system.columns WHERE table = 'messages'"
+      postbacks sql "DESCRIBE messages"
       postbacks sql - < report.sql > report.tsv
 
     \b
-    What there is to ask:
-      messages    one row for each message: its status, times, attempts, receipts, replies
-      events      one row for each thing that the provider said, however often it said it
-      postbacks   one row for each postback that came
-      rejected    what was no postback, and why
+    Tables and views:
+      messages   a row for each message: status, times, attempts, receipts
+      events     a row for each distinct event that the provider reported
+      postbacks  a row for each postback received
+      rejected   requests that were not postbacks, with the reason
 
     \b
     Settings:
-      POSTBACKS_CLICKHOUSE  where ClickHouse is, and as whom to ask
+      POSTBACKS_CLICKHOUSE  URL of ClickHouse, with user and password
 
     \b
     Exit status:
-      0  answered
+      0  success
       1  ClickHouse refused the query, or does not answer
       2  a setting or an option is wrong
     """
-    url = load().clickhouse.get_secret_value()
-    undecided = FOR_PEOPLE if sys.stdout.isatty() else FOR_PIPES
+    reader = Reader(load().clickhouse)
+    default_format = TERMINAL if sys.stdout.isatty() else PIPE
     if query == "-":
         query = sys.stdin.read()
     try:
-        for piece in run_query(url, query, FOR_PROGRAMS if as_json else undecided):
-            sys.stdout.buffer.write(piece)
+        for chunk in reader.query(query, JSON if as_json else default_format):
+            sys.stdout.buffer.write(chunk)
     except QueryFailed as error:
         raise click.ClickException(str(error)) from None
     sys.stdout.buffer.flush()

@@ -1,6 +1,6 @@
-"""`postbacks token`: the PostBackURL of an account, which is given a token when it has none.
+"""`postbacks token`: an account's PostBackURL; creates a token if the account has none.
 
-What a token may look like, and how the file is read, is decided in `gateway/auth/accounts_file.py`.
+`gateway/auth/accounts_file.py` decides what a token may look like, and reads the file.
 """
 
 from __future__ import annotations
@@ -12,86 +12,84 @@ import time
 
 import click
 
-from cli.command import Load
-from cli.up.welcome import LOOPBACK
+from cli.options import SettingsLoader
+from cli.up.welcome import local_url
 from gateway.app import PATH
 from gateway.auth.accounts import DEFAULT_ACCOUNT
 from gateway.auth.accounts_file import file_of, read_accounts
 from runtime.errors import InvalidSetting
-from runtime.settings import PREFIX, Settings
+from runtime.settings import PREFIX
 
-#: 256 bits: nobody guesses it, and it is in a URL as it is.
+#: 256 bits, which cannot be guessed. The text form needs no escaping in a URL.
 TOKEN_BYTES = 32
-#: Who makes the file is the only one who may read it.
-MODE = 0o600
+#: Of a new file: tokens are secret.
+FILE_MODE = 0o600
 
 
 @click.command()
 @click.argument("account", default=DEFAULT_ACCOUNT)
 @click.option(
-    "--url", metavar="URL", help="How the gateway is reached. [default: http:// and POSTBACKS_LISTEN]"
+    "--url", metavar="URL", help="The gateway's public URL. [default: http:// and POSTBACKS_LISTEN]"
 )
 @click.pass_obj
-def token(load: Load, account: str, url: str | None) -> None:
-    """Print the PostBackURL of an account, and give it a token first if it has none.
+def token(load: SettingsLoader, account: str, url: str | None) -> None:
+    """Print an account's PostBackURL; create a token if it has none.
 
-    The tokens are in the file that POSTBACKS_TOKENS names, a table for each account; the file is made if it
-    is missing, and otherwise only added to. The URL holds the token: who knows it may post.
+    Tokens are in the TOML file that POSTBACKS_TOKENS names, in a table for each account. The file is created
+    if it does not exist; existing contents are not changed, only added to. The URL contains the token, which
+    is secret: it allows posting.
 
     \b
     Example:
       postbacks token
-      POSTBACKS_TOKENS=/etc/postbacks/accounts.toml postbacks token acme --url https://sms.example.com
+      POSTBACKS_TOKENS=/etc/postbacks/accounts.toml \\
+        postbacks token acme --url https://sms.example.com
 
     \b
     Settings:
       POSTBACKS_TOKENS  the file
-      POSTBACKS_LISTEN  where the gateway is, when --url does not say it
+      POSTBACKS_LISTEN  where the gateway listens, unless --url is given
 
     \b
     Exit status:
       0  printed
-      2  POSTBACKS_TOKENS names no file that can be read and written, the account's name is none, or all its
-         tokens have expired
+      2  POSTBACKS_TOKENS does not name a file that can be read and written,
+         the account's name is not allowed, or all its tokens have expired
     """
     settings = load()
-    own = token_of(account, settings.tokens.get_secret_value(), time.time())
-    click.echo(f"{(url or _here(settings)).rstrip('/')}{PATH}/{own}")
+    text = token_of(account, settings.tokens.get_secret_value(), time.time())
+    click.echo(f"{(url or local_url(settings.listen)).rstrip('/')}{PATH}/{text}")
 
 
 def token_of(account: str, setting: str, now: float) -> str:
-    """The first valid token of the account in the file that the setting names, made when there is none.
+    """The account's first valid token in the file; created if the account is not in it.
 
     Args:
+        setting: the value of POSTBACKS_TOKENS.
         now: seconds since 1970.
 
     Raises:
-        BadSetting: the setting names no file, it holds something else, the account's name is not allowed, or
-            all its tokens have expired.
+        InvalidSetting: the setting does not name a file, the file is not valid, the account's name is not
+            allowed, or all its tokens have expired.
     """
     if not (path := file_of(setting)):
         raise InvalidSetting(
             f"{PREFIX}TOKENS: must be the path of a file, such as /etc/postbacks/accounts.toml"
         )
-    made = secrets.token_urlsafe(TOKEN_BYTES)
-    read_accounts(f"{account}={made}")  # refuses a name that is none
+    created = secrets.token_urlsafe(TOKEN_BYTES)
+    read_accounts(f"{account}={created}")  # raises if the name is not allowed
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, MODE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
         with os.fdopen(descriptor, "r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # two that begin at once make one token
-            if own := read_accounts(setting).get(account):
-                valid = [token.text for token in own.tokens if token.valid(now)]
+            fcntl.flock(file, fcntl.LOCK_EX)  # concurrent calls create one token
+            if config := read_accounts(setting).get(account):
+                valid = [token.text for token in config.tokens if token.valid(now)]
                 if not valid:
                     raise InvalidSetting(f"{PREFIX}TOKENS={path}: all tokens of [{account}] have expired")
                 return valid[0]
-            file.write(f'\n[{account}]\ntokens = ["{made}"]\n')
+            file.write(f'\n[{account}]\ntokens = ["{created}"]\n')
             file.flush()
             os.fsync(file.fileno())
-            return made
+            return created
     except OSError as error:
         raise InvalidSetting(f"{PREFIX}TOKENS={path}: must be a file to add to ({error.strerror})") from None
-
-
-def _here(settings: Settings) -> str:
-    host, _, port = settings.listen.rpartition(":")
-    return f"http://{LOOPBACK.get(host, host)}:{port}"

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Holds docker-compose.yml to what it promises: start, post, ask, and lose nothing whatever is restarted.
+"""Tests docker-compose.yml: start, post, query, and lose nothing whatever is restarted.
 
     deploy/verify.py [--rate 50] [--keep]
 
-It brings the compose file up as a project of its own (its volumes, a free port), posts the provider's sample,
-then lets the simulated provider post while every service is restarted, killed, and Kafka is away with the
-gateway made anew meanwhile. At the end what was acknowledged must be what ClickHouse has: by event, and by
-message and status. Then it takes all of it down again, except with --keep.
+Starts the compose file as a project of its own (own volumes, a free port), posts the provider's sample, then
+lets the simulated provider post while every service is restarted and killed, and while Kafka is unavailable
+and the gateway is recreated meanwhile. At the end ClickHouse must have exactly what was acknowledged: by
+event, and by message and status. Then removes everything, except with --keep.
 
 Needs Docker with compose, and the images: the official ones, or stand-ins of the same names (deploy/standin).
-Exit status: 0 all held, 1 something did not.
+Exit status: 0 passed, 1 failed.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ SAMPLE = (
     "&ToPhoneNumber=17575449511&SentTime=5%2f8%2f2010+2%3a42%3a36+AM"
 )
 #: Seconds of posting between two faults, and without Kafka.
-BETWEEN, OUTAGE = 3, 8
-#: Seconds until what was acknowledged must be in ClickHouse.
-SETTLED = 180
+FAULT_INTERVAL, OUTAGE = 3, 8
+#: Seconds until everything acknowledged must be in ClickHouse.
+TIMEOUT = 180
 
 began = time.monotonic()
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
 
 
 def compose(*arguments: str) -> str:
-    """The standard output of `docker compose arguments…`; ends all, with what it said, when it fails."""
+    """Run `docker compose arguments…` and return its standard output; exit with its errors if it fails."""
     done = subprocess.run(
         ["docker", "compose", "--progress", "quiet", "--project-name", PROJECT, *arguments],
         cwd=ROOT,
@@ -66,37 +66,37 @@ def postbacks(*arguments: str) -> str:
     return compose("run", "--rm", "-T", "postbacks", *arguments).strip()
 
 
-def ask(question: str) -> list[list[str]]:
-    """The rows of the answer, without their head."""
-    return [line.split("\t") for line in postbacks("sql", question).splitlines()[1:]]
+def query(sql: str) -> list[list[str]]:
+    """Return the rows of the result, without the column names."""
+    return [line.split("\t") for line in postbacks("sql", sql).splitlines()[1:]]
 
 
-def ready(service: str) -> None:
+def wait_healthy(service: str) -> None:
     compose("up", "--wait", "--no-deps", "--no-recreate", service)
 
 
 def restart(service: str) -> None:
     compose("restart", service)
-    ready(service)
+    wait_healthy(service)
 
 
 def kill(service: str) -> None:
     compose("kill", service)
-    ready(service)
+    wait_healthy(service)
 
 
 def outage() -> None:
-    """Kafka is away, and the gateway that spooled meanwhile is replaced: only its volume stays."""
+    """Stop Kafka, and recreate the gateway that spools meanwhile: only its volume survives."""
     compose("stop", "kafka")
     time.sleep(OUTAGE)
     compose("up", "--detach", "--no-deps", "--force-recreate", "gateway")
-    time.sleep(BETWEEN)
+    time.sleep(FAULT_INTERVAL)
     for service in ("kafka", *STAGES):
-        ready(service)
+        wait_healthy(service)
 
 
 class Simulator:
-    """The simulated provider, inside the network."""
+    """The simulated provider, inside the compose network."""
 
     def __init__(self, rate: float) -> None:
         url = postbacks("token", "--url", "http://gateway:8080")
@@ -113,51 +113,52 @@ class Simulator:
         )
 
     def report(self) -> dict[str, Any]:
-        """Let it finish what is in hand, and say what it sent."""
+        """Stop it once its posts in flight are answered; return its report."""
         subprocess.run(["docker", "kill", "--signal", "TERM", SIMULATOR], check=True, capture_output=True)
-        said, _ = self._process.communicate(timeout=120)
-        counts: dict[str, Any] = json.loads(said)
+        output, _ = self._process.communicate(timeout=120)
+        counts: dict[str, Any] = json.loads(output)
         return counts
 
 
 def post_sample() -> None:
     url = postbacks("token")
-    with urllib.request.urlopen(url, SAMPLE.encode(), timeout=30) as answer:
-        say(f"the provider's sample: {answer.status}")
-    while not ask(f"SELECT status FROM messages WHERE message_id = '{SAMPLE_ID}'"):
-        pass  # each question takes about a second
-    say("and it is in SQL")
+    with urllib.request.urlopen(url, SAMPLE.encode(), timeout=30) as response:
+        log(f"sample posted: {response.status}")
+    while not query(f"SELECT status FROM messages WHERE message_id = '{SAMPLE_ID}'"):
+        pass  # each query takes about a second
+    log("sample found in SQL")
 
 
-def faults() -> None:
+def inject_faults() -> None:
     for fault in (restart, kill):
         for service in SERVICES:
-            say(f"{fault.__name__} {service}")
+            log(f"{fault.__name__} {service}")
             fault(service)
-            time.sleep(BETWEEN)
-    say("outage of kafka, the gateway made anew meanwhile")
+            time.sleep(FAULT_INTERVAL)
+    log("outage of kafka, with the gateway recreated meanwhile")
     outage()
 
 
-def judge(report: dict[str, Any]) -> bool:
-    """Whether ClickHouse comes to exactly what was acknowledged; the sample is one event more."""
+def check(report: dict[str, Any]) -> bool:
+    """Wait until ClickHouse has exactly what was acknowledged, and the sample; False after the timeout."""
     unsure = int(report["unsure"])
-    least = int(report["events"]) + 1
-    deadline = time.monotonic() + SETTLED
+    acknowledged = int(report["events"]) + 1
+    deadline = time.monotonic() + TIMEOUT
     stored = 0
-    while stored < least and time.monotonic() < deadline:
-        stored = int(ask("SELECT uniqExact(event_id) FROM postbacks")[0][0])
+    while stored < acknowledged and time.monotonic() < deadline:
+        stored = int(query("SELECT uniqExact(event_id) FROM postbacks")[0][0])
     statuses = report["statuses"] | {"sent": report["statuses"].get("sent", 0) + 1}
     found: dict[str, int] = {}
     while found != statuses and time.monotonic() < deadline:
-        found = {status: int(n) for status, n in ask("SELECT status, count() FROM messages GROUP BY status")}
-    print(f"\nposts                {report['posts']:>9,}, answered {report['answers']}")
-    print(f"events acknowledged  {least:>9,}, and {unsure} that may be there or not")
-    print(f"events in ClickHouse {stored:>9,}, lost {max(0, least - stored)}")
+        rows = query("SELECT status, count() FROM messages GROUP BY status")
+        found = {status: int(count) for status, count in rows}
+    print(f"\nposts                {report['posts']:>9,}, by response {report['answers']}")
+    print(f"events acknowledged  {acknowledged:>9,}, and {unsure} that may or may not be stored")
+    print(f"events in ClickHouse {stored:>9,}, lost {max(0, acknowledged - stored)}")
     print(f"messages             {sum(found.values()):>9,}, by status {found}")
     if found != statuses:
-        print(f"  that must be                  by status {statuses}")
-    return least <= stored <= least + unsure and (found == statuses or unsure > 0)
+        print(f"  expected                      by status {statuses}")
+    return acknowledged <= stored <= acknowledged + unsure and (found == statuses or unsure > 0)
 
 
 def free_port() -> int:
@@ -170,24 +171,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rate", type=float, default=50, help="posts a second (50)")
-    parser.add_argument("--keep", action="store_true", help="leave it running at the end")
-    chosen = parser.parse_args()
+    parser.add_argument("--rate", type=float, default=50, help="posts per second (50)")
+    parser.add_argument("--keep", action="store_true", help="keep it running at the end")
+    options = parser.parse_args()
     os.environ["PUBLISH"] = f"127.0.0.1:{free_port()}"
-    compose("down", "--volumes")  # of a run that was cut off
+    compose("down", "--volumes")  # remains of an aborted run
     try:
         compose("build", "gateway")
-        say("the image is built")
+        log("image built")
         compose("up", "--wait")
-        say("up, and all is healthy")
+        log("all services healthy")
         post_sample()
-        simulator = Simulator(chosen.rate)
-        faults()
-        held = judge(simulator.report())
-        say("held" if held else "DID NOT HOLD")
-        return 0 if held else 1
+        simulator = Simulator(options.rate)
+        inject_faults()
+        passed = check(simulator.report())
+        log("passed" if passed else "FAILED")
+        return 0 if passed else 1
     finally:
-        if not chosen.keep:
+        if not options.keep:
             subprocess.run(["docker", "rm", "--force", SIMULATOR], capture_output=True)
             compose("down", "--volumes")
 

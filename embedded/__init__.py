@@ -1,1 +1,1 @@
-"""The engines of `postbacks up`, which need no installation: Apache Kafka and ClickHouse."""
+"""Engines that `postbacks up` runs without an installation: Apache Kafka and ClickHouse."""

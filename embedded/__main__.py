@@ -1,6 +1,6 @@
-"""`python -m embedded kafka|clickhouse [--port N] [--data DIR]`: one embedded engine as a process of its own.
+"""`python -m embedded kafka|clickhouse [--port N] [--data DIR]`: run one embedded engine.
 
-Prints where it is (a line on standard output) when it is ready.
+Prints its address as a line on standard output once it is ready.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from runtime.settings import Settings
 
 
 def main() -> None:
-    parser = ArgumentParser(prog="python -m embedded", description="One embedded engine, on loopback.")
+    parser = ArgumentParser(prog="python -m embedded", description="Run one embedded engine on loopback.")
     engines = parser.add_subparsers(dest="engine", required=True)
-    kafka = engines.add_parser("kafka", help="one node of Apache Kafka")
-    clickhouse = engines.add_parser("clickhouse", help="ClickHouse, behind its HTTP interface")
+    kafka = engines.add_parser("kafka", help="a single node of Apache Kafka")
+    clickhouse = engines.add_parser("clickhouse", help="ClickHouse behind its HTTP interface")
     for engine, port in ((kafka, 9092), (clickhouse, 8123)):
-        engine.add_argument("--port", type=int, default=port, help=f"0 takes a free one; default {port}")
+        engine.add_argument("--port", type=int, default=port, help=f"0 for a free one; default {port}")
         engine.add_argument("--data", type=Path, help="default: POSTBACKS_DATA, else ./data")
-    chosen = parser.parse_args()
+    options = parser.parse_args()
 
     async def work(settings: Settings, stop: asyncio.Event) -> None:
-        if chosen.engine == "kafka":
-            await serve_kafka(settings, chosen.port, (chosen.data or settings.data) / "kafka", stop)
+        if options.engine == "kafka":
+            await serve_kafka(settings, options.port, (options.data or settings.data) / "kafka", stop)
         else:
-            await serve_clickhouse(chosen.port, chosen.data or settings.data, stop)
+            await serve_clickhouse(options.port, options.data or settings.data, stop)
 
     run_process(work)
 

@@ -1,19 +1,19 @@
-"""The ports of the embedded engines: loopback only, and a clear word when one is taken."""
+"""Loopback ports for the embedded engines."""
 
 from __future__ import annotations
 
 import socket
 
-from embedded.errors import CannotServe
+from runtime.errors import StartupError
 
 HOST = "127.0.0.1"
 
 
 def bind(port: int) -> socket.socket:
-    """A socket on that port of loopback, not listening yet; 0 takes a free one.
+    """Return a socket bound to a loopback port (0: a free one), not listening yet.
 
     Raises:
-        CannotServe: somebody else has it.
+        StartupError: the port is in use.
     """
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -21,5 +21,5 @@ def bind(port: int) -> socket.socket:
         bound.bind((HOST, port))
     except OSError as error:
         bound.close()
-        raise CannotServe(f"{HOST}:{port} cannot be used: {error.strerror}; choose another --port") from None
+        raise StartupError(f"{HOST}:{port} cannot be used: {error.strerror}; choose another --port") from None
     return bound

@@ -1,7 +1,7 @@
-"""`python -m gateway`: takes postbacks until it is stopped. Prints `host:port` when its port is open.
+"""`python -m gateway`: runs the gateway. Prints `host:port` once the port is open.
 
-Here settings become parts, and parts a process; nothing else is decided. With POSTBACKS_PROCESSES there are
-several of them, under `gateway.processes`.
+Wires the parts from the settings, and decides nothing else. With POSTBACKS_PROCESSES, `gateway.processes`
+runs several of these processes.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import structlog
 
 from gateway.app import Gateway
-from gateway.auth.accounts import Accounts
-from gateway.auth.accounts_file import file_of, read_accounts, require_loopback
+from gateway.auth.accounts_file import AccountStore
 from gateway.auth.networks import read_networks
-from gateway.child import WORKER_FLAG, exit_with_parent
 from gateway.hold import HoldingSink
-from gateway.http.server import ConnectionLimits, open_port
+from gateway.http.server import ConnectionLimits, ListenOptions, open_port
 from gateway.http.tls import Certificate
 from gateway.kafka.cloudevents import headers_of, no_headers
 from gateway.kafka.sink import KafkaSink
-from gateway.processes import keep_processes
+from gateway.processes import SUPERVISED, run_processes
 from gateway.reload import FileWatcher, watch_files
 from gateway.spool.file import SpoolFailed
 from gateway.spool.sink import SpoolingSink, SpoolLimits
@@ -35,149 +35,128 @@ from gateway.topics import gateway_topics
 from runtime.errors import InvalidSetting
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options
-from runtime.process import force_exit_after, run_process
+from runtime.process import first_completed, force_exit_after, run_process, stop_on_signals
 from runtime.settings import Settings
 
 OPS = "127.0.0.1:8181"
-#: Seconds from SIGTERM to the end, whatever hangs.
-END_SECONDS = 19.0
+#: Seconds from SIGTERM until the process exits, even if a library hangs.
+SHUTDOWN_TIMEOUT = 19.0
 
 log = structlog.get_logger(__name__)
 
 
-async def serve(settings: Settings, stop: asyncio.Event, shared: bool = False) -> None:
-    """Keep postbacks until `stop` is set, then come to an end of what is in hand.
+class Mode(NamedTuple):
+    """How the process runs: by itself, or supervised by another one."""
 
-    Args:
-        shared: as one of several processes; then its ops port is printed, too.
+    #: Whether the port is shared with other processes.
+    reuse_port: bool
+    #: Called once the port is open, with its address and that of the ops port.
+    announce: Callable[[str, str], None]
+
+
+SINGLE = Mode(False, lambda address, ops: print(address, flush=True))
+ONE_OF_SEVERAL = Mode(True, lambda address, ops: print(address, ops, flush=True))
+
+
+async def serve(settings: Settings, stop: asyncio.Event, mode: Mode = SINGLE) -> None:
+    """Accept postbacks until `stop` is set, then shut down gracefully.
 
     Raises:
-        Refused: settings or topics do not allow it.
+        StartupError: a setting is wrong, or a topic does not match.
     """
-    reread = hang_up()
+    reload_requested = reload_on_sighup()
     health = Health()
-    health.missing["port"] = "not open yet"
-    headers = headers_of if settings.cloudevents else no_headers
-    publisher = KafkaSink(
-        client_options(settings),
-        gateway_topics(settings),
-        settings.linger,
-        settings.ack_timeout,
-        health,
-        headers,
+    health.down("port", "not open yet")
+    kafka = kafka_sink(settings, health)
+    spool = spooling_sink(settings, kafka)
+    hold = HoldingSink(spool, settings.hold, health) if settings.hold else None
+    accounts = AccountStore(settings.tokens.get_secret_value(), settings.listen)
+    certificate = (
+        Certificate(settings.tls_certificate, settings.tls_key) if settings.tls_certificate else None
     )
-    limits = SpoolLimits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
-    sink = SpoolingSink(publisher, settings.data / "spool", limits, time.time)
-    holding = HoldingSink(sink, settings.hold, health) if settings.hold else None
+    watchers = [FileWatcher(part.files, part.load) for part in (accounts, certificate) if part]
     gateway = Gateway(
-        Accounts(()),
+        accounts,
         read_networks(settings.proxies),
-        holding or sink,
+        hold or spool,
         settings.body_limit,
         time.time,
         lambda: uuid4().hex,
     )
-    reloaded, tls = [accounts_of(gateway, settings)], None
-    if settings.tls_certificate:
-        certificate = Certificate(settings.tls_certificate, settings.tls_key)
-        reloaded.append(FileWatcher(certificate.files, certificate.load))
-        tls = certificate.context
-    patience = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)
-    async with serve_ops(settings.ops or OPS, health) as ops, publisher, open_spool(sink, settings):
-        # A Kafka that is there should get the very first postback; one that is not is not waited for.
-        if await _first_of(
-            stop, publisher.opened(), publisher.refused(), asyncio.sleep(settings.ack_timeout)
-        ):
+    listen = ListenOptions(settings.listen, certificate.context if certificate else None, mode.reuse_port)
+    limits = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)
+    async with serve_ops(settings.ops or OPS, health) as ops, kafka, open_spool(spool, settings.data):
+        # If Kafka is available it gets the very first postback; if not, the port opens after the timeout.
+        await first_completed(
+            stop.wait(), kafka.wait_ready(), kafka.wait_failed(), asyncio.sleep(settings.ack_timeout)
+        )
+        if stop.is_set():
             return
-        async with open_port(gateway, settings.listen, patience, tls, shared) as address:
-            print(*((address, ops) if shared else (address,)), flush=True)
-            log.info("Open for postbacks", address=address, accounts=gateway.accounts.names, tls=bool(tls))
-            del health.missing["port"]
-            working = [publisher.refused(), sink.failed(), watch_files(reloaded, reread)]
-            await _first_of(stop, *working, *([holding.watch()] if holding else []))
-            force_exit_after(END_SECONDS, None)
+        async with open_port(gateway, listen, limits) as address:
+            mode.announce(address, ops)
+            log.info("Accepting postbacks", address=address, tls=certificate is not None)
+            health.up("port")
+            watching = [watch_files(watchers, reload_requested), *([hold.watch()] if hold else [])]
+            await first_completed(stop.wait(), kafka.wait_failed(), spool.wait_failed(), *watching)
+            force_exit_after(SHUTDOWN_TIMEOUT, None)
 
 
-async def serve_one(settings: Settings, stop: asyncio.Event) -> None:
-    """As `serve`, as one of several processes: until the parent ends it, too."""
-    end = asyncio.Event()  # not `stop`: the first signal after that would count as the second, which kills
-    exit_with_parent(end, END_SECONDS)
-    stopped = asyncio.create_task(stop.wait())
-    stopped.add_done_callback(lambda _: end.set())
-    try:
-        await serve(settings, end, shared=True)
-    finally:
-        stopped.cancel()
+async def serve_supervised(settings: Settings, _: asyncio.Event) -> None:
+    """Serve as one of several processes.
+
+    A second signal does not exit at once, as it does elsewhere: a service manager may signal all processes,
+    in addition to the supervisor.
+    """
+    await serve(settings, stop_on_signals(), ONE_OF_SEVERAL)
 
 
 async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
-    """As `serve`, with as many processes as are set."""
+    """Serve with as many processes as configured."""
     if settings.processes == 1:
         await serve(settings, stop)
     else:
-        await keep_processes(settings, stop, settings.ops or OPS, os.environ)
+        await run_processes(settings, stop, settings.ops or OPS, os.environ)
+
+
+def kafka_sink(settings: Settings, health: Health) -> KafkaSink:
+    return KafkaSink(
+        client_options(settings),
+        gateway_topics(settings.partitions, settings.replication),
+        settings.linger,
+        settings.ack_timeout,
+        health,
+        headers_of if settings.cloudevents else no_headers,
+    )
+
+
+def spooling_sink(settings: Settings, kafka: KafkaSink) -> SpoolingSink:
+    limits = SpoolLimits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
+    return SpoolingSink(kafka, settings.data / "spool", limits, time.time)
 
 
 @asynccontextmanager
-async def open_spool(sink: SpoolingSink, settings: Settings) -> AsyncIterator[None]:
-    """The sink's spool, open while the block runs.
+async def open_spool(spool: SpoolingSink, data: Path) -> AsyncIterator[None]:
+    """Keep the spool open while the block runs.
 
     Raises:
-        BadSetting: the folder cannot be written.
+        InvalidSetting: the directory is not writable.
     """
     try:
-        await sink.open()
+        await spool.open()
     except SpoolFailed as error:
-        raise InvalidSetting(
-            f"POSTBACKS_DATA={settings.data}: must be a folder to write to ({error})"
-        ) from None
+        raise InvalidSetting(f"POSTBACKS_DATA={data}: must be a folder to write to ({error})") from None
     try:
         yield
     finally:
-        await sink.close()
+        await spool.close()
 
 
-def accounts_of(gateway: Gateway, settings: Settings) -> FileWatcher:
-    """The gateway's accounts, as POSTBACKS_TOKENS sets them.
-
-    Raises:
-        BadSetting: it is no such setting, or there are none and anybody might post.
-    """
-    setting = settings.tokens.get_secret_value()
-    file = file_of(setting)
-
-    def load() -> None:
-        listed = read_accounts(setting)
-        if not listed and file:
-            raise InvalidSetting(f"POSTBACKS_TOKENS={file}: must name an account; `postbacks token` adds one")
-        if not listed:
-            require_loopback(settings.listen)
-        gateway.accounts = Accounts(listed.values())
-        log.info("Accounts read", accounts=gateway.accounts.names)
-
-    return FileWatcher([file] if file else [], load)
-
-
-def hang_up() -> asyncio.Event:
-    """Set whenever SIGHUP comes."""
+def reload_on_sighup() -> asyncio.Event:
+    """An event that each SIGHUP sets."""
     event = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, event.set)
     return event
 
 
-async def _first_of(stop: asyncio.Event, *others: Coroutine[None, None, None]) -> bool:
-    """Wait for the first of them to end, or to raise; whether it was `stop`."""
-    waiting = [asyncio.create_task(other) for other in others]
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait([*waiting, stopped], return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        return stop.is_set()
-    finally:
-        for task in (*waiting, stopped):
-            task.cancel()
-
-
 if __name__ == "__main__":
-    run_process(serve_one if WORKER_FLAG in sys.argv[1:] else serve_all)
+    run_process(serve_supervised if SUPERVISED in sys.argv[1:] else serve_all)

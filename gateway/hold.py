@@ -1,6 +1,6 @@
-"""A sink that accepts nothing while a file holds it; the file says why.
+"""A sink that rejects every record while a hold file exists; the file's text is the reason.
 
-The embedded Kafka writes it when its data has reached its limit; an operator may, too.
+The embedded Kafka creates the file when its data reaches the size limit; an operator may create it, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ POLL_INTERVAL = 0.5
 
 
 class HoldingSink:
-    """A sink before another one; `watch` has to run."""
+    """Wraps another sink. Run `watch` to notice when the file appears or disappears."""
 
     def __init__(self, sink: Sink, file: Path, health: Health) -> None:
         self._sink = sink
@@ -25,19 +25,19 @@ class HoldingSink:
         self._read()
 
     async def watch(self) -> None:
-        """Look at the file until cancelled."""
+        """Poll the file until cancelled."""
         while True:
             await asyncio.sleep(POLL_INTERVAL)
             self._read()
 
     @property
-    def away(self) -> str | None:
-        return self._reason or self._sink.away
+    def unavailable_reason(self) -> str | None:
+        return self._reason or self._sink.unavailable_reason
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
+    async def put(self, topic: str, key: bytes, value: bytes) -> Durability:
         if self._reason:
             raise Unavailable(self._reason)
-        return await self._sink.keep(topic, key, value)
+        return await self._sink.put(topic, key, value)
 
     def _read(self) -> None:
         try:

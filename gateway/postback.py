@@ -1,14 +1,15 @@
-"""The contract of a postback: its JSON, its topics, its key. Other packages import this file alone.
+"""The contract of a postback: its JSON, topics, key and times.
 
-A postback is the provider's HTTP request about one message. It is encoded here, once, and passes
-through Kafka to ClickHouse as these bytes.
+A postback is one HTTP request of the provider about one message. It is encoded once, here, and its bytes pass
+unchanged through Kafka to ClickHouse.
 
-Times are RFC 3339 in UTC with milliseconds, always 24 characters (`2026-11-23T04:39:41.123Z`), so that
-comparing them as text compares them as times.
+Times are RFC 3339 in UTC with milliseconds, always 24 characters (`2026-11-23T04:39:41.123Z`), so that they
+sort as text.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -16,33 +17,36 @@ from typing import TypeAlias
 from msgspec import DecodeError, Struct, json
 
 SENT, RESPONSE, RECEIPT = "postbacks.sent", "postbacks.response", "postbacks.receipt"
-REJECTED = "postbacks.rejected"
 
 Time: TypeAlias = str
 
+TIME_LENGTH = len("2026-11-23T04:39:41.123Z")
+#: Years that leave room for arithmetic: a limit added to a later time could exceed the calendar.
+FIRST_YEAR, LAST_YEAR = "1970", "9000"
+
 
 class Postback(Struct, kw_only=True, tag_field="type", gc=False):
-    """What all types share. Field names are those of the JSON and of ClickHouse's columns."""
+    """The fields that all types share, named as in the JSON and as ClickHouse's columns."""
 
-    #: 128-bit hash, hex, of the account and all that the provider said: a repeat has the same one.
+    #: 128-bit hash (hex) of the account and every field the provider sent: a repeat has the same id.
     event_id: str
     #: The message it is about, lower case with dashes: MatchedMessageID of a matched reply, else MessageID.
     message_id: str
     account: str
     reference_id: str
-    #: Digits only, as the provider sent them: a response travels the other way than its message.
+    #: Digits only, in the postback's direction: a response has its message's numbers swapped.
     from_number: str
     to_number: str
-    #: SentTime or ResponseReceiveDate; null when there is none or it cannot be read.
+    #: SentTime or ResponseReceiveDate; null if missing or unreadable.
     occurred_at: Time | None
-    #: When the gateway had it: our clock, and the time that all fields of a message count in.
+    #: When the gateway received it, by our clock; all times of a message are counted in it.
     received_at: Time
     client_ip: str
-    #: The query of the PostBackURL, as it came.
+    #: The query of the PostBackURL, as received.
     query: str
-    #: The request's body, as it came; empty when it is not UTF-8 (then `body_base64` holds it).
+    #: The request's body, as received; empty if it is not UTF-8 (then `body_base64` holds it).
     body: str
-    #: Fields that nobody knows, as decoded text.
+    #: Fields that the parser does not know, as decoded text.
     extra: dict[str, str]
     body_base64: str = ""
     #: Request headers that carried fields of the provider (rare), as decoded text.
@@ -50,53 +54,26 @@ class Postback(Struct, kw_only=True, tag_field="type", gc=False):
 
 
 class Sent(Postback, tag="sent", omit_defaults=True):
-    """The provider handed the message to the carrier's side (`sent`), or was refused: one attempt."""
+    """One attempt: the provider handed the message to the carrier (`sent`), or the carrier refused it."""
 
     sent: bool
 
 
 class Response(Postback, tag="response", omit_defaults=True):
-    """Somebody answered a message (`matched`), or wrote by themselves."""
+    """An SMS from a phone: a reply to a message (`matched`), or unsolicited."""
 
-    #: Its own MessageID; null when a matched response came without a usable one.
+    #: Its own MessageID; null if a matched response had no usable one.
     reply_id: str | None
     matched: bool
     text: str
 
 
 class Receipt(Postback, tag="receipt", omit_defaults=True):
-    """A delivery receipt. The code decides; the text may say otherwise."""
+    """A delivery receipt. The code is authoritative; the text may contradict it."""
 
     code: str
     text: str
     backup_message_id: str | None
-
-
-class Rejected(Struct, kw_only=True, omit_defaults=True):
-    """What could not be taken for a postback, with all that is needed to try again.
-
-    Either a request that the gateway answered with 400, or (then `topic`, `partition` and `offset` say
-    which) a Kafka record that a later stage could not decode.
-    """
-
-    #: Where it came from makes the id: of a request a random one, of a record a hash of its coordinates.
-    rejection_id: str
-    reason: str
-    received_at: Time
-    account: str = ""
-    client_ip: str = ""
-    method: str = ""
-    query: str = ""
-    #: The headers that matter: Content-Type, User-Agent, and those named like fields of the provider.
-    headers: dict[str, str] = {}
-    body: str = ""
-    body_base64: str = ""
-    #: The stage that rejected it: gateway, streams or sinks.
-    stage: str = "gateway"
-    topic: str = ""
-    partition: int = -1
-    offset: int = -1
-    key: str = ""
 
 
 AnyPostback: TypeAlias = Sent | Response | Receipt
@@ -110,14 +87,13 @@ _decoders: dict[str, Callable[[bytes], AnyPostback]] = {
     RESPONSE: json.Decoder(Response).decode,
     RECEIPT: json.Decoder(Receipt).decode,
 }
-decode_rejected = json.Decoder(Rejected).decode
 
 
 def decode(topic: str, value: bytes) -> AnyPostback:
-    """Read a record's value of one of the POSTBACK_TOPICS.
+    """Decode a record's value; `topic` is one of POSTBACK_TOPICS.
 
     Raises:
-        msgspec.DecodeError: it is not JSON, not UTF-8 or not of this contract.
+        msgspec.DecodeError: not JSON, not UTF-8, or not a postback of this topic.
     """
     try:
         return _decoders[topic](value)
@@ -126,10 +102,29 @@ def decode(topic: str, value: bytes) -> AnyPostback:
 
 
 def key_of(account: str, message_id: str) -> bytes:
-    """The Kafka key: all events of a message meet, and no account can touch another's."""
+    """The Kafka key: it keeps a message's events in one partition, and accounts apart."""
     return f"{account}/{message_id}".encode()
 
 
+def encode_body(raw: bytes) -> tuple[str, str]:
+    """The fields `body` and `body_base64`: text if the bytes are UTF-8, else base64."""
+    try:
+        return raw.decode(), ""
+    except UnicodeDecodeError:
+        return "", b64encode(raw).decode()
+
+
 def format_time(at: datetime) -> Time:
-    """A time (with a zone) in the contract's form; shortens to milliseconds."""
+    """Format an aware datetime; truncates to milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def is_time(text: str) -> bool:
+    """Whether a text is a time of this contract, in a year that is safe for arithmetic."""
+    if len(text) != TIME_LENGTH or not text.endswith("Z") or not FIRST_YEAR <= text < LAST_YEAR:
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

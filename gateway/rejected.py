@@ -1,36 +1,117 @@
-"""What cannot be taken for a postback: why, and what is kept of it so that it can be tried again."""
+"""The contract of a rejection: a request or Kafka record that is not a postback, with the reason. Pure.
+
+All stages build theirs here: the gateway from a request, streams and sinks from a record.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct, json
 
 from gateway.parsing.request import RawRequest
-from gateway.postback import Rejected
+from gateway.postback import Time, encode_body, format_time
 
-#: A closed set: it is a label of a metric. `failure` is a fault of ours.
-Reason: TypeAlias = Literal["no_type", "ambiguous_type", "no_message_id", "undecodable", "failure"]
+REJECTED = "postbacks.rejected"
+
+#: Closed sets, as they are labels of a metric. `failure` is a bug in the parser.
+RequestReason: TypeAlias = Literal["no_type", "ambiguous_type", "no_message_id", "undecodable", "failure"]
+RecordReason: TypeAlias = Literal["undecodable_record", "empty_record", "foreign_key"]
+
+#: Range of a record's timestamp, which its producer chooses: years 2000 to 2100, which ClickHouse accepts.
+FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000
 
 
 class NotAPostback(Exception):
-    """An arrival is no postback: the reason for machines, and a sentence for the one who sent it."""
+    """Raised by the parser: the reason for machines, and a sentence for the client."""
 
-    def __init__(self, reason: Reason, sentence: str) -> None:
+    def __init__(self, reason: RequestReason, sentence: str) -> None:
         super().__init__(sentence)
-        self.reason: Reason = reason
+        self.reason: RequestReason = reason
 
 
-def rejected(arrival: RawRequest, reason: Reason, rejection_id: str) -> Rejected:
-    """The record of an arrival that was no postback."""
-    body, body_base64 = arrival.body_as_json()
+class Rejected(Struct, kw_only=True, omit_defaults=True):
+    """A request or record that is not a postback, complete enough to be replayed.
+
+    Either a request that the gateway answered with 400, or a Kafka record that a later stage could not use;
+    then `topic`, `partition` and `offset` are set.
+    """
+
+    #: Random for a request, a hash of the coordinates for a record.
+    rejection_id: str
+    reason: str
+    received_at: Time
+    account: str = ""
+    client_ip: str = ""
+    method: str = ""
+    query: str = ""
+    #: Only Content-Type, Content-Encoding, User-Agent, and headers named like fields of the provider.
+    headers: dict[str, str] = {}
+    body: str = ""
+    body_base64: str = ""
+    #: The stage that rejected it: gateway, streams or sinks.
+    stage: str = "gateway"
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+    key: str = ""
+
+
+class RecordCoordinates(NamedTuple):
+    """Identifies a record across clusters."""
+
+    cluster: str
+    topic: str
+    partition: int
+    offset: int
+
+
+decode_rejected = json.Decoder(Rejected).decode
+
+
+def reject_request(request: RawRequest, reason: RequestReason, rejection_id: str) -> Rejected:
+    """The rejection of a request; the caller provides a random id."""
+    body, body_base64 = encode_body(request.body)
     return Rejected(
         rejection_id=rejection_id,
         reason=reason,
-        received_at=arrival.received_at,
-        account=arrival.account,
-        client_ip=arrival.client_ip,
-        method=arrival.method,
-        query=arrival.query,
-        headers=dict(arrival.headers),
+        received_at=request.received_at,
+        account=request.account,
+        client_ip=request.client_ip,
+        method=request.method,
+        query=request.query,
+        headers=dict(request.headers),
         body=body,
         body_base64=body_base64,
+    )
+
+
+def reject_record(
+    stage: Literal["streams", "sinks"],
+    coordinates: RecordCoordinates,
+    reason: str,
+    key: bytes | None,
+    value: bytes | None,
+    timestamp_ms: int,
+) -> Rejected:
+    """The rejection of a record. Its id is a hash of the coordinates, so that rejecting twice is idempotent.
+
+    Args:
+        reason: a `RecordReason`, or ClickHouse's error.
+    """
+    body, body_base64 = encode_body(value or b"")
+    received_at = datetime.fromtimestamp(min(max(timestamp_ms, FIRST_MS), LAST_MS) / 1000, UTC)
+    return Rejected(
+        rejection_id=blake2b("\0".join(map(str, coordinates)).encode(), digest_size=16).hexdigest(),
+        reason=reason,
+        received_at=format_time(received_at),
+        body=body,
+        body_base64=body_base64,
+        stage=stage,
+        topic=coordinates.topic,
+        partition=coordinates.partition,
+        offset=coordinates.offset,
+        key=(key or b"").decode(errors="replace"),
     )

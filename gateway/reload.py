@@ -1,4 +1,4 @@
-"""Files that may be replaced while the gateway runs: read again when they have changed, or upon SIGHUP."""
+"""Reloads files of the running gateway when they change, or upon SIGHUP."""
 
 from __future__ import annotations
 
@@ -18,51 +18,54 @@ log = structlog.get_logger(__name__)
 
 
 class FileWatcher:
-    """Something that is made of files. `load` is called at once, and again when they are others.
+    """Calls `load` once at the start, and again whenever the files have changed.
 
-    A change counts once the files have looked the same twice: one that is being written is left alone.
+    A change counts once two polls in a row see the same, so that half-written files are not loaded.
     """
 
     def __init__(self, files: Sequence[Path], load: Callable[[], None]) -> None:
         """
+        Args:
+            load: reads the files. If it raises InvalidSetting, it must have changed nothing.
+
         Raises:
-            BadSetting: from `load`, which is then to leave all as it was.
+            InvalidSetting: from the first `load`.
         """
         self._files = files
         self._load = load
-        self._loaded = self._seen = self._stamps()  # before reading: what changes meanwhile is read again
+        self._loaded = self._seen = self._stamps()  # before reading: a change during it is loaded again
         load()
 
-    def look(self) -> None:
-        """Load, if the files have changed and rest."""
-        before, self._seen = self._seen, self._stamps()
-        if before == self._seen != self._loaded:
-            self.load()
+    def poll(self) -> None:
+        """Reload if the files have changed and are stable."""
+        previous, self._seen = self._seen, self._stamps()
+        if previous == self._seen != self._loaded:
+            self.reload()
 
-    def load(self) -> None:
-        """Load now; files that cannot be meant change nothing, and are complained about."""
+    def reload(self) -> None:
+        """Reload now. Invalid files are logged and ignored; the last good version stays."""
         self._loaded = self._seen = self._stamps()
         try:
             self._load()
-        except InvalidSetting as why:
+        except InvalidSetting as error:
             RELOAD_FAILURES.inc()
-            log.error("A changed file cannot be used; what was read before stays", why=str(why))
+            log.error("Reload failed, keeping the previous version", error=str(error))
 
     def _stamps(self) -> list[tuple[int, int, int] | None]:
         return [_stamp(file) for file in self._files]
 
 
-async def watch_files(reloaded: Sequence[FileWatcher], hang_up: asyncio.Event) -> None:
-    """Look at the files again and again; load all of them when `hang_up` is set, which is then cleared."""
+async def watch_files(watchers: Sequence[FileWatcher], reload_requested: asyncio.Event) -> None:
+    """Poll until cancelled. Reload all, and clear the event, when `reload_requested` is set."""
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(hang_up.wait(), POLL_INTERVAL)
-        for one in reloaded:
-            if hang_up.is_set():
-                one.load()
+            await asyncio.wait_for(reload_requested.wait(), POLL_INTERVAL)
+        for watcher in watchers:
+            if reload_requested.is_set():
+                watcher.reload()
             else:
-                one.look()
-        hang_up.clear()
+                watcher.poll()
+        reload_requested.clear()
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

@@ -1,7 +1,6 @@
-"""Where the gateway leaves its records, and what it may say about them: kept, and by whom, or not.
+"""Where the gateway puts its records, and how durable they are then.
 
-Kafka is one such place (`gateway.kafka.sink`); a place on disk for when Kafka is away stands before it with
-the same interface.
+`gateway.kafka.sink` is one; `gateway.spool.sink` wraps it, and stores on disk while Kafka is unavailable.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Protocol
 
 
 class Durability(Enum):
-    """What makes a record safe."""
+    """What makes a record durable."""
 
     #: Every in-sync replica has it.
     REPLICATED = "by Kafka"
@@ -20,23 +19,23 @@ class Durability(Enum):
 
 
 class Unavailable(Exception):
-    """The record is not known to be safe (it may be all the same); says why. Trying again later may help."""
+    """The record is not known to be durable, though it may be; the text says why. Retrying may help."""
 
 
 class TooLarge(Unavailable):
-    """Kafka refuses the record for its size, and will until somebody raises the topic's limit."""
+    """Kafka rejects the record for its size. Retrying helps only once the topic's limit is raised."""
 
 
 class Sink(Protocol):
-    """Takes records for good."""
+    """Stores records durably."""
 
     @property
-    def away(self) -> str | None:
-        """Why nothing at all can be kept now, as far as is known."""
+    def unavailable_reason(self) -> str | None:
+        """Why no record can be stored at present; None if some can. May lag behind the actual state."""
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
-        """Return once the record is safe, soon in any case.
+    async def put(self, topic: str, key: bytes, value: bytes) -> Durability:
+        """Store a record, and return once it is durable. Fails within a bounded time.
 
         Raises:
-            NotKept: it is not safe.
+            Unavailable: it is not known to be durable.
         """

@@ -1,37 +1,37 @@
-"""The topics that the gateway owns: how many partitions, how long kept, how safe."""
+"""The gateway's topics: partitions, retention, durability."""
 
 from __future__ import annotations
 
-from gateway.postback import POSTBACK_TOPICS, REJECTED
+from gateway.postback import POSTBACK_TOPICS
+from gateway.rejected import REJECTED
 from runtime.kafka.topics import TopicSpec
-from runtime.settings import Settings
 
 DAY_MS = 86_400_000
 POSTBACKS_RETENTION_DAYS = 7
 REJECTED_RETENTION_DAYS = 30
-#: A body at its limit, twice (as it came and decoded), where each byte takes six in JSON.
-RECORD_BYTES = 4 * 1024 * 1024
+#: Fits a body at its limit, stored raw and decoded, if each byte takes six in JSON.
+MAX_RECORD_BYTES = 4 * 1024 * 1024
 
 
-def gateway_topics(settings: Settings) -> list[TopicSpec]:
+def gateway_topics(partitions: int, replication: int) -> list[TopicSpec]:
     """The postbacks.* topics."""
-    kept_days = dict.fromkeys(POSTBACK_TOPICS, POSTBACKS_RETENTION_DAYS) | {REJECTED: REJECTED_RETENTION_DAYS}
-    safe = (
-        {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
-        if settings.replication >= 3
-        else {}
+    retention_days = dict.fromkeys(POSTBACK_TOPICS, POSTBACKS_RETENTION_DAYS) | {
+        REJECTED: REJECTED_RETENTION_DAYS
+    }
+    durable = (
+        {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"} if replication >= 3 else {}
     )
     return [
         TopicSpec(
             name,
-            settings.partitions,
-            settings.replication,
+            partitions,
+            replication,
             {
                 "cleanup.policy": "delete",
                 "retention.ms": str(days * DAY_MS),
-                "max.message.bytes": str(RECORD_BYTES),
-                **safe,
+                "max.message.bytes": str(MAX_RECORD_BYTES),
+                **durable,
             },
         )
-        for name, days in kept_days.items()
+        for name, days in retention_days.items()
     ]

@@ -1,1 +1,1 @@
-"""What the command and the web console both do: `timeline` of a message, `reconcile` and `replay`."""
+"""Operations shared by the command line and the web console: `timeline`, `reconcile` and `replay`."""

@@ -1,4 +1,4 @@
-"""How operations report progress; who shows it, and how, is their caller's business."""
+"""How operations report progress; the caller decides whether and how to show it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
-#: Called with how much more is done.
-Done: TypeAlias = Callable[[int], None]
+#: Called with the number of items done since the last call.
+Advance: TypeAlias = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Shows steps of work."""
+    """Shows the steps of an operation."""
 
-    def step(self, what: str, total: int | None = None) -> AbstractContextManager[Done]:
-        """Show a step while the block runs; `total` where it is known."""
+    def step(self, description: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Show a step while the block runs; `total` is its number of items, if known."""

@@ -1,4 +1,4 @@
-"""Cuts a range of time into slices with so few rows that each fits into memory. Pure."""
+"""Splits a range of time into slices with few enough rows to fit into memory. Pure."""
 
 from __future__ import annotations
 
@@ -10,41 +10,42 @@ from msgspec import Struct
 
 
 class Period(Struct, frozen=True):
-    """How many rows are of the hour, or minute, that begins then."""
+    """The number of rows in the hour or minute that begins at `start`."""
 
     start: datetime
     rows: int
 
 
 class Slice(NamedTuple):
-    """`[start, stop)`."""
+    """The rows in the half-open interval `[start, stop)`."""
 
     start: datetime
     stop: datetime
     rows: int
 
 
-def slices(periods: Iterable[Period], length: timedelta, size: int) -> Iterator[Slice]:
-    """Slices of about `size` rows at most, in order: several periods together, or parts of one.
+def slices(periods: Iterable[Period], length: timedelta, max_rows: int) -> Iterator[Slice]:
+    """Yield slices of about `max_rows` rows at most, in order: several periods merged, or one split.
 
     Args:
-        periods: those with rows, in order, each of that length.
+        periods: those that have rows, in order, each `length` long.
     """
-    gathered: Slice | None = None
+    merged: Slice | None = None
     for period in periods:
         stop = period.start + length
-        if gathered and gathered.rows + period.rows <= size:
-            gathered = Slice(gathered.start, stop, gathered.rows + period.rows)
+        if merged and merged.rows + period.rows <= max_rows:
+            merged = Slice(merged.start, stop, merged.rows + period.rows)
             continue
-        if gathered:
-            yield from _parts(gathered, size)
-        gathered = Slice(period.start, stop, period.rows)
-    if gathered:
-        yield from _parts(gathered, size)
+        if merged:
+            yield from _split(merged, max_rows)
+        merged = Slice(period.start, stop, period.rows)
+    if merged:
+        yield from _split(merged, max_rows)
 
 
-def _parts(whole: Slice, size: int) -> Iterator[Slice]:
-    count = -(-whole.rows // size)
+def _split(whole: Slice, max_rows: int) -> Iterator[Slice]:
+    """Split evenly by time; the parts' row counts are estimates that add up to the whole."""
+    count = -(-whole.rows // max_rows)
     step = (whole.stop - whole.start) / count
     for number in range(count):
         start = _to_millisecond(whole.start + number * step)

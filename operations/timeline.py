@@ -1,4 +1,4 @@
-"""What became of a message, told in the order in which we heard of it. Pure: a message in, lines out."""
+"""A message's timeline: what happened to it, in the order in which we received it. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gateway.postback import Time
 from streams.message import Attempt, Message, ReceiptFact, Reply, Status
 from streams.receipt_codes import CODES, parse_receipt_text
 
-STATUS_MEANS: dict[Status, str] = {
-    "delivered": "the phone has it",
+STATUS_MEANINGS: dict[Status, str] = {
+    "delivered": "delivered to the phone",
     "failed": "the carrier could not deliver it",
-    "in_transit": "the carrier has it; nothing final was heard",
-    "sent": "the provider handed it to the carrier's side; no receipt yet",
-    "cancelled": "refused three times, so the provider gave it up",
-    "retrying": "refused by the carrier's side; the provider tries three times",
-    "received": "somebody wrote by themselves",
-    "unknown": "nothing is known of its sending or its delivery",
+    "in_transit": "the carrier has it; no final receipt yet",
+    "sent": "handed to the aggregator; no receipt yet",
+    "cancelled": "refused three times; the provider gave up",
+    "retrying": "refused by the aggregator; the provider tries three times",
+    "received": "inbound message, not a reply to one of ours",
+    "unknown": "nothing is known about its sending or delivery",
 }
-STATUS_COLOUR: dict[Status, str] = {
+STATUS_COLOURS: dict[Status, str] = {
     "delivered": "green",
     "failed": "red",
     "in_transit": "cyan",
@@ -32,56 +32,57 @@ STATUS_COLOUR: dict[Status, str] = {
     "received": "blue",
     "unknown": "yellow",
 }
-CODE_MEANS = {"delivered": "delivered", "in_transit": "on its way", "failed": "failed"}
+CODE_MEANINGS = {"delivered": "delivered", "in_transit": "in transit", "failed": "failed"}
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One thing that happened: when we heard of it, what it was, and what is to be said of it."""
+class TimelineEntry:
+    """One thing that happened to a message; `at` is when we received it."""
 
     at: Time
-    what: str
+    label: str
     detail: str
 
 
-def entries(message: Message) -> list[Entry]:
-    """All that happened, in order."""
+def entries(message: Message) -> list[TimelineEntry]:
+    """Everything that happened to the message, in order."""
     found = [
         *_attempts(message.attempts),
         *map(_receipt, message.receipts),
         *(_reply(reply, message) for reply in message.replies),
     ]
     if message.overdue_at:
-        found.append(Entry(message.overdue_at, "overdue", "no receipt had come by then"))
+        found.append(TimelineEntry(message.overdue_at, "overdue", "no receipt up to this time"))
     return sorted(found, key=lambda entry: entry.at)
 
 
 def render(message: Message) -> list[Text]:
-    """The lines for people; times are UTC."""
-    colour = STATUS_COLOUR[message.status]
+    """The message and its timeline as lines of text; times are UTC."""
+    colour = STATUS_COLOURS[message.status]
     head = Text.assemble("Message ", (message.message_id, "bold"), "  ", (message.status, f"bold {colour}"))
-    facts = {
-        "status": STATUS_MEANS[message.status],
+    fields = {
+        "status": STATUS_MEANINGS[message.status],
         "account": message.account,
         "direction": message.direction,
         "from": message.from_number,
         "to": message.to_number,
         "reference": message.reference_id,
-        "first seen": _spelled(message.first_seen_at),
-        "last seen": _spelled(message.last_seen_at) if message.last_seen_at != message.first_seen_at else "",
-        "orphan": "nobody saw it sent; it was heard of by what came later" if message.orphan else "",
+        "first seen": _format_time(message.first_seen_at),
+        "last seen": ""
+        if message.last_seen_at == message.first_seen_at
+        else _format_time(message.last_seen_at),
+        "orphan": "no postback about its sending; known from later ones only" if message.orphan else "",
         "backup": ", ".join(message.backup_message_ids),
     }
     lines = [head]
-    lines += [Text(f"  {name:<11} {printable(value)}") for name, value in facts.items() if value]
+    lines += [Text(f"  {name:<11} {printable(value)}") for name, value in fields.items() if value]
     lines.append(Text())
     for entry in entries(message):
-        since = _seconds(message.first_seen_at, entry.at)
         lines.append(
             Text.assemble(
-                (f"  {_spelled(entry.at)}  ", "dim"),
-                f"{since:>10}  ",
-                (f"{entry.what:<12}", "bold"),
+                (f"  {_format_time(entry.at)}  ", "dim"),
+                f"{_elapsed(message.first_seen_at, entry.at):>10}  ",
+                (f"{entry.label:<12}", "bold"),
                 entry.detail,
             )
         )
@@ -89,50 +90,52 @@ def render(message: Message) -> list[Text]:
 
 
 def printable(text: str) -> str:
-    """The text with all that a terminal would obey, not show, spelled out: a stranger wrote it."""
+    """Escape what a terminal would interpret instead of showing: strangers write these texts."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _attempts(attempts: list[Attempt]) -> Iterator[Entry]:
+def _attempts(attempts: list[Attempt]) -> Iterator[TimelineEntry]:
     refused = 0
     for attempt in attempts:
-        clock = f"; by the provider's clock {_spelled(attempt.occurred_at)}" if attempt.occurred_at else ""
+        clock = f"; provider's clock {_format_time(attempt.occurred_at)}" if attempt.occurred_at else ""
         if attempt.sent:
-            yield Entry(attempt.received_at, "sent", f"handed to the carrier's side{clock}")
+            yield TimelineEntry(attempt.received_at, "sent", f"handed to the aggregator{clock}")
         else:
             refused += 1
-            yield Entry(attempt.received_at, "refused", f"by the carrier's side, time {refused} of 3{clock}")
+            detail = f"by the aggregator, attempt {refused} of 3{clock}"
+            yield TimelineEntry(attempt.received_at, "refused", detail)
 
 
-def _receipt(receipt: ReceiptFact) -> Entry:
+def _receipt(receipt: ReceiptFact) -> TimelineEntry:
     code = CODES.get(receipt.code)
-    said = [f"{code.name} ({CODE_MEANS[code.meaning]})" if code else "a code that nobody lists"]
-    said += [
+    details = [f"{code.name} ({CODE_MEANINGS[code.meaning]})" if code else "code not in the provider's list"]
+    details += [
         f"{name.replace('_', ' ')} {value}"
         for name, value in parse_receipt_text(receipt.text)._asdict().items()
         if value
     ]
     if receipt.backup_message_id:
-        said.append(f"sent again as {receipt.backup_message_id}")
-    return Entry(receipt.received_at, f"receipt {printable(receipt.code)}", printable("; ".join(said)))
+        details.append(f"sent again as {receipt.backup_message_id}")
+    label = f"receipt {printable(receipt.code)}"
+    return TimelineEntry(receipt.received_at, label, printable("; ".join(details)))
 
 
-def _reply(reply: Reply, message: Message) -> Entry:
+def _reply(reply: Reply, message: Message) -> TimelineEntry:
     sender = message.from_number if message.direction == "inbound" else message.to_number
-    return Entry(
+    return TimelineEntry(
         reply.received_at,
         "reply" if message.direction == "outbound" else "received",
         printable(f"“{reply.text}” from {sender}"),
     )
 
 
-def _spelled(at: Time) -> str:
+def _format_time(at: Time) -> str:
     return at.replace("T", " ").removesuffix("Z")
 
 
-def _seconds(begin: Time, end: Time) -> str:
-    """How long after; exact while it is short, and rounded like people say it when it is not."""
-    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+def _elapsed(start: Time, stop: Time) -> str:
+    """The time between, in a unit that keeps the number short."""
+    seconds = (datetime.fromisoformat(stop) - datetime.fromisoformat(start)).total_seconds()
     if abs(seconds) < 60:
         return f"{seconds:+.3f} s"
     if abs(seconds) < 2 * 3600:

@@ -1,1 +1,7 @@
-"""What every process needs and none owns: settings, logs, metrics, health, Kafka's clients and topics."""
+"""What every process needs and none owns.
+
+- `settings`, `errors`, `logging`, `log_filters`, `metrics`, `multiprocess_metrics`, `health`
+- `process` runs one process from start to exit, `supervisor` several; `watchdog` detects stalls
+- `retry`, `token_bucket`
+- `kafka`, `clickhouse`: clients, topics, errors
+"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -15,21 +16,22 @@ log = structlog.get_logger(__name__)
 
 
 class Health:
-    """What is missing for this process to do its work: a reason for each part that is down, by its name."""
+    """What keeps this process from its work."""
 
     def __init__(self) -> None:
+        #: A reason for each part that is down, by the part's name.
         self.missing: dict[str, str] = {}
 
     def down(self, part: str, reason: str) -> None:
-        """The part does not work; `/readyz` answers 503 with the reason."""
+        """The part does not work; /readyz answers 503 with the reason."""
         self.missing[part] = reason
 
     def up(self, part: str) -> None:
         """The part works."""
         self.missing.pop(part, None)
 
-    async def working(self) -> bool:
-        """Whether the work is done; what `missing` says is then as of now."""
+    async def refresh(self) -> bool:
+        """Bring `missing` up to date; whether the process can do its work."""
         return not self.missing
 
 
@@ -39,25 +41,25 @@ async def serve_ops(
 ) -> AsyncIterator[str]:
     """Serve on `host:port` while the block runs; yields the address in use (port 0 takes a free one).
 
-    /livez answers as long as the event loop turns: a process that only a restart can help ends itself, and
-    the one that cannot even do that does not answer. Whatever else is wrong is for /readyz.
+    /livez answers as long as the event loop runs. A process that only a restart can repair exits by itself,
+    so a missing answer means that it cannot even do that. Everything else is for /readyz.
 
     Args:
-        exposition: gives the metrics in Prometheus' text format.
+        exposition: the metrics in Prometheus' text format.
     """
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="alive\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        working = await health.working()
-        lines = [f"{part}: {problem}" for part, problem in health.missing.items()]
-        if working:
-            lines.insert(0, "ready, but not all of it" if lines else "ready")
-        return web.Response(status=200 if working else 503, text="\n".join(lines) + "\n")
+        ready = await health.refresh()
+        lines = [f"{part}: {reason}" for part, reason in health.missing.items()]
+        if ready:
+            lines.insert(0, "ready, but degraded" if lines else "ready")
+        return web.Response(status=200 if ready else 503, text="\n".join(lines) + "\n")
 
     async def metrics(_: web.Request) -> web.Response:
-        await health.working()
+        await health.refresh()
         READY.set(not health.missing)
         return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -68,8 +70,17 @@ async def serve_ops(
     host, _, port = address.rpartition(":")
     await web.TCPSite(runner, host.strip("[]"), int(port)).start()
     bound = f"{host}:{runner.addresses[0][1]}"
-    log.info("Health and metrics", address=bound)
+    log.info("Serving health and metrics", address=bound)
     try:
         yield bound
     finally:
         await runner.cleanup()
+
+
+async def unready_reason(session: aiohttp.ClientSession, address: str) -> str:
+    """What /readyz on `host:port` reports as missing, in one line; empty when the process is ready."""
+    try:
+        async with session.get(f"http://{address}/readyz") as response:
+            return "" if response.status == 200 else (await response.text()).strip().replace("\n", "; ")
+    except (aiohttp.ClientError, TimeoutError):
+        return f"no answer on {address}"

@@ -1,4 +1,4 @@
-"""Logs: one line an event on standard error, for people or as JSON, whoever logs it."""
+"""Logging: one line per event on standard error, as text or JSON, for our code and for libraries."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from runtime.flood import RateLimitFilter
-from runtime.personal import redact_phone_numbers
+from runtime.log_filters import RateLimitFilter, redact_phone_numbers
 
-#: Who is heard below INFO. What libraries say there holds records, and passwords.
+#: Loggers that may log below INFO. Libraries log records and passwords at DEBUG.
 OWN_LOGGERS = (
     "gateway",
     "streams",
@@ -22,7 +21,7 @@ OWN_LOGGERS = (
     "runtime",
     "__main__",
 )
-#: Libraries whose chatter below this level helps nobody.
+#: Libraries that log too much below this level.
 NOISY_LOGGERS = {
     "aiokafka": "WARNING",
     "faust": "WARNING",
@@ -33,12 +32,12 @@ NOISY_LOGGERS = {
 
 
 def configure_logs(
-    level: str, form: str, personal: Sequence[structlog.typing.Processor] = (redact_phone_numbers,)
+    level: str, form: str, redaction: Sequence[structlog.typing.Processor] = (redact_phone_numbers,)
 ) -> None:
     """Send every logger of this process to standard error, as `text` or `json`.
 
     Args:
-        personal: what is done to that which is people's.
+        redaction: processors that remove personal data.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -71,14 +70,14 @@ def configure_logs(
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                         structlog.processors.format_exc_info,
-                        *personal,
+                        *redaction,
                         render,
                     ],
                 }
             },
-            "filters": {"flood": {"()": RateLimitFilter, "names": tuple(NOISY_LOGGERS)}},
+            "filters": {"rate_limit": {"()": RateLimitFilter, "names": tuple(NOISY_LOGGERS)}},
             "handlers": {
-                "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["flood"]}
+                "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["rate_limit"]}
             },
             "root": {"handlers": ["stderr"], "level": "INFO" if level == "debug" else level.upper()},
             "loggers": {name: {"level": level.upper()} for name in OWN_LOGGERS}

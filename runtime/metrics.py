@@ -1,11 +1,11 @@
-"""Every metric of the project, in one place: its kind, unit and meaning.
+"""Every metric of the project: kind, unit and meaning.
 
-Labels are bounded: accounts, phone numbers, tokens or anything else that a stranger can make grow is never
-one. Names follow Prometheus: `postbacks_<package>_<what>_<unit>`. Each process
-shows those of the other packages, too, at 0.
+Label values are bounded: accounts, phone numbers, tokens and anything else that a stranger can multiply are
+never labels. Names follow Prometheus: `postbacks_<package>_<what>_<unit>`. Each process also exports the
+metrics of the other packages, at 0.
 
-Several gateway processes report as one (`runtime/multiprocess_metrics.py`): their counters add up, and each
-gauge of theirs says how it does.
+Several gateway processes report as one (`runtime/multiprocess_metrics.py`): counters add up, and each gauge
+has a `multiprocess_mode`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import os
 
 from prometheus_client import Counter, Gauge, Histogram, values
 
-#: A folder that several processes share to report as one; prometheus_client's own name for it.
+#: Environment variable of prometheus_client: a directory shared by processes that report as one.
 MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
-#: What one of them is called there. Whoever is started in its place has the same name, and goes on counting;
-#: without a name it is the process's id, and each restart leaves files behind that are read for ever.
+#: Ours: a process's name in that directory. A restarted process has the same name and continues its counters;
+#: with the default, the process id, each restart would leave behind files that are read forever.
 MULTIPROC_NAME = "PROMETHEUS_MULTIPROC_NAME"
 if _name := os.environ.get(MULTIPROC_NAME):
     values.ValueClass = values.MultiProcessValue(lambda: _name)  # type: ignore[no-untyped-call]
@@ -26,122 +26,126 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 REQUESTS = Counter(
     "postbacks_gateway_requests_total",
-    "Requests answered, by what they carried and the answer.",
+    "Requests answered, by type of postback and HTTP status.",
     ["type", "answer"],
 )
 REQUEST_SECONDS = Histogram(
-    "postbacks_gateway_request_seconds", "From a request's head to its answer.", buckets=SECONDS
+    "postbacks_gateway_request_seconds", "Time from a request's head to its response.", buckets=SECONDS
 )
-REQUEST_BYTES = Counter("postbacks_gateway_request_bytes_total", "Bytes of the bodies taken in.")
+REQUEST_BYTES = Counter("postbacks_gateway_request_bytes_total", "Bytes of request bodies received.")
 CONNECTIONS = Gauge(
-    "postbacks_gateway_connections", "Connections to the public port.", multiprocess_mode="livesum"
+    "postbacks_gateway_connections", "Open connections to the public port.", multiprocess_mode="livesum"
 )
 RELOAD_FAILURES = Counter(
-    "postbacks_gateway_reloads_failed_total",
-    "Changed files (accounts, certificate) that could not be used, so that what was read before stays.",
+    "postbacks_gateway_reload_failures_total",
+    "Changed files (accounts, certificate) that were invalid; the previous version stays.",
 )
 BATCH_RECORDS = Histogram(
     "postbacks_gateway_batch_records",
-    "Records in one Kafka batch.",
+    "Records per batch produced to Kafka.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
 )
 PRODUCE_ERRORS = Counter(
     "postbacks_gateway_produce_errors_total", "Batches that Kafka did not acknowledge.", ["error"]
 )
 CLIENTS_RECREATED = Counter(
-    "postbacks_gateway_producers_rebuilt_total",
-    "Times that Kafka's client was made anew, as it was stuck or knew no broker that answers.",
+    "postbacks_gateway_kafka_clients_recreated_total",
+    "Kafka clients recreated, as the last one was stuck or knew no broker that answers.",
 )
-SPOOLED = Counter("postbacks_gateway_spooled_total", "Records that went to the disk, as Kafka was away.")
+SPOOLED = Counter("postbacks_gateway_spooled_total", "Records spooled to disk, as Kafka was unavailable.")
 SPOOL_RECORDS = Gauge(
     "postbacks_gateway_spool_records",
-    "Records on disk that Kafka does not have yet.",
+    "Spooled records that are not published yet.",
     multiprocess_mode="livesum",
 )
-SPOOL_BYTES = Gauge("postbacks_gateway_spool_bytes", "Bytes of those records.", multiprocess_mode="livesum")
+SPOOL_BYTES = Gauge(
+    "postbacks_gateway_spool_bytes", "Bytes of those records on disk.", multiprocess_mode="livesum"
+)
 SPOOL_LIMIT_BYTES = Gauge(
     "postbacks_gateway_spool_limit_bytes",
-    "Bytes at which the spool is full and a postback is answered 503.",
+    "Size at which the spool is full and postbacks get 503.",
     multiprocess_mode="livesum",
 )
 SPOOL_AGE = Gauge(
     "postbacks_gateway_spool_age_seconds",
-    "How long the oldest of them has waited.",
+    "Age of the oldest spooled record.",
     multiprocess_mode="livemax",
 )
 SPOOLS_DAMAGED = Counter(
-    "postbacks_gateway_spools_damaged_total", "Spool files that were damaged and set aside."
+    "postbacks_gateway_spools_damaged_total", "Damaged spool files that were quarantined."
 )
 UNDERREPLICATED = Gauge(
     "postbacks_gateway_underreplicated_partitions",
-    "Partitions of the gateway's topics with fewer replicas in sync than they have.",
+    "Partitions of the gateway's topics with fewer in-sync replicas than replicas.",
     multiprocess_mode="livemax",
 )
 STREAMS_LAG = Gauge(
     "postbacks_streams_lag_records",
-    "Records of a partition that the group has not merged; every worker reports all partitions.",
+    "Records of a partition that are not merged yet; every worker reports all partitions.",
     ["topic", "partition"],
 )
 STREAMS_UNOWNED = Gauge(
     "postbacks_streams_unowned_partitions",
-    "Partitions that no worker owns though the group is stable; every worker reports it.",
+    "Partitions without an owner in a stable group; every worker reports it.",
 )
 STREAMS_BATCH_SECONDS = Histogram(
-    "postbacks_streams_batch_seconds", "From a fetch to the acknowledgement of its changes.", buckets=SECONDS
+    "postbacks_streams_batch_seconds",
+    "Time from a fetch to the acknowledgement of its changes.",
+    buckets=SECONDS,
 )
-MERGED = Counter("postbacks_streams_merged_total", "Postbacks merged, repeats included.", ["topic"])
+MERGED = Counter("postbacks_streams_merged_total", "Postbacks merged, including duplicates.", ["topic"])
 STATES_WRITTEN = Counter("postbacks_streams_states_written_total", "Records written to `messages`.")
 STATES = Gauge(
-    "postbacks_streams_states_kept",
-    "Messages in the stores of this worker, roughly.",
+    "postbacks_streams_states",
+    "States in this worker's stores (an estimate).",
     multiprocess_mode="livesum",
 )
 STATES_RECOVERED = Counter(
-    "postbacks_streams_states_recovered_total", "Records of `messages` read to fill the stores."
+    "postbacks_streams_states_recovered_total", "Changelog records applied while restoring."
 )
 RECOVERY_LEFT = Gauge(
     "postbacks_streams_recovery_left_records",
-    "Records of `messages` still to read before work begins.",
+    "Changelog records left to restore before processing starts.",
     multiprocess_mode="livesum",
 )
 LEASE_LOST = Counter(
-    "postbacks_streams_lease_lost_total", "Writes that were not made as the partitions were not surely ours."
+    "postbacks_streams_lease_lost_total", "Writes refused because the lease on the partitions had expired."
 )
-CHANGELOG_REPAIRS = Counter(
-    "postbacks_streams_states_healed_total", "States said again, as the log told them less well."
-)
+CHANGELOG_REPAIRS = Counter("postbacks_streams_changelog_repairs_total", "Stale changelog records rewritten.")
 OVERDUE_MARKED = Counter("postbacks_streams_overdue_total", "Messages marked overdue.")
-TOMBSTONES = Counter("postbacks_streams_tombstones_total", "Messages that were let go of.")
-SINK_ROWS = Counter("postbacks_sinks_rows_total", "Rows stored, repeated deliveries too.", ["table"])
+TOMBSTONES = Counter("postbacks_streams_tombstones_total", "Messages expired.")
+SINK_ROWS = Counter("postbacks_sinks_rows_total", "Rows inserted, including redeliveries.", ["table"])
 SINK_REFUSED = Counter(
-    "postbacks_sinks_refused_total", "Rows that ClickHouse refused; they are in `rejected`.", ["table"]
+    "postbacks_sinks_refused_total",
+    "Rows that ClickHouse refused; they are in the table `rejected`.",
+    ["table"],
 )
 SINK_RETRIES = Counter(
-    "postbacks_sinks_retries_total", "Tries in vain, by whom was waited for: clickhouse or kafka.", ["part"]
+    "postbacks_sinks_retries_total", "Retries, by what was unavailable: clickhouse or kafka.", ["part"]
 )
 SINK_INSERT_SECONDS = Histogram(
     "postbacks_sinks_insert_seconds",
-    "From a batch's first try to ClickHouse's answer.",
+    "Time from a batch's first attempt to the acknowledged insert.",
     ["table"],
     buckets=SECONDS,
 )
 SINK_FRESHNESS = Gauge(
-    "postbacks_sinks_freshness_seconds", "Now minus received_at of the newest row stored.", ["table"]
+    "postbacks_sinks_freshness_seconds", "Age (by received_at) of the newest row inserted.", ["table"]
 )
 SINK_LAG = Gauge(
     "postbacks_sinks_lag_records",
-    "Records of a partition that the group has not stored; every sink reports all partitions.",
+    "Records of a partition that are not inserted yet; every sink reports all partitions.",
     ["topic", "partition"],
 )
 SINK_UNOWNED = Gauge(
     "postbacks_sinks_unowned_partitions",
-    "Partitions that no sink owns though the group is stable; every sink reports it.",
+    "Partitions without an owner in a stable group; every sink reports it.",
 )
 REJECTIONS = Counter(
-    "postbacks_rejected_total", "What was no postback, by the stage that said so.", ["stage", "reason"]
+    "postbacks_rejected_total", "Requests and records rejected, by stage and reason.", ["stage", "reason"]
 )
 READY = Gauge(
     "postbacks_ready",
-    "1 when the process does its work, 0 while /readyz names something missing.",
+    "1 when the process is fully ready, 0 while /readyz reports something missing.",
     multiprocess_mode="livemin",
 )

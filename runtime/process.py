@@ -1,4 +1,4 @@
-"""The life of a process: settings, logs, signals, and a sentence where it must not run."""
+"""A process from start to exit: settings, logging, signals, exit status."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import structlog
 import uvloop
 
 from runtime.errors import StartupError
+from runtime.log_filters import redact_phone_numbers
 from runtime.logging import configure_logs
-from runtime.personal import redact_phone_numbers
 from runtime.settings import Settings, load_settings
 
-#: Exit statuses: all went well; work failed; the process must not run like this (settings, topics, schema).
+#: Exit statuses: success; the work failed; the process must not run like this (settings, topics, schema).
 DONE, FAILED, REFUSED = 0, 1, 2
 
 PR_SET_PDEATHSIG = 1
@@ -27,48 +27,39 @@ Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 
 def run_process(work: Work) -> None:
-    """Run `work(settings, stop)` to its end and exit with its status.
+    """Run `work(settings, stop)` to completion and exit with its status.
 
-    The first SIGTERM or SIGINT sets `stop`, upon which the work should end in good order; a second one ends
-    the process at once.
+    The first SIGTERM or SIGINT sets `stop`, upon which the work should shut down gracefully; a second one
+    exits at once.
     """
+
+    async def run(settings: Settings) -> None:
+        await work(settings, stop_on_signals(lambda: os._exit(FAILED)))
+
     try:
         settings = load_settings()
-        personal = () if settings.log_personal else (redact_phone_numbers,)
-        configure_logs(settings.log_level, settings.log_format, personal)
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the loops of threads, too
-        asyncio.run(_until_stopped(work, settings))
-    except Exception as why:
-        sys.exit(_say(why))
+        redaction = () if settings.log_personal else (redact_phone_numbers,)
+        configure_logs(settings.log_level, settings.log_format, redaction)
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # loops of other threads use it, too
+        asyncio.run(run(settings))
+    except Exception as error:
+        sys.exit(_report(error))
     sys.exit(DONE)
 
 
-def force_exit_after(seconds: float, why: Exception | None) -> None:
-    """End the process after so long, if it still runs then, with the status of `why` (null: it was stopped).
+def stop_on_signals(on_repeat: Callable[[], object] = lambda: None) -> asyncio.Event:
+    """An event that the first SIGTERM or SIGINT sets; `on_repeat` is called on each further one."""
+    stop = asyncio.Event()
 
-    For work whose libraries may hang when they are told to end.
-    """
+    def on_signal() -> None:
+        if stop.is_set():
+            on_repeat()
+        stop.set()
 
-    def end() -> None:
-        status = _say(why or TimeoutError(f"Told to end, and did not within {seconds:g} s"))
-        sys.stderr.flush()
-        os._exit(status)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-
-
-def exit_with_thread(parent: int) -> Callable[[], None]:
-    """A `preexec_fn`, on Linux: the kernel kills the new process when the thread that started it ends."""
-    prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec nothing may be loaded
-
-    def ask_kernel() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was asked
-            os._exit(1)
-
-    return ask_kernel
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stop
 
 
 async def first_completed(*works: Awaitable[object]) -> None:
@@ -84,23 +75,42 @@ async def first_completed(*works: Awaitable[object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _say(why: Exception) -> int:
-    if isinstance(why, StartupError):
-        print(why, file=sys.stderr)
-        return REFUSED
-    structlog.get_logger(__name__).error("Ended by an error", exc_info=why)
-    return FAILED
+def force_exit_after(seconds: float, error: Exception | None) -> None:
+    """Exit after so many seconds even if the shutdown hangs, as libraries may.
+
+    Args:
+        error: reported then, and decides the exit status; None: the process was asked to stop.
+    """
+
+    def exit_now() -> None:
+        status = _report(error or TimeoutError(f"Shutdown took longer than {seconds:g} s"))
+        sys.stderr.flush()
+        os._exit(status)
+
+    timer = threading.Timer(seconds, exit_now)
+    timer.daemon = True
+    timer.start()
 
 
-async def _until_stopped(work: Work, settings: Settings) -> None:
-    stop = asyncio.Event()
+def exit_with_parent(death_signal: signal.Signals = signal.SIGKILL) -> Callable[[], None] | None:
+    """A `preexec_fn`: the kernel signals the child when the thread that started it exits. Linux only."""
+    if sys.platform != "linux":
+        return None
+    parent = os.getpid()
+    prctl = ctypes.CDLL(None).prctl  # looked up here: nothing may be loaded between fork and exec
 
-    def on_signal() -> None:
-        if stop.is_set():
+    def set_death_signal() -> None:
+        prctl(PR_SET_PDEATHSIG, death_signal)
+        if os.getppid() != parent:  # it exited before the call
             os._exit(FAILED)
-        stop.set()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    await work(settings, stop)
+    return set_death_signal
+
+
+def _report(error: Exception) -> int:
+    """Print or log the error; the exit status."""
+    if isinstance(error, StartupError):
+        print(error, file=sys.stderr)
+        return REFUSED
+    structlog.get_logger(__name__).error("Process failed", exc_info=error)
+    return FAILED

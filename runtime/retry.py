@@ -1,55 +1,99 @@
-"""Tries until it works, and says in the process's health what it waits for."""
+"""Retry policies, on tenacity: exponential backoff from BACKOFF seconds, up to a limit."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
+from prometheus_client import Counter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_never,
+    wait_exponential,
+)
 
 from runtime.health import Health
-from runtime.metrics import SINK_RETRIES
+
+#: Seconds before the first retry; doubled for each further one.
+BACKOFF = 0.1
+
+Errors: TypeAlias = type[Exception] | tuple[type[Exception], ...]
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
+
+def retrying(errors: Errors, max_backoff: float, timeout: float | None = None, **hooks: Any) -> AsyncRetrying:
+    """A policy: retry after these errors; other errors, and the last one, are raised as they are.
+
+    Args:
+        max_backoff: seconds between two attempts, at most.
+        timeout: seconds after which a failed attempt is the last one; None: retry forever.
+        hooks: tenacity's, e.g. `before_sleep`.
+    """
+    return AsyncRetrying(
+        retry=retry_if_exception_type(errors),
+        wait=wait_exponential(multiplier=BACKOFF, max=max_backoff),
+        stop=stop_never if timeout is None else stop_after_delay(timeout),
+        reraise=True,
+        **hooks,
+    )
 
 
 class Retrier:
-    """Of one process. `away` are the errors that pass by themselves."""
+    """Retries calls until they succeed, and reports in the process's health what they wait for."""
 
-    def __init__(self, health: Health, away: tuple[type[Exception], ...], longest_pause: float) -> None:
-        self.tries = 0
+    def __init__(
+        self, health: Health, errors: Errors, max_backoff: float, failures: Counter | None = None
+    ) -> None:
+        """
+        Args:
+            errors: those that pass by themselves; others are raised.
+            failures: counts failed attempts, by the label `part`.
+        """
         self._health = health
-        self._away = away
-        self._longest_pause = longest_pause
+        self._errors = errors
+        self._max_backoff = max_backoff
+        self._failures = failures
+        self._waiting: set[str] = set()
 
-    async def until_done(self, part: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """The attempt's result, as soon as there is one; other errors of it go through."""
-        for pause in backoff(self._longest_pause):
-            self.tries += 1
+    async def call(self, part: str, function: Callable[[], Awaitable[T]]) -> T:
+        """Return the function's result. While it fails, `part` is down in health."""
+        policy = retrying(
+            self._errors, self._max_backoff, before_sleep=lambda state: self._on_failure(part, state)
+        )
+        async for attempt in policy:
             try:
-                result = await attempt()
-            except self._away as error:
-                SINK_RETRIES.labels(part).inc()
-                if part not in self._health.missing:
-                    log.warning("Waiting", part=part, why=str(error))
-                self._health.missing[part] = f"{error}; tried again and again"
-                await asyncio.sleep(pause)
+                result = await function()
+            except self._errors:
+                # Other errors bypass tenacity, which would keep their tracebacks, hence batches, in a cycle.
+                with attempt:
+                    raise
             else:
-                if self._health.missing.pop(part, None):
-                    log.info("Going on", part=part)
+                self._on_success(part)
                 return result
-        raise AssertionError("pauses have no end")
+        raise AssertionError("retries forever")
 
-    def waits_for(self, part: str) -> bool:
-        return part in self._health.missing
+    def is_waiting(self, part: str) -> bool:
+        """Whether the last attempt of a call failed."""
+        return part in self._waiting
 
+    def _on_success(self, part: str) -> None:
+        if part in self._waiting:
+            self._waiting.remove(part)
+            self._health.up(part)
+            log.info("Dependency recovered", part=part)
 
-def backoff(longest: float) -> Iterator[float]:
-    """Seconds between tries: a tenth at first, then ever longer."""
-    pause = 0.1
-    while True:
-        yield min(pause, longest)
-        pause = min(pause * 2, longest)
+    def _on_failure(self, part: str, state: RetryCallState) -> None:
+        assert state.outcome
+        error = state.outcome.exception()
+        if self._failures:
+            self._failures.labels(part).inc()
+        if part not in self._waiting:
+            log.warning("Dependency unavailable, retrying", part=part, reason=str(error))
+        self._waiting.add(part)
+        self._health.down(part, f"{error}; retrying")

@@ -1,7 +1,7 @@
-"""All settings of all processes: one frozen object, made once from the environment and handed down.
+"""The settings of all processes: one frozen object, read once from the environment.
 
-Each field is the environment variable `POSTBACKS_` + its name in capitals. The file that
-`POSTBACKS_SETTINGS` names (lines of NAME=value) is read first; the environment wins.
+Each field is the environment variable `POSTBACKS_` + its name in capitals. Variables of the file that
+`POSTBACKS_SETTINGS` names (lines of NAME=value) apply, too; the environment wins.
 """
 
 from __future__ import annotations
@@ -51,26 +51,28 @@ Networks = Annotated[str, AfterValidator(_networks)]
 
 
 class Settings(BaseModel):
-    """Seconds, bytes and counts where no other unit is said. Secrets print as stars."""
+    """Numbers are seconds, bytes or counts unless described otherwise. Secrets print as stars."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kafka: Addresses = Field("127.0.0.1:9092", description="Kafka's brokers: host:port,host:port")
+    kafka: Addresses = Field("127.0.0.1:9092", description="Kafka brokers: host:port,host:port")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="how to talk to the brokers"
+        "PLAINTEXT", description="security protocol of the brokers"
     )
     kafka_security_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "SCRAM-SHA-512", description="with SASL: the mechanism"
     )
     kafka_security_user: str = Field("", description="with SASL: the user")
     kafka_security_password: SecretStr = Field(SecretStr(""), description="with SASL: the password")
-    kafka_security_ca: Path | None = Field(None, description="with TLS: the authority's certificate (PEM)")
+    kafka_security_ca: Path | None = Field(None, description="with TLS: the CA's certificate (PEM)")
     kafka_security_certificate: Path | None = Field(
         None, description="with TLS: the client's certificate (PEM)"
     )
     kafka_security_key: Path | None = Field(None, description="with TLS: the client's key (PEM)")
-    partitions: int = Field(8, ge=1, le=10_000, description="of the postback topics and of messages; final")
-    replication: int = Field(1, ge=1, le=9, description="copies of each topic; 3 in production")
+    partitions: int = Field(
+        8, ge=1, le=10_000, description="of each postback topic and of messages; cannot be changed later"
+    )
+    replication: int = Field(1, ge=1, le=9, description="replicas of each topic; 3 in production")
 
     clickhouse: Annotated[SecretStr, AfterValidator(_clickhouse)] = Field(
         SecretStr("http://default:@127.0.0.1:8123/postbacks"),
@@ -80,114 +82,116 @@ class Settings(BaseModel):
     tokens: SecretStr = Field(
         SecretStr(""), description="account=token,account=token; or the path of a TOML file"
     )
-    listen: Address = Field("127.0.0.1:8080", description="where the gateway takes postbacks")
+    listen: Address = Field("127.0.0.1:8080", description="where the gateway listens for postbacks")
     processes: int = Field(
-        1, ge=1, le=64, description="of the gateway, all on its one port; about one for each core it may use"
+        1, ge=1, le=64, description="gateway processes that share its port; about one per core"
     )
     tls_certificate: Path | None = Field(
-        None, description="the gateway's certificate with its chain (PEM); without it there is no TLS"
+        None, description="the gateway's certificate with its chain (PEM); no TLS without it"
     )
-    tls_key: Path | None = Field(None, description="its key (PEM), when that is in a file of its own")
+    tls_key: Path | None = Field(None, description="its key (PEM), if in a separate file")
     proxies: Networks = Field(
-        "", validate_default=False, description="networks of the proxies whose X-Forwarded-For is believed"
+        "", validate_default=False, description="networks of the proxies whose X-Forwarded-For is trusted"
     )
     connections: int = Field(
-        2_000, ge=1, le=100_000, description="connections to a gateway process at a time"
+        2_000, ge=1, le=100_000, description="open connections per gateway process, at most"
     )
     request_timeout: float = Field(
-        10.0, gt=0, le=300, description="seconds a request may take to come in, first byte to last"
+        10.0, gt=0, le=300, description="seconds to receive a request, from first byte to last"
     )
     idle_timeout: float = Field(
-        120.0, gt=0, le=86_400, description="seconds a connection may rest between two requests"
+        120.0, gt=0, le=86_400, description="seconds a connection may be idle between two requests"
     )
     ops: Address | None = Field(
-        None, description="where /livez, /readyz and /metrics are; port 0 takes a free one"
+        None, description="where /livez, /readyz and /metrics are served; port 0 takes a free one"
     )
-    data: Path = Field(Path("data"), description="the folder of what a process keeps; one for each process")
-    cache: Path | None = Field(
-        None, description="the folder of what is downloaded once; without it the user's cache folder"
-    )
+    data: Path = Field(Path("data"), description="folder of a process's own files; one per process")
+    cache: Path | None = Field(None, description="folder for downloads; by default the user's cache folder")
     log_bytes: int = Field(
         10 * 2**30, ge=64 * 2**20, description="bytes of the embedded Kafka's data, at most"
     )
     java: Path | None = Field(
         None,
-        description="the program java for the embedded Kafka, instead of the one that is installed with it",
+        description="the java executable for the embedded Kafka, instead of the packaged one",
     )
-    body_limit: int = Field(65_536, ge=1_024, le=262_144, description="bytes of a request's body")
+    body_limit: int = Field(65_536, ge=1_024, le=262_144, description="bytes of a request's body, at most")
     ack_timeout: float = Field(
-        2.0, gt=0, le=60, description="seconds Kafka may take to acknowledge a postback"
+        2.0, gt=0, le=60, description="seconds until Kafka must acknowledge a postback"
     )
     linger: float = Field(
-        0.001, ge=0, le=1, description="seconds a postback may wait for others to share its batch"
+        0.001, ge=0, le=1, description="seconds a postback is buffered for others to join its batch, at most"
     )
     spool_bytes: int = Field(
-        2**30, ge=2**20, description="bytes that wait on disk while Kafka is away, at most, of each process"
+        2**30, ge=2**20, description="bytes spooled on disk per process while Kafka is unavailable, at most"
     )
     spool_age: float = Field(
-        7 * 86400.0, gt=0, description="seconds that something may wait there before nothing more is taken"
+        7 * 86400.0,
+        gt=0,
+        description="age in seconds of the oldest spooled record from which on postbacks get 503",
     )
 
     hold: Path | None = Field(
-        None, description="a file that, while it exists, makes the gateway answer 503; it says why"
+        None, description="a file that makes the gateway answer 503 while it exists; its text is the reason"
     )
 
-    cloudevents: bool = Field(True, description="whether the records of postbacks have CloudEvents headers")
+    cloudevents: bool = Field(True, description="whether postback records have CloudEvents headers")
 
-    store: Literal["rocksdb", "memory"] = Field("rocksdb", description="where streams keeps its states")
+    store: Literal["rocksdb", "memory"] = Field("rocksdb", description="state store of streams")
     overdue_after: float = Field(
-        72 * 3600.0, gt=0, description="seconds after which a receipt is missed (short codes)"
+        72 * 3600.0,
+        gt=0,
+        description="seconds after sending until a missing receipt is overdue (short codes)",
     )
     forget_after: float = Field(
-        14 * 86400.0, gt=0, description="seconds after its last event until streams lets a message go"
+        14 * 86400.0, gt=0, description="seconds after its last event until streams expires a message"
     )
     fetch_wait: float = Field(
-        0.05, ge=0.001, le=5, description="seconds streams lets Kafka gather records, at most"
+        0.05, ge=0.001, le=5, description="seconds Kafka may wait to fill a fetch of streams"
     )
     session_timeout: float = Field(
-        10.0, ge=1, le=300, description="seconds until Kafka gives a silent worker's partitions away"
+        10.0, ge=1, le=300, description="seconds until Kafka reassigns a silent worker's partitions"
     )
     stall_after: float = Field(
-        60.0, gt=0, description="seconds with work left and none done after which a process ends itself"
+        60.0, gt=0, description="seconds of pending work without progress after which a process exits"
     )
 
-    batch_rows: int = Field(
-        20_000, ge=1, le=500_000, description="rows of one insert into ClickHouse, at most"
+    batch_rows: int = Field(20_000, ge=1, le=500_000, description="rows per insert into ClickHouse, at most")
+    batch_seconds: float = Field(
+        1.0, gt=0, le=60, description="seconds a row is buffered for its insert, at most"
     )
-    batch_seconds: float = Field(1.0, gt=0, le=60, description="seconds a row may wait for others, at most")
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
-    log_format: Literal["text", "json"] = Field("text", description="for people or for machines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")
+    log_format: Literal["text", "json"] = Field("text", description="for people, or JSON for machines")
     log_personal: bool = Field(False, description="whether phone numbers are logged in full")
 
     @property
     def cache_folder(self) -> Path:
-        """Where what is downloaded once is kept."""
+        """Folder for downloads."""
         if self.cache:
             return self.cache
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "postbacks"
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings.
+    """Read the settings from the environment (by default this process's) and the settings file.
 
     Raises:
-        BadSetting: naming the variable, the value (unless it is secret) and what is allowed.
+        InvalidSetting: names the variable, the value (unless it is secret) and what is allowed.
     """
     environment = os.environ if environment is None else environment
-    given: dict[str, str] = {}
+    variables: dict[str, str] = {}
     if path := environment.get(FILE):
         if not Path(path).is_file():
             raise InvalidSetting(f"{FILE}={path}: there is no such file")
-        given |= {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
-    given |= environment
-    named = {
+        variables |= {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+    variables |= environment
+    fields = {
         name.removeprefix(PREFIX).lower(): value
-        for name, value in given.items()
+        for name, value in variables.items()
         if name.startswith(PREFIX) and name != FILE and value
     }
     try:
-        return Settings.model_validate(named)
+        return Settings.model_validate(fields)
     except ValidationError as errors:
         raise InvalidSetting("\n".join(_explain(dict(error)) for error in errors.errors())) from None
 

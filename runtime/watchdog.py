@@ -6,26 +6,27 @@ from collections.abc import Hashable
 
 
 class Stalled(Exception):
-    """Work is pending, the engines answer, and nothing progresses: only a new process can help."""
+    """Work is pending, Kafka and ClickHouse answer, and nothing progresses: only a restart can help."""
 
 
 class StallDetector:
-    """Counts seconds in which this process ran: suspension is not a stall."""
+    """Counts the seconds without progress while this process ran: suspension is not a stall."""
 
-    #: A longer time between two observations counts as this much.
+    #: Longer intervals between two observations count as this many seconds.
     MAX_STEP = 5.0
 
     def __init__(self) -> None:
+        #: Seconds without progress, as of the last observation.
         self.seconds = 0.0
         self._observed_at = float("inf")
         self._marker: Hashable = None
 
     def observe(self, now: float, marker: Hashable, pending: bool) -> float:
-        """The seconds without progress, up to now.
+        """Update and return the seconds without progress.
 
         Args:
             now: monotonic time in seconds.
-            marker: differs from the last one whenever anything progressed.
+            marker: any value that differs from the previous one after progress.
             pending: whether there is work that could progress.
         """
         step = min(max(now - self._observed_at, 0.0), self.MAX_STEP)

@@ -1,10 +1,10 @@
-"""The provider, simulated: what its customers' messages make it post, in its own wire format.
+"""A simulated provider: posts what the provider would post about its customers' messages, in its wire format.
 
 postback    the bytes of each type of postback
-scenario    what happens to one message, or one that comes in
-traffic     many stories at a time, as one stream of packets
-connection  a kept-alive HTTP connection that speaks as the provider does
-ledger      what was acknowledged, folded into what the pipeline should say
-report      that, for people and for programs
-run         posting at a rate
+scenario    the postbacks about one message
+traffic     interleaves many scenarios into one stream
+connection  a keep-alive HTTP connection that behaves like the provider's client
+ledger      what was acknowledged, folded into the expected messages
+report      the result of a run, as a table or JSON
+run         posts at a rate, with retries
 """

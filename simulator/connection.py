@@ -1,7 +1,7 @@
-"""A kept-alive HTTP connection that speaks as the provider does: it asks before it sends a body.
+"""A keep-alive HTTP/1.1 connection that behaves like the provider's client: `Expect: 100-continue`.
 
-Written on the bare protocol: a client for everybody would cost several times as much per post as the
-gateway does.
+An asyncio protocol, because a general HTTP client would need several times as much CPU per post as the
+gateway.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit
 
-#: How long .NET's client waits for `100 Continue` before it sends the body all the same.
-CONTINUE_SECONDS = 0.35
+#: Seconds that .NET's client waits for `100 Continue` before it sends the body anyway.
+CONTINUE_TIMEOUT = 0.35
 
 
-class Broken(Exception):
-    """The connection ended, or said what is no HTTP, before the answer was complete."""
+class ConnectionBroken(Exception):
+    """The connection was closed before the response was complete, or the response is not valid HTTP."""
 
 
 class Target:
-    """A PostBackURL, and the head of every request to it."""
+    """A PostBackURL, and the request head for it.
+
+    Raises:
+        ValueError: the URL is not http or https, or has no host.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -39,40 +43,40 @@ class Target:
         )
 
     def head(self, body: bytes) -> bytes:
-        """The request without its body."""
+        """Return the request head for this body."""
         return (self._head % len(body)).encode()
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time. `usable` says whether another may follow."""
+    """Sends one request at a time; `usable` tells whether it can take another one."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[int] | None = None
+        self._status: asyncio.Future[int] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._received = bytearray()
+        self._buffer = bytearray()
         self._body: bytes | None = None
         self.usable = False
 
     async def post(self, body: bytes) -> int:
-        """The code of the answer.
+        """Post a body; return the status of the response.
 
         Raises:
-            Broken: the connection ended before it.
+            ConnectionBroken: the connection was closed, or the response is not valid HTTP.
         """
         loop = asyncio.get_running_loop()
         assert self._transport
-        self._answer, self._body = loop.create_future(), body
+        self._status, self._body = loop.create_future(), body
         self._transport.write(self._target.head(body))
-        self._timer = loop.call_later(CONTINUE_SECONDS, self._send_body)
+        self._timer = loop.call_later(CONTINUE_TIMEOUT, self._send_body)
         try:
-            return await self._answer
+            return await self._status
         finally:
             self._timer.cancel()
 
     def close(self) -> None:
-        """End it, whatever is under way."""
+        """Abort the connection, and the request in flight."""
         self.usable = False
         if self._transport:
             self._transport.abort()
@@ -84,26 +88,26 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.usable = False
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(Broken(str(exc or "closed by the other side")))
+        if self._status and not self._status.done():
+            self._status.set_exception(ConnectionBroken(str(exc or "closed by the other side")))
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
+        self._buffer += data
         try:
-            while (end := self._received.find(b"\r\n\r\n")) >= 0:
-                head = bytes(self._received[:end]).lower()
+            while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+                head = bytes(self._buffer[:end]).lower()
                 status = int(head[9:12])
                 if status == 100:
-                    del self._received[: end + 4]
+                    del self._buffer[: end + 4]
                     self._send_body()
                     continue
-                length = _length(head)
-                if len(self._received) >= end + 4 + length:
-                    del self._received[: end + 4 + length]
+                length = _content_length(head)
+                if len(self._buffer) >= end + 4 + length:
+                    del self._buffer[: end + 4 + length]
                     self._complete(status, head)
                 return
         except ValueError:
-            self._fail("the answer is no HTTP")
+            self._fail("the response is not valid HTTP")
 
     def _send_body(self) -> None:
         if self._body is not None and self._transport and not self._transport.is_closing():
@@ -111,23 +115,23 @@ class Connection(asyncio.Protocol):
             self._body = None
 
     def _complete(self, status: int, head: bytes) -> None:
-        # After an answer that did not wait for the body, nobody knows what the other side expects next.
+        # If the response came before the body was sent, the server may or may not still expect the body.
         if self._body is not None or b"connection: close" in head:
             self.close()
-        if self._answer and not self._answer.done():
-            self._answer.set_result(status)
+        if self._status and not self._status.done():
+            self._status.set_result(status)
 
-    def _fail(self, why: str) -> None:
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(Broken(why))
+    def _fail(self, reason: str) -> None:
+        if self._status and not self._status.done():
+            self._status.set_exception(ConnectionBroken(reason))
         self.close()
 
 
 async def connect(target: Target) -> Connection:
-    """A new connection.
+    """Open a connection; the caller closes it.
 
     Raises:
-        OSError: there is none to be had.
+        OSError: the connection failed.
     """
     _, connection = await asyncio.get_running_loop().create_connection(
         lambda: Connection(target), target.host, target.port, ssl=target.tls or None
@@ -135,8 +139,8 @@ async def connect(target: Target) -> Connection:
     return connection
 
 
-def _length(head: bytes) -> int:
+def _content_length(head: bytes) -> int:
     if b"transfer-encoding:" in head:
-        raise ValueError("an answer in chunks is not expected of a gateway")
+        raise ValueError("chunked responses are not supported, as the gateway sends none")
     _, found, rest = head.partition(b"\r\ncontent-length:")
     return int(rest.partition(b"\r\n")[0]) if found else 0

@@ -1,7 +1,7 @@
-"""What was acknowledged, folded into what the pipeline should say of it.
+"""Folds acknowledged postbacks into the messages that the pipeline must produce.
 
-This is a fold of its own, as plain as can be: it knows the rules of a message's status and nothing of how
-the pipeline comes to it.
+An independent fold, as simple as possible: it implements the rules of a message's status, and shares no code
+with the pipeline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FINAL_FAILURES = {
     *("005", "008", "015", "017", "021", "023", "024"),
     *("028", "029", "030", "032", "090", "091", "999"),
 }
-NO_ANSWER = "none"
+NO_RESPONSE = "none"
 TYPE_OF = {
     "sent": "sent",
     "refused": "sent",
@@ -36,7 +36,7 @@ class _Message:
 
     @property
     def status(self) -> str:
-        """The best-founded first."""
+        """The status with the highest precedence."""
         if "000" in self.codes:
             return "delivered"
         if self.codes & FINAL_FAILURES:
@@ -51,56 +51,56 @@ class _Message:
 
 
 class Ledger:
-    """Every post is entered with its answer; the same postback counts once."""
+    """Records each post with its response; duplicates of a postback count once."""
 
     def __init__(self) -> None:
         self.posts = 0
         self.answers: Counter[str] = Counter()
         self.acknowledged: Counter[str] = Counter()
         self._types: Counter[str] = Counter()
-        self._kept: set[bytes] = set()
-        self._unsure: set[bytes] = set()
+        self._acknowledged_keys: set[bytes] = set()
+        self._unsure_keys: set[bytes] = set()
         self._messages: dict[str, _Message] = {}
 
-    def enter(self, packet: SimulatedPostback, status: int | None) -> None:
-        """A post, and the code of its answer (None: the connection broke, or nothing came in time)."""
+    def record(self, postback: SimulatedPostback, status: int | None) -> None:
+        """Record a post and the status of its response (None: connection broken, or timeout)."""
         self.posts += 1
-        answer = NO_ANSWER if status is None else str(status)
-        self.answers[answer] += 1
-        key = blake2b(packet.body, digest_size=16).digest()
-        if key in self._kept:
+        response = NO_RESPONSE if status is None else str(status)
+        self.answers[response] += 1
+        key = blake2b(postback.body, digest_size=16).digest()
+        if key in self._acknowledged_keys:
             return
-        if answer.startswith("2"):
-            self._kept.add(key)
-            self._unsure.discard(key)
-            self.acknowledged[answer] += 1
-            self._fold(packet)
-        elif not answer.startswith("4"):
-            self._unsure.add(key)
+        if response.startswith("2"):
+            self._acknowledged_keys.add(key)
+            self._unsure_keys.discard(key)
+            self.acknowledged[response] += 1
+            self._fold(postback)
+        elif not response.startswith("4"):
+            self._unsure_keys.add(key)
 
     def report(self, seconds: float) -> Report:
-        """What is known after so many seconds."""
+        """Summarize a run of so many seconds."""
         return Report(
             seconds=seconds,
             posts=self.posts,
             answers=dict(sorted(self.answers.items())),
             acknowledged=dict(sorted(self.acknowledged.items())),
-            events=len(self._kept),
+            events=len(self._acknowledged_keys),
             types=dict(sorted(self._types.items())),
             messages=len(self._messages),
             statuses=dict(sorted(Counter(message.status for message in self._messages.values()).items())),
-            unsure=len(self._unsure),
+            unsure=len(self._unsure_keys),
         )
 
-    def _fold(self, packet: SimulatedPostback) -> None:
-        message = self._messages.setdefault(packet.message_id, _Message())
-        self._types[TYPE_OF[packet.kind]] += 1
-        match packet.kind:
+    def _fold(self, postback: SimulatedPostback) -> None:
+        message = self._messages.setdefault(postback.message_id, _Message())
+        self._types[TYPE_OF[postback.kind]] += 1
+        match postback.kind:
             case "sent":
                 message.sent = True
             case "refused":
                 message.refusals += 1
             case "receipt":
-                message.codes.add(packet.code)
+                message.codes.add(postback.code)
             case "inbound":
                 message.inbound = True

@@ -1,4 +1,4 @@
-"""The bytes of a postback, as the provider prints them: lower-case escapes, US dates, raw receipts."""
+"""Builds postback bodies as the provider does: lower-case escapes, US dates, unescaped receipts."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ ZERO_GUID = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPostback:
-    """One postback: its body, and what it says about which message."""
+    """The body of a postback, and what it means."""
 
     body: bytes
     kind: Kind
-    #: The message it is about; of an inbound one its own id.
+    #: The message that it is about; an inbound message's own id.
     message_id: str
-    #: Of a receipt.
+    #: The code of a receipt.
     code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What all postbacks of an outgoing message repeat."""
+    """The fields that all postbacks about an outgoing message share."""
 
     message_id: str
     reference_id: str
@@ -37,17 +37,17 @@ class Message:
 
 
 def sent(message: Message, at: datetime) -> SimulatedPostback:
-    """The aggregator took it."""
+    """The aggregator accepted the message."""
     return SimulatedPostback(_attempt(message, "1", at), "sent", message.message_id)
 
 
 def refused(message: Message, at: datetime) -> SimulatedPostback:
-    """The aggregator would not take it; the provider tries three times in all."""
+    """The aggregator refused the message; the provider makes three attempts in all."""
     return SimulatedPostback(_attempt(message, "0", at), "refused", message.message_id)
 
 
 def receipt(message: Message, code: str, text: str, backup_message_id: str = "") -> SimulatedPostback:
-    """From the carrier or the handset. Nothing in its body is escaped."""
+    """A receipt from the carrier or the handset. Its body is not escaped."""
     fields = [
         ("DeliveryReceipt", "1"),
         ("MessageID", message.message_id),
@@ -64,7 +64,7 @@ def receipt(message: Message, code: str, text: str, backup_message_id: str = "")
 
 
 def receipt_text(number: int, status: str, error: str, submitted: datetime, done: datetime) -> str:
-    """SMPP's, as the provider passes it on."""
+    """Build the text of an SMPP receipt, as the provider forwards it."""
     return (
         f"sm: msg: id:{number} sub:001 dlvrd:{'001' if error in ('000', '003') else '000'} "
         f"submit date:{submitted:%y%m%d%H%M} done date:{done:%y%m%d%H%M} stat:{status} err:{error} text:"
@@ -72,26 +72,26 @@ def receipt_text(number: int, status: str, error: str, submitted: datetime, done
 
 
 def reply(message: Message, reply_id: str, text: str, at: datetime) -> SimulatedPostback:
-    """Its recipient answered: the numbers are turned round, MessageID is the answer's own."""
+    """The recipient replied: the numbers are swapped, and MessageID is the reply's own."""
     return SimulatedPostback(
         _response(message, reply_id, message.message_id, text, at), "reply", message.message_id
     )
 
 
 def inbound(message: Message, matched: str | None, text: str, at: datetime) -> SimulatedPostback:
-    """Somebody wrote by themselves; `matched` is how this one says so: an empty or zero id, or none."""
+    """A message that is not a reply. `matched` is its MatchedMessageID: empty, zero, or None for no field."""
     return SimulatedPostback(
         _response(message, message.message_id, matched, text, at), "inbound", message.message_id
     )
 
 
 def us_date(at: datetime) -> str:
-    """`5/8/2010 2:42:36 AM`."""
+    """Format a time like `5/8/2010 2:42:36 AM`."""
     return f"{at.month}/{at.day}/{at.year} {at.hour % 12 or 12}:{at:%M:%S %p}"
 
 
 def escape(text: str) -> str:
-    """As .NET's UrlEncode: UTF-8, lower-case, a plus for a blank."""
+    """Escape like .NET's UrlEncode: UTF-8, lower-case hex digits, a plus for a space."""
     return text.encode().decode("latin-1").translate(_ESCAPES)
 
 
@@ -107,11 +107,11 @@ def _attempt(message: Message, success: str, at: datetime) -> bytes:
 
 
 def _response(message: Message, own_id: str, matched: str | None, text: str, at: datetime) -> bytes:
-    matches: Sequence[tuple[str, str]] = [] if matched is None else [("MatchedMessageID", matched)]
+    match: Sequence[tuple[str, str]] = [] if matched is None else [("MatchedMessageID", matched)]
     return _form(
         ("SMSResponse", "1"),
         ("MessageID", own_id),
-        *matches,
+        *match,
         ("ReferenceID", message.reference_id),
         ("FromPhoneNumber", message.recipient),
         ("ToPhoneNumber", message.sender),

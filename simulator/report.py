@@ -1,4 +1,4 @@
-"""What a simulated provider says it sent, for people and for programs."""
+"""The report of a simulated run, as a table or JSON."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Report:
-    """Counts of one run. Where `unsure` is 0, the pipeline must come to exactly these."""
+    """Counts of one run. If `unsure` is 0, the pipeline must result in exactly these."""
 
     seconds: float
-    #: Requests, repeats and retries included, and their answers by code (`none`: none came).
+    #: Requests, including duplicates and retries, and their responses by status (`none`: no response).
     posts: int
     answers: Mapping[str, int]
-    #: Distinct postbacks that got a 2xx, by the first such code; as many events, also by type.
+    #: Distinct postbacks that got a 2xx, by the first 2xx; the same number of events, also by type.
     acknowledged: Mapping[str, int]
     events: int
     types: Mapping[str, int]
-    #: Messages that the events are about, by the status that follows from them.
+    #: Messages that the events are about, by the resulting status.
     messages: int
     statuses: Mapping[str, int]
-    #: Distinct postbacks that may have been kept, but were never acknowledged.
+    #: Distinct postbacks that were never acknowledged but may have been stored.
     unsure: int
 
     @property
     def rate(self) -> float:
-        """Posts a second."""
+        """Posts per second."""
         return self.posts / self.seconds if self.seconds else 0.0
 
     def as_json(self) -> str:
-        """One object, with the names of the fields."""
+        """Return a JSON object with the names of the fields."""
         return json.dumps(asdict(self) | {"seconds": round(self.seconds, 3)})
 
     def as_table(self) -> str:
-        """Lines of a name and a number."""
-        rows = [("posts", self.posts), *_indented("answered ", self.answers)]
-        rows += [("distinct events acknowledged", self.events), *_indented("first by ", self.acknowledged)]
-        rows += [*_indented("", self.types)]
-        rows += [("messages", self.messages), *_indented("", self.statuses)]
-        rows += [("events that may be there or not", self.unsure)]
+        """Return lines of a name and a number."""
+        rows = [("posts", self.posts), *_indent("status ", self.answers)]
+        rows += [("distinct events acknowledged", self.events), *_indent("first with ", self.acknowledged)]
+        rows += [*_indent("", self.types)]
+        rows += [("messages", self.messages), *_indent("", self.statuses)]
+        rows += [("unacknowledged events", self.unsure)]
         width = max(len(name) for name, _ in rows)
         lines = [f"{name:<{width}}  {number:>12,}" for name, number in rows]
         return "\n".join([*lines, f"{'seconds':<{width}}  {self.seconds:>12,.1f} ({self.rate:,.0f} posts/s)"])
 
 
-def _indented(prefix: str, counts: Mapping[str, int]) -> list[tuple[str, int]]:
+def _indent(prefix: str, counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return [(f"  {prefix}{name}", number) for name, number in counts.items()]

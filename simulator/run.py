@@ -1,7 +1,8 @@
-"""Posting at a rate: the stories' packets over a few connections, each until it is acknowledged.
+"""Posts simulated traffic at a rate, and retries each postback until it is acknowledged.
 
-Whether the real provider retries is not documented. This one does, as its siblings do: the same packet again
-after anything but a 2xx, and after silence. What no repetition can change (4xx but 408 and 429) it lets be.
+Whether the real provider retries is not documented. The simulated one does, like comparable providers: it
+posts the same body again after a timeout and after any status but a 2xx, except permanent errors (4xx other
+than 408 and 429).
 """
 
 from __future__ import annotations
@@ -13,45 +14,46 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from simulator.connection import Broken, Connection, Target, connect
+from simulator.connection import Connection, ConnectionBroken, Target, connect
 from simulator.ledger import Ledger
 from simulator.postback import SimulatedPostback
 from simulator.report import Report
 from simulator.traffic import traffic
 
-#: Called after every post: the packet, and the code of its answer (None: the connection broke or was silent).
+#: Called after each post with the status of the response (None: connection broken, or timeout).
 Observer = Callable[[SimulatedPostback, int | None], None]
-#: Called about once a second.
-Progress = Callable[["Sending"], None]
+#: Called about once per second.
+OnProgress = Callable[["RunProgress"], None]
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-#: A run that fell behind its rate catches up this much at once, and leaves the rest out.
-CATCH_UP_SECONDS = 1.0
-#: How much earlier than due a packet may go, so that not each one waits for a timer.
+#: Seconds of backoff before the first retry, doubled up to the maximum.
+MIN_BACKOFF, MAX_BACKOFF = 0.05, 2.0
+#: A run that is behind its rate catches up at most this much, and skips the rest.
+MAX_CATCH_UP_SECONDS = 1.0
+#: A postback may be sent this much before it is due, so that not each one needs a timer.
 EARLY_SECONDS = 0.005
-PROGRESS_SECONDS = 1.0
+PROGRESS_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to post: `count` packets, or for `seconds`, whichever ends first; with neither, until stopped."""
+    """What to post: `count` postbacks or for `seconds`, whichever ends first; with neither, until stopped."""
 
     url: str
-    #: Packets a second, at most.
+    #: Maximum postbacks per second, not counting retries.
     rate: float
     seed: int
     count: int | None = None
     seconds: float | None = None
     connections: int = 128
-    #: Posts of a packet that is not acknowledged, the first included.
-    tries: int = 100
-    #: Seconds after which silence counts as no answer.
-    patience: float = 15.0
+    #: Posts of one postback until it is given up.
+    max_attempts: int = 100
+    #: Seconds to wait for a response, including those to connect.
+    timeout: float = 15.0
 
 
 @dataclass(frozen=True)
-class Sending:
-    """A run under way: seconds since its start, posts so far, distinct postbacks acknowledged so far."""
+class RunProgress:
+    """Progress of a run: seconds since its start, posts, distinct postbacks acknowledged."""
 
     seconds: float
     posts: int
@@ -62,22 +64,22 @@ async def simulate(
     plan: Plan,
     stop: asyncio.Event,
     observe: Observer | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Report:
-    """Post as planned, until the plan's end or `stop`; then finish what is in flight, and say what was sent.
+    """Run the plan to its end or until `stop` is set, then complete posts in flight and return the report.
 
-    After `stop` nothing is retried. The callbacks run on the event loop and must be quick.
+    After `stop` nothing is retried. The callbacks run on the event loop and must not block.
 
     Raises:
-        ValueError: the URL is none to post to.
+        ValueError: the URL is invalid.
     """
     run = _Run(plan, stop, observe)
-    ticks = asyncio.create_task(run.tell(progress)) if progress else None
+    reporter = asyncio.create_task(run.report_progress(progress)) if progress else None
     try:
         await run.post_all()
     finally:
-        if ticks:
-            ticks.cancel()
+        if reporter:
+            reporter.cancel()
     return run.ledger.report(run.seconds)
 
 
@@ -88,77 +90,77 @@ class _Run:
         self._stop = stop
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self._due: asyncio.Queue[SimulatedPostback | None] = asyncio.Queue(plan.connections)
+        self._started = self._loop.time()
+        self._queue: asyncio.Queue[SimulatedPostback | None] = asyncio.Queue(plan.connections)
         self.ledger = Ledger()
 
     @property
     def seconds(self) -> float:
-        return self._loop.time() - self._began
+        return self._loop.time() - self._started
 
-    async def tell(self, progress: Progress) -> None:
+    async def report_progress(self, progress: OnProgress) -> None:
         while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            progress(Sending(self.seconds, self.ledger.posts, self.ledger.acknowledged.total()))
+            await asyncio.sleep(PROGRESS_INTERVAL)
+            progress(RunProgress(self.seconds, self.ledger.posts, self.ledger.acknowledged.total()))
 
     async def post_all(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._plan.connections):
-                tasks.create_task(self._post_each())
+                tasks.create_task(self._post_from_queue())
             tasks.create_task(self._feed())
 
-    def _packets(self) -> Iterator[SimulatedPostback]:
-        began, rate = datetime.now(UTC), self._plan.rate
-        packets = traffic(
+    def _postbacks(self) -> Iterator[SimulatedPostback]:
+        started, rate = datetime.now(UTC), self._plan.rate
+        postbacks = traffic(
             self._plan.seed,
-            open_stories=max(5, min(5_000, int(rate))),
-            clock=lambda number: began + timedelta(seconds=number / rate),
+            concurrency=max(5, min(5_000, int(rate))),
+            clock=lambda number: started + timedelta(seconds=number / rate),
         )
-        return islice(packets, self._plan.count)
+        return islice(postbacks, self._plan.count)
 
     async def _feed(self) -> None:
-        began = self._loop.time()
-        for number, packet in enumerate(self._packets()):
-            ahead = began + number / self._plan.rate - self._loop.time()
-            if ahead > EARLY_SECONDS:
+        started = self._loop.time()
+        for number, postback in enumerate(self._postbacks()):
+            wait = started + number / self._plan.rate - self._loop.time()
+            if wait > EARLY_SECONDS:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), ahead)
-            elif ahead < -CATCH_UP_SECONDS:
-                began -= ahead + CATCH_UP_SECONDS
+                    await asyncio.wait_for(self._stop.wait(), wait)
+            elif wait < -MAX_CATCH_UP_SECONDS:
+                started -= wait + MAX_CATCH_UP_SECONDS
             if self._stop.is_set() or (self._plan.seconds and self.seconds >= self._plan.seconds):
                 break
-            await self._due.put(packet)
+            await self._queue.put(postback)
         for _ in range(self._plan.connections):
-            await self._due.put(None)
+            await self._queue.put(None)
 
-    async def _post_each(self) -> None:
+    async def _post_from_queue(self) -> None:
         connection: Connection | None = None
-        while packet := await self._due.get():
-            connection = await self._post(packet, connection)
+        while postback := await self._queue.get():
+            connection = await self._post(postback, connection)
         if connection:
             connection.close()
 
-    async def _post(self, packet: SimulatedPostback, connection: Connection | None) -> Connection | None:
-        """Until it is acknowledged, or will not be; returns the connection to use next."""
-        pause = FIRST_PAUSE
-        for _ in range(self._plan.tries):
+    async def _post(self, postback: SimulatedPostback, connection: Connection | None) -> Connection | None:
+        """Post with retries until acknowledged or given up; return the connection for the next post."""
+        backoff = MIN_BACKOFF
+        for _ in range(self._plan.max_attempts):
             if self._stop.is_set():
                 break
             status: int | None = None
             try:
-                async with asyncio.timeout(self._plan.patience):
+                async with asyncio.timeout(self._plan.timeout):
                     if not (connection and connection.usable):
                         connection = await connect(self._target)
-                    status = await connection.post(packet.body)
-            except (OSError, Broken, TimeoutError):
+                    status = await connection.post(postback.body)
+            except (OSError, ConnectionBroken, TimeoutError):
                 if connection:
                     connection.close()
-            self.ledger.enter(packet, status)
+            self.ledger.record(postback, status)
             if self._observe:
-                self._observe(packet, status)
+                self._observe(postback, status)
             if status and (status < 300 or (400 <= status < 500 and status not in (408, 429))):
                 break
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+                await asyncio.wait_for(self._stop.wait(), backoff)
+            backoff = min(backoff * 2, MAX_BACKOFF)
         return connection

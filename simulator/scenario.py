@@ -1,8 +1,8 @@
-"""What happens to one message, from its first attempt to its last reply, in the order it is told.
+"""Generates the postbacks about one message, from the first attempt to the last reply, in order of arrival.
 
-The shares are a judgement, weighted so that a few thousand messages have met everything that the provider's
-documents speak of: refusals and their retries, receipts that overtake each other or contradict, gaps,
-repeats, and codes that nobody listed.
+The shares are estimates, chosen so that a few thousand messages cover everything in the provider's
+documentation: refusals and retries, receipts out of order or contradictory, missing and duplicated postbacks,
+undocumented codes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from simulator.postback import (
 
 T = TypeVar("T")
 
-#: Attempts that are told, x refused and o taken, and how many of 1,000 messages have them.
+#: Attempts (x refused, o accepted) and how many of 1,000 messages have them.
 ATTEMPTS = {"o": 930, "xo": 20, "xxo": 10, "x": 5, "xx": 5, "xxx": 20, "": 10}
-#: Codes of the receipts of a message from a short code, in the order of their arrival.
+#: Receipt codes of a message from a short code, in order of arrival, and how many of 1,000 have them.
 RECEIPTS = {
     (): 80,
     ("003",): 120,
@@ -48,7 +48,7 @@ RECEIPTS = {
     ("003", "747"): 10,
     ("998",): 10,
 }
-STATES = {
+RECEIPT_STATUSES = {
     "000": "DELIVRD",
     "003": "DELIVERED TO CARRIER",
     "004": "ACCEPTD",
@@ -56,87 +56,93 @@ STATES = {
     "023": "Rejected",
 }
 REPLIES = ("Yes", "no", "OK, danke schön", "5:30 & 2=1 + 42%", "Ack", "Who is this? 🤔", "STOP")
-#: How an inbound message says that it matches none: not at all, empty, zero, zero with a digit missing.
+#: MatchedMessageID of an inbound message: no field, empty, zero, zero with a digit missing.
 NO_MATCH = (None, "", ZERO_GUID, ZERO_GUID[:-1])
 SHORT_CODES = ("74121", "88588", "312045")
 LONG_NUMBERS = ("17575449510", "17575449512", "7575449514")
-RECEIPTS_FROM_SHORT_CODES_ONLY = 0.6
-INBOUND, ANSWERED, ANSWERED_TWICE, IN_CHUNKS = 0.06, 0.08, 0.2, 0.05
-OVERTAKEN, REPEATED = 0.02, 0.02
+#: Only messages from short codes get receipts.
+SHORT_CODE_SHARE = 0.6
+INBOUND_SHARE, REPLY_SHARE, SECOND_REPLY_SHARE, SPLIT_REPLY_SHARE = 0.06, 0.08, 0.2, 0.05
+REORDERED_SHARE, DUPLICATED_SHARE = 0.02, 0.02
 
 
-def generate(chance: Random, reference_id: str, at: datetime) -> list[SimulatedPostback]:
-    """The packets of a story that begins at that time; at least one."""
-    if chance.random() < INBOUND:
-        return _with_repeats(chance, _inbound(chance, at))
-    short = chance.random() < RECEIPTS_FROM_SHORT_CODES_ONLY
-    sender = chance.choice(SHORT_CODES if short else LONG_NUMBERS)
-    message = Message(_guid(chance), reference_id, sender, _phone(chance))
-    attempts = _draw(chance, ATTEMPTS)
-    packets = [
+def generate(rng: Random, reference_id: str, at: datetime) -> list[SimulatedPostback]:
+    """Generate at least one postback; `at` is the time of the first attempt."""
+    if rng.random() < INBOUND_SHARE:
+        return _with_duplicates(rng, _inbound(rng, at))
+    short = rng.random() < SHORT_CODE_SHARE
+    sender = rng.choice(SHORT_CODES if short else LONG_NUMBERS)
+    message = Message(_guid(rng), reference_id, sender, _phone(rng))
+    attempts = _draw(rng, ATTEMPTS)
+    postbacks = [
         (sent if attempt == "o" else refused)(message, at + timedelta(seconds=40 * number))
         for number, attempt in enumerate(attempts)
     ]
     if "o" in attempts or not attempts:
-        packets += _receipts(chance, message, at) if short else []
-        packets += _replies(chance, message, at)
-        if not packets:
-            packets = [sent(message, at)]
-    if chance.random() < OVERTAKEN:
-        packets.append(packets.pop(0))
-    return _with_repeats(chance, packets)
+        postbacks += _receipts(rng, message, at) if short else []
+        postbacks += _replies(rng, message, at)
+        if not postbacks:
+            postbacks = [sent(message, at)]
+    if rng.random() < REORDERED_SHARE:
+        postbacks.append(postbacks.pop(0))
+    return _with_duplicates(rng, postbacks)
 
 
-def _receipts(chance: Random, message: Message, at: datetime) -> list[SimulatedPostback]:
-    number = chance.randrange(10**16, 10**17)
-    packets = []
-    for code in _draw(chance, RECEIPTS):
-        error = "000" if code == "003" and chance.random() < 0.05 else code
-        text = receipt_text(number, STATES.get(code, "UNDELIV"), error, at, at + timedelta(minutes=1))
-        if code == "000" and chance.random() < 0.02:
-            text = "DeliveredToDevice"  # what a picture message gets
+def _receipts(rng: Random, message: Message, at: datetime) -> list[SimulatedPostback]:
+    number = rng.randrange(10**16, 10**17)
+    postbacks = []
+    for code in _draw(rng, RECEIPTS):
+        error = "000" if code == "003" and rng.random() < 0.05 else code
+        text = receipt_text(
+            number, RECEIPT_STATUSES.get(code, "UNDELIV"), error, at, at + timedelta(minutes=1)
+        )
+        if code == "000" and rng.random() < 0.02:
+            text = "DeliveredToDevice"  # the receipt of a picture message
         if code != "091":
-            packets.append(receipt(message, code, text))
+            postbacks.append(receipt(message, code, text))
             continue
-        # The carrier is not reached by short codes: sent again from a long number, as another message.
-        again = Message(_guid(chance), message.reference_id, chance.choice(LONG_NUMBERS), message.recipient)
-        packets += [receipt(message, code, text, again.message_id), sent(again, at + timedelta(minutes=2))]
-    return packets
+        # Short codes do not reach this carrier: the provider resends from a long number, as another message.
+        backup = Message(_guid(rng), message.reference_id, rng.choice(LONG_NUMBERS), message.recipient)
+        postbacks += [
+            receipt(message, code, text, backup.message_id),
+            sent(backup, at + timedelta(minutes=2)),
+        ]
+    return postbacks
 
 
-def _replies(chance: Random, message: Message, at: datetime) -> list[SimulatedPostback]:
-    if chance.random() >= ANSWERED:
+def _replies(rng: Random, message: Message, at: datetime) -> list[SimulatedPostback]:
+    if rng.random() >= REPLY_SHARE:
         return []
-    reply_id, text, later = _guid(chance), chance.choice(REPLIES), at + timedelta(minutes=3)
-    packets = [reply(message, reply_id, text, later)]
-    if chance.random() < IN_CHUNKS:
-        packets.append(reply(message, reply_id, f"… and this did not fit: {text}", later))
-    if chance.random() < ANSWERED_TWICE:
-        packets.append(reply(message, _guid(chance), chance.choice(REPLIES), later + timedelta(minutes=1)))
-    return packets
+    reply_id, text, later = _guid(rng), rng.choice(REPLIES), at + timedelta(minutes=3)
+    postbacks = [reply(message, reply_id, text, later)]
+    if rng.random() < SPLIT_REPLY_SHARE:
+        postbacks.append(reply(message, reply_id, f"… and this did not fit: {text}", later))
+    if rng.random() < SECOND_REPLY_SHARE:
+        postbacks.append(reply(message, _guid(rng), rng.choice(REPLIES), later + timedelta(minutes=1)))
+    return postbacks
 
 
-def _inbound(chance: Random, at: datetime) -> list[SimulatedPostback]:
-    message = Message(_guid(chance), "", chance.choice(LONG_NUMBERS), _phone(chance))
-    return [inbound(message, chance.choice(NO_MATCH), chance.choice(REPLIES), at)]
+def _inbound(rng: Random, at: datetime) -> list[SimulatedPostback]:
+    message = Message(_guid(rng), "", rng.choice(LONG_NUMBERS), _phone(rng))
+    return [inbound(message, rng.choice(NO_MATCH), rng.choice(REPLIES), at)]
 
 
-def _with_repeats(chance: Random, packets: Sequence[SimulatedPostback]) -> list[SimulatedPostback]:
-    """Some come a second time, right away or after others."""
-    told = list(packets)
-    for packet in packets:
-        if chance.random() < REPEATED:
-            told.insert(chance.randint(told.index(packet) + 1, len(told)), packet)
-    return told
+def _with_duplicates(rng: Random, postbacks: Sequence[SimulatedPostback]) -> list[SimulatedPostback]:
+    """Duplicate some postbacks, immediately or later."""
+    result = list(postbacks)
+    for postback in postbacks:
+        if rng.random() < DUPLICATED_SHARE:
+            result.insert(rng.randint(result.index(postback) + 1, len(result)), postback)
+    return result
 
 
-def _draw(chance: Random, shares: Mapping[T, int]) -> T:
-    return chance.choices(list(shares), list(shares.values()))[0]
+def _draw(rng: Random, shares: Mapping[T, int]) -> T:
+    return rng.choices(list(shares), list(shares.values()))[0]
 
 
-def _guid(chance: Random) -> str:
-    return str(UUID(int=chance.getrandbits(128), version=4))
+def _guid(rng: Random) -> str:
+    return str(UUID(int=rng.getrandbits(128), version=4))
 
 
-def _phone(chance: Random) -> str:
-    return f"1{chance.randrange(2_000_000_000, 10_000_000_000)}"
+def _phone(rng: Random) -> str:
+    return f"1{rng.randrange(2_000_000_000, 10_000_000_000)}"

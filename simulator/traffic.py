@@ -1,4 +1,4 @@
-"""Many stories at a time, as one stream of packets: a message's own stay in order, others come between."""
+"""Interleaves many scenarios into one stream of postbacks; those about one message stay in order."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from random import Random
 from simulator.postback import SimulatedPostback
 from simulator.scenario import generate
 
-#: Recipients of one send share its ReferenceID.
-LARGEST_SEND = 50
+#: Maximum number of recipients of one send, which share its ReferenceID.
+MAX_RECIPIENTS = 50
 
 
-def traffic(seed: int, open_stories: int, clock: Callable[[int], datetime]) -> Iterator[SimulatedPostback]:
-    """Packets without end; the same for the same arguments.
+def traffic(seed: int, concurrency: int, clock: Callable[[int], datetime]) -> Iterator[SimulatedPostback]:
+    """Yield postbacks without end; deterministic.
 
     Args:
-        open_stories: how many messages are under way at a time.
-        clock: the time at which packet number n is due.
+        concurrency: number of scenarios that are interleaved.
+        clock: returns the time at which postback number n is due.
     """
-    chance = Random(seed)
-    references = _references(chance)
-    stories: list[deque[SimulatedPostback]] = []
+    rng = Random(seed)
+    references = _reference_ids(rng)
+    scenarios: list[deque[SimulatedPostback]] = []
     for number in count():
-        while len(stories) < open_stories:
-            stories.append(deque(generate(chance, next(references), clock(number))))
-        chosen = chance.randrange(len(stories))
-        yield stories[chosen].popleft()
-        if not stories[chosen]:
-            stories[chosen] = stories[-1]
-            stories.pop()
+        while len(scenarios) < concurrency:
+            scenarios.append(deque(generate(rng, next(references), clock(number))))
+        index = rng.randrange(len(scenarios))
+        yield scenarios[index].popleft()
+        if not scenarios[index]:
+            scenarios[index] = scenarios[-1]
+            scenarios.pop()
 
 
-def _references(chance: Random) -> Iterator[str]:
-    """Of each next message: none, one of its own, or that of a send to many."""
+def _reference_ids(rng: Random) -> Iterator[str]:
+    """Yield the ReferenceID of each next message: empty, unique, or shared by the recipients of one send."""
     for number in count(1):
-        kind = chance.random()
+        kind = rng.random()
         if kind < 0.4:
             yield ""
         elif kind < 0.7:
             yield f"order-{number}"
         else:
-            for _ in range(chance.randint(2, LARGEST_SEND)):
+            for _ in range(rng.randint(2, MAX_RECIPIENTS)):
                 yield f"send-{number}"

@@ -1,6 +1,6 @@
-"""`python -m sinks`: carries Kafka's records to ClickHouse until it is stopped. Prints its ops address.
+"""`python -m sinks`: stores Kafka's records in ClickHouse until it is stopped. Prints its ops address.
 
-Here settings become parts, and parts a process; nothing else is decided.
+All wiring is here: settings become parts, and parts a process.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer
 
-from runtime.clickhouse.client import Inserter, Unavailable
+from runtime.clickhouse.client import Inserter
+from runtime.clickhouse.errors import ClickHouseUnavailable
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
-from runtime.metrics import SINK_LAG, SINK_UNOWNED
+from runtime.metrics import SINK_LAG, SINK_RETRIES, SINK_UNOWNED
 from runtime.process import first_completed, run_process
 from runtime.retry import Retrier
 from runtime.settings import Settings
@@ -30,42 +31,43 @@ from sinks.writer import ClickHouseWriter
 
 OPS = "127.0.0.1:8183"
 GROUP = "sinks"
-#: Bytes of one batch's values; a batch of full rows of the usual size is a bit less.
+#: Bytes of one batch's values; a batch of full rows of average size is slightly smaller.
 BATCH_BYTES = 32 * 2**20
-#: Bytes that one fetch brings, at most, and of them from one partition.
-FETCH_BYTES, PARTITION_BYTES = 16 * 2**20, 2**20
-#: As much is worth a fetch, and how long Kafka waits for it.
+#: Bytes of one fetch, and of one partition in it, at most.
+FETCH_MAX_BYTES, PARTITION_MAX_BYTES = 16 * 2**20, 2**20
+#: Bytes that Kafka gathers before it answers a fetch, and how long it waits for them.
 FETCH_MIN_BYTES, FETCH_WAIT_MS = 256 * 2**10, 100
-#: Seconds that one insert may take before it is tried again; it must be less than `stall_after`.
-INSERT_SECONDS = 30.0
-MAX_PAUSE = 5.0
+#: Seconds until an insert is retried; less than `stall_after`.
+INSERT_TIMEOUT = 30.0
+MAX_BACKOFF = 5.0
 DAY_MS = 86_400_000
 
 
 async def sink(settings: Settings, stop: asyncio.Event) -> None:
-    """Store what Kafka has until `stop` is set.
+    """Store Kafka's records until `stop` is set.
 
     Raises:
-        Refused: the schema is newer than this code, or the cluster is another one than at the start.
-        Stalled: there is work and no progress.
+        StartupError: the schema is newer than this code, or Kafka is now another cluster than at the start.
+        Stalled: there is lag and no progress.
     """
     health = Health()
     health.down("partitions", "none assigned yet")
     async with serve_ops(settings.ops or OPS, health) as address:
         print(address, flush=True)
-        await _carry(settings, stop, health)
+        await _run(settings, stop, health)
 
 
-async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> None:
-    patience = Retrier(health, (Unavailable, KafkaUnavailable), min(MAX_PAUSE, settings.stall_after / 4))
+async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
+    max_backoff = min(MAX_BACKOFF, settings.stall_after / 4)
+    retrier = Retrier(health, (ClickHouseUnavailable, KafkaUnavailable), max_backoff, SINK_RETRIES)
     cluster = ClusterGuard(client_options(settings))
-    inserter = Inserter(settings.clickhouse, min(INSERT_SECONDS, settings.stall_after / 2))
+    inserter = Inserter(settings.clickhouse, min(INSERT_TIMEOUT, settings.stall_after / 2))
 
     topics: dict[str, int] = {}
 
     async def open_both() -> None:
-        await patience.until_done("clickhouse", lambda: asyncio.to_thread(migrate, settings.clickhouse))
-        topics.update(await patience.until_done("kafka", lambda: cluster.open(TABLE_OF)))
+        await retrier.call("clickhouse", lambda: asyncio.to_thread(migrate, settings.clickhouse))
+        topics.update(await retrier.call("kafka", lambda: cluster.open(TABLE_OF)))
 
     try:
         await first_completed(stop.wait(), open_both())
@@ -73,7 +75,7 @@ async def _carry(settings: Settings, stop: asyncio.Event, health: Health) -> Non
             return
         worker = Worker(
             _consumer(settings),
-            ClickHouseWriter(inserter, cluster, patience),
+            ClickHouseWriter(inserter, cluster, retrier),
             BatchLimits(settings.batch_rows, BATCH_BYTES, settings.batch_seconds),
             settings.session_timeout / 2,
             topics,
@@ -99,11 +101,11 @@ def _consumer(settings: Settings) -> AIOKafkaConsumer:
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // 3,
         metadata_max_age_ms=METADATA_MAX_AGE_MS,
-        max_poll_interval_ms=DAY_MS,  # while ClickHouse is away nothing is read, and the member stays
+        max_poll_interval_ms=DAY_MS,  # it does not poll during an outage of ClickHouse, and stays a member
         fetch_min_bytes=FETCH_MIN_BYTES,
         fetch_max_wait_ms=FETCH_WAIT_MS,
-        fetch_max_bytes=FETCH_BYTES,
-        max_partition_fetch_bytes=PARTITION_BYTES,
+        fetch_max_bytes=FETCH_MAX_BYTES,
+        max_partition_fetch_bytes=PARTITION_MAX_BYTES,
     )
 
 

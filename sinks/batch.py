@@ -1,16 +1,34 @@
-"""When rows are a batch: by number, by bytes, or because the first of them has waited long enough. Pure."""
+"""Kafka records, and when those of a table are a batch: by number, by bytes, or by age. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from sinks.record import Record
+
+class Record(Protocol):
+    """A Kafka record; aiokafka's ConsumerRecord is one."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970, by the producer's clock or the broker's."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """Of one insert. It stays below ClickHouse's max_insert_block_size, so that it is one block."""
+    """Limits of one insert. `rows` stays below ClickHouse's max_insert_block_size: a batch is one block."""
 
     rows: int
     bytes: int
@@ -18,29 +36,29 @@ class BatchLimits:
 
 
 class Batch:
-    """The rows of one table that wait for others."""
+    """Buffers the rows of one table."""
 
     def __init__(self, limits: BatchLimits) -> None:
         self.limits = limits
-        #: When to take it though it is not full; infinity while it is empty.
-        self.due = float("inf")
+        #: Monotonic time at which to flush it though it is not full; infinity while it is empty.
+        self.flush_at = float("inf")
         self._records: list[Record] = []
         self._bytes = 0
 
-    def add(self, records: Iterable[Record], now: float) -> Iterator[list[Record]]:
-        """Take records in, in their order; yields each batch that became full on the way."""
+    def append(self, records: Iterable[Record], now: float) -> Iterator[list[Record]]:
+        """Append records in their order; yields each batch that is full."""
         for record in records:
             size = len(record.value or b"")
             if self._records and self._bytes + size > self.limits.bytes:
-                yield self.take()
+                yield self.flush()
             if not self._records:
-                self.due = now + self.limits.seconds
+                self.flush_at = now + self.limits.seconds
             self._records.append(record)
             self._bytes += size
             if len(self._records) >= self.limits.rows:
-                yield self.take()
+                yield self.flush()
 
-    def take(self) -> list[Record]:
-        """What waits here; nothing does then."""
-        records, self._records, self._bytes, self.due = self._records, [], 0, float("inf")
+    def flush(self) -> list[Record]:
+        """Return the buffered records, and start an empty batch."""
+        records, self._records, self._bytes, self.flush_at = self._records, [], 0, float("inf")
         return records

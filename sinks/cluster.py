@@ -1,7 +1,7 @@
-"""Which Kafka cluster this is, asked again before every insert: rows must not be stored under another's name.
+"""Verifies before every insert that Kafka is still the cluster that this process started with.
 
-A cluster that takes another one's place has offsets from zero on, too. Records that were read before a
-successful `confirm` are of this cluster, as a cluster that is gone does not come back.
+Offsets of another cluster begin at zero, too: its records must not be stored under the first one's id.
+Records polled before a successful `verify` are of the verified cluster, as a replaced one does not come back.
 """
 
 from __future__ import annotations
@@ -11,50 +11,53 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from runtime.errors import KafkaUnavailable, StartupError
+from runtime.kafka.clients import servers_of
+from runtime.kafka.errors import translate_errors
 
-REQUEST_SECONDS = 10
+REQUEST_TIMEOUT = 10
 
 
 class ClusterChanged(StartupError):
-    """The brokers are others than at the start; whatever this process holds is of a cluster that is gone."""
+    """The brokers are now those of another cluster; the records in memory are of the previous one."""
 
 
 class ClusterGuard:
-    """A connection of its own to the brokers. `open` it first, `close` it at the end."""
+    """Has a connection of its own. The caller opens it before `verify`, and closes it."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.id = ""
         self._options = options
+        self._servers = servers_of(options)
         self._client: AIOKafkaClient | None = None
-        self._asking = asyncio.Lock()  # who finds the connection broken closes it for all
+        self._lock = asyncio.Lock()  # a failed request closes the connection that others would use
 
     async def open(self, topics: Iterable[str]) -> dict[str, int]:
-        """Learn which cluster it is, and how many partitions these topics have, which it must have.
+        """Learn the cluster's id; returns the number of partitions of each topic.
 
         Raises:
-            KafkaAway: no broker answers, or the topics are not there yet.
+            KafkaUnavailable: no broker answers, or a topic does not exist yet.
         """
-        response = await self._ask([*topics])
+        response = await self._fetch_metadata([*topics])
         missing = sorted(topic for error, topic, *_ in response.topics if error)
         if missing:
             raise KafkaUnavailable(f"Kafka at {self._servers} has no topic {', '.join(missing)} yet")
         self.id = str(response.cluster_id)
         return {topic: len(partitions) for _, topic, _, partitions, *_ in response.topics}
 
-    async def confirm(self) -> None:
-        """
+    async def verify(self) -> None:
+        """Check that the cluster is still the same.
+
         Raises:
-            KafkaAway: no broker answers.
-            ClusterChanged: they are of another cluster.
+            KafkaUnavailable: no broker answers.
+            ClusterChanged: it is another one.
         """
-        now = str((await self._ask([])).cluster_id)
-        if now != self.id:
+        found = str((await self._fetch_metadata([])).cluster_id)
+        if found != self.id:
             raise ClusterChanged(
-                f"Kafka at {self._servers} was cluster {self.id} and is {now} now: start anew for that one"
+                f"Kafka at {self._servers} was cluster {self.id} and is now {found}: restart for the new one"
             )
 
     async def close(self) -> None:
@@ -62,21 +65,18 @@ class ClusterGuard:
             await self._client.close()
             self._client = None
 
-    async def _ask(self, topics: list[str]) -> Any:
-        async with self._asking:
+    async def _fetch_metadata(self, topics: list[str]) -> Any:
+        async with self._lock:
             try:
-                if not self._client:
-                    self._client = AIOKafkaClient(**self._options, request_timeout_ms=REQUEST_SECONDS * 1000)
-                    await self._client.bootstrap()
-                node = self._client.get_random_node()
-                question = MetadataRequest(topics, allow_auto_topic_creation=False)
-                return await self._client.send(node, question)
-            except (KafkaError, OSError, TimeoutError) as error:
+                with translate_errors(f"Kafka at {self._servers} does not answer"):
+                    if not self._client:
+                        self._client = AIOKafkaClient(
+                            **self._options, request_timeout_ms=REQUEST_TIMEOUT * 1000
+                        )
+                        await self._client.bootstrap()
+                    node = self._client.get_random_node()
+                    request = MetadataRequest(topics, allow_auto_topic_creation=False)
+                    return await self._client.send(node, request)
+            except KafkaUnavailable:
                 await self.close()
-                raise KafkaUnavailable(
-                    f"Kafka at {self._servers} does not answer: {error or type(error).__name__}"
-                ) from error
-
-    @property
-    def _servers(self) -> str:
-        return ",".join(self._options["bootstrap_servers"])
+                raise

@@ -1,7 +1,6 @@
-"""Up to which offset of each partition everything is answered, with several inserts in flight. Pure.
+"""The offset up to which each partition can be committed while several inserts are in flight. Pure.
 
-When partitions are assigned anew, begin with new `Offsets`: late answers to the tickets of the old ones then
-say nothing.
+Create a new tracker after each rebalance: acks for the previous one then have no effect.
 """
 
 from __future__ import annotations
@@ -9,61 +8,58 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 
-from sinks.record import Partition, Record
+from aiokafka import TopicPartition
+
+from sinks.batch import Record
 
 
 class PendingInsert:
-    """One insert: from which offset to which (the next one to read) it brings each of its partitions."""
+    """An insert in flight, and its offsets in each partition."""
 
-    def __init__(self, runs: Mapping[Partition, range]) -> None:
-        self.runs = runs
-        self.answered = False
+    def __init__(self, ranges: Mapping[TopicPartition, range]) -> None:
+        self.ranges = ranges
+        self.acked = False
 
 
 class CommitTracker:
-    """Tickets are begun in the order in which their records were read, and answered in any."""
+    """Inserts are tracked in the order in which their records were polled, and acked in any order."""
 
     def __init__(self) -> None:
-        self._open: dict[Partition, deque[PendingInsert]] = {}
-        self._due: dict[Partition, int] = {}
+        self._pending: dict[TopicPartition, deque[PendingInsert]] = {}
+        self._committable: dict[TopicPartition, int] = {}
 
-    def begin(self, records: Iterable[Record]) -> PendingInsert:
-        """Note that these are being stored."""
-        ticket = PendingInsert(runs(records))
-        for partition in ticket.runs:
-            self._open.setdefault(partition, deque()).append(ticket)
-        return ticket
+    def track(self, records: Iterable[Record]) -> PendingInsert:
+        """Add an insert of these records."""
+        insert = PendingInsert(offset_ranges(records))
+        for partition in insert.ranges:
+            self._pending.setdefault(partition, deque()).append(insert)
+        return insert
 
-    def answer(self, ticket: PendingInsert) -> None:
-        """Note that all of them are safe."""
-        ticket.answered = True
-        for partition in ticket.runs:
-            waiting = self._open[partition]
-            while waiting and waiting[0].answered:
-                self._due[partition] = waiting.popleft().runs[partition].stop
+    def ack(self, insert: PendingInsert) -> None:
+        """All records of the insert are stored."""
+        insert.acked = True
+        for partition in insert.ranges:
+            pending = self._pending[partition]
+            while pending and pending[0].acked:
+                self._committable[partition] = pending.popleft().ranges[partition].stop
 
-    def take_due(self) -> dict[Partition, int]:
-        """What can be committed, and was not taken yet."""
-        due, self._due = self._due, {}
-        return due
+    def take_committable(self) -> dict[TopicPartition, int]:
+        """Return the offsets to commit that were not returned yet; `restore` them if the commit fails."""
+        committable, self._committable = self._committable, {}
+        return committable
 
-    def give_back(self, due: Mapping[Partition, int]) -> None:
-        """The commit of these failed: they are due again, where no later one is."""
-        self._due = {**due, **self._due}
-
-    def stored(self, partition: Partition, read: int) -> int:
-        """The first offset that is not safe yet: `read`, the next to read, when no insert is under way."""
-        waiting = self._open.get(partition)
-        return waiting[0].runs[partition].start if waiting else read
+    def restore(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Make offsets committable again; later ones win."""
+        self._committable = {**offsets, **self._committable}
 
 
-def runs(records: Iterable[Record]) -> dict[Partition, range]:
-    """From which offset to which (the next one) the records reach; there may be gaps inside."""
+def offset_ranges(records: Iterable[Record]) -> dict[TopicPartition, range]:
+    """The offsets from the first to the last record of each partition; there may be gaps."""
     first: dict[tuple[str, int], int] = {}
     last: dict[tuple[str, int], int] = {}
     for record in records:
-        place = record.topic, record.partition
-        if place not in first:
-            first[place] = record.offset
-        last[place] = record.offset
-    return {Partition(*place): range(first[place], last[place] + 1) for place in first}
+        partition = record.topic, record.partition
+        if partition not in first:
+            first[partition] = record.offset
+        last[partition] = record.offset
+    return {TopicPartition(*partition): range(first[partition], last[partition] + 1) for partition in first}

@@ -1,8 +1,8 @@
-"""Which rows of a refused batch are at fault: what to try next, until a row is refused all alone. Pure.
+"""Finds the invalid rows of a batch that ClickHouse refused, by further inserts. Pure.
 
-ClickHouse names the row at which it stopped. That one is tried alone, and the others without it: as long as
-few are bad, each costs two more inserts. Where many are, or none is named, the batch is split. The name is a
-hint only: a row is given up when it was refused alone, so that no innocent one ever is.
+ClickHouse's error names the row at which it stopped. That row is inserted alone, and the others without it: a
+few invalid rows cost two more inserts each. If many are invalid, or none is named, the batch is bisected. The
+name is only a hint: a row is rejected only after it failed in an insert of its own.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sinks.record import Record
+from sinks.batch import Record
 
-#: Rows that are singled out of one batch before it is split instead.
-SINGLED_OUT = 8
+#: Rows of one batch that are isolated before it is bisected instead.
+MAX_ISOLATED_ROWS = 8
 
 _ROW = re.compile(r"\bat row (\d+)")
 
 
 class Candidates(NamedTuple):
-    """Rows to be tried together, and how many of them may still be singled out."""
+    """Rows to insert together, and how many of them may still be isolated."""
 
     records: Sequence[Record]
-    left: int = SINGLED_OUT
+    isolations: int = MAX_ISOLATED_ROWS
 
 
-def split(suspects: Candidates, words: str) -> list[Candidates]:
-    """What to try after ClickHouse refused these (two or more) in such words."""
-    records, left = suspects
-    named = _ROW.search(words)
+def split(candidates: Candidates, error: str) -> list[Candidates]:
+    """The inserts to try after ClickHouse refused these rows (two or more) with this error."""
+    records, isolations = candidates
+    named = _ROW.search(error)
     row = int(named[1]) if named else 0
-    if left and 0 < row <= len(records):
+    if isolations and 0 < row <= len(records):
         others = [*records[: row - 1], *records[row:]]
-        return [Candidates(others, left - 1), Candidates(records[row - 1 : row])]
+        return [Candidates(others, isolations - 1), Candidates(records[row - 1 : row])]
     half = len(records) // 2
     return [Candidates(records[:half]), Candidates(records[half:])]

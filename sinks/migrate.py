@@ -1,7 +1,7 @@
-"""Brings ClickHouse's schema to the version of this code: numbered SQL files, applied in order, each once.
+"""Migrates ClickHouse's schema to this code's version: numbered SQL files, applied once and in order.
 
-Every statement is idempotent, so that two processes may migrate at once and a half-applied file is applied
-again. A schema that is newer than the code is refused: it may have columns that this code would leave empty.
+Every statement is idempotent, so that several processes may migrate at a time, and a file that was applied in
+part is applied again. A schema newer than the code is an error: this code would leave its new columns empty.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import structlog
 from pydantic import SecretStr
 
-from runtime.clickhouse.client import (
+from runtime.clickhouse.client import connection, open_client
+from runtime.clickhouse.errors import (
     ACCESS_DENIED,
     AUTHENTICATION_FAILED,
     READONLY,
+    ClickHouseUnavailable,
     SchemaMismatch,
-    Unavailable,
-    connection,
-    query_client,
 )
+from runtime.clickhouse.sql import quote
 from runtime.errors import StartupError
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -30,53 +30,66 @@ log = structlog.get_logger(__name__)
 
 
 class Migration(NamedTuple):
+    """One file of `schema/`."""
+
     version: int
     name: str
     sql: str
 
     def statements(self, database: str) -> Iterator[str]:
-        """What ends with a semicolon at a line's end, or the file's; `$database` is the quoted name."""
-        for statement in self.sql.replace("$database", quoted(database)).split(";\n"):
+        """Its statements, separated by semicolons at line ends; `$database` becomes the quoted name."""
+        for statement in self.sql.replace("$database", quote(database, "`")).split(";\n"):
             if statement.strip():
                 yield statement
 
 
 def migrations() -> list[Migration]:
-    """All of this code, in order."""
+    """All migrations of this code, in order."""
     files = sorted(SCHEMA.glob("[0-9]*.sql"))
     return [Migration(int(file.stem[:4]), file.stem, file.read_text()) for file in files]
 
 
 def migrate(setting: SecretStr) -> list[str]:
-    """Create the database of `POSTBACKS_CLICKHOUSE` if it is missing, and apply what is not applied yet.
+    """Create the database of POSTBACKS_CLICKHOUSE if missing, and apply the migrations that it lacks.
 
-    Returns the names of the files that were applied.
+    Returns the names of the applied migrations.
 
     Raises:
         SchemaMismatch: the schema is newer than this code.
-        Refused: the user may not do that.
-        Away: ClickHouse does not answer, or cannot now.
+        StartupError: the user lacks the privileges.
+        ClickHouseUnavailable: ClickHouse does not answer, or cannot execute it now.
     """
     database = connection(setting)["database"]
     try:
-        with query_client(setting, database=None) as client:
-            if not int(client.command(f"EXISTS DATABASE {quoted(database)}")):
-                client.command(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
-        with query_client(setting) as client:
+        with open_client(setting, database=None) as client:
+            if not int(client.command(f"EXISTS DATABASE {quote(database, '`')}")):
+                client.command(f"CREATE DATABASE IF NOT EXISTS {quote(database, '`')}")
+        with open_client(setting) as client:
             return _apply(client, database)
-    except Unavailable as error:
+    except ClickHouseUnavailable as error:
         if error.code in (READONLY, ACCESS_DENIED, AUTHENTICATION_FAILED):
             raise StartupError(
-                f"POSTBACKS_CLICKHOUSE: its user may not do what is needed: {error}"
+                f"POSTBACKS_CLICKHOUSE: the user lacks the privileges for the schema: {error}"
             ) from error
         raise
 
 
+def _schema_version(client: Any) -> int:
+    """The last migration applied to the client's database; 0 for none."""
+    if not int(client.command("EXISTS TABLE schema_versions")):
+        return 0
+    return int(client.command("SELECT max(version) FROM schema_versions"))
+
+
 def _apply(client: Any, database: str) -> list[str]:
     known = migrations()
-    there = schema_version(client)
-    demand_not_newer(there, database)
-    missing = [migration for migration in known if migration.version > there]
+    version = _schema_version(client)
+    if version > known[-1].version:
+        raise SchemaMismatch(
+            f"The schema of ClickHouse's database {database} has version {version}, this code knows up to "
+            f"{known[-1].version}: upgrade it"
+        )
+    missing = [migration for migration in known if migration.version > version]
     for migration in missing:
         for statement in migration.statements(database):
             client.command(statement)
@@ -86,30 +99,5 @@ def _apply(client: Any, database: str) -> list[str]:
             column_names=["version", "name"],
             settings={"async_insert": 0},
         )
-        log.info("Applied to ClickHouse", migration=migration.name, database=database)
+        log.info("Migration applied", migration=migration.name, database=database)
     return [migration.name for migration in missing]
-
-
-def schema_version(client: Any) -> int:
-    """The last migration that was applied to the client's database; 0 for none."""
-    if not int(client.command("EXISTS TABLE schema_versions")):
-        return 0
-    return int(client.command("SELECT max(version) FROM schema_versions"))
-
-
-def demand_not_newer(version: int, database: str) -> None:
-    """
-    Raises:
-        SchemaMismatch: this code does not know that version.
-    """
-    newest = migrations()[-1].version
-    if version > newest:
-        raise SchemaMismatch(
-            f"The schema of ClickHouse's database {database} has version {version}, this code knows up to "
-            f"{newest}: upgrade it"
-        )
-
-
-def quoted(name: str) -> str:
-    """An identifier of SQL."""
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

@@ -1,32 +1,62 @@
-"""Values become rows of JSONEachRow without being parsed: coordinates take the last brace's place.
+"""Kafka records as rows of JSONEachRow, without parsing their values, and the time of a row. Pure.
 
-What is no JSON object stays none, so ClickHouse refuses it. A value that holds two objects becomes two rows,
-and the first of them lacks the coordinates: the tables' constraints refuse that one.
+The record's coordinates replace the value's closing brace. A value that is not a JSON object yields an
+invalid row, which ClickHouse refuses. A value of two objects yields two rows, the first one without
+coordinates, which the tables' constraints refuse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from msgspec import json
+from msgspec import DecodeError, Struct, json
 
-from sinks.record import Record
+from gateway.postback import Time, encode
+from gateway.rejected import RecordCoordinates, reject_record
+from sinks.batch import Record
 
 
-def splice(tail: str, cluster: str, records: Sequence[Record]) -> bytes:
-    """The rows of these records. `tail` is of `sinks.tables.Table`; the offset is its last number."""
-    tails: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+class _Times(Struct):
+    """The time of a postback or a rejection (`received_at`), or of a message (`last_seen_at`)."""
+
+    received_at: Time = ""
+    last_seen_at: Time = ""
+
+
+_decode_times = json.Decoder(_Times).decode
+
+
+def splice(suffix: str, cluster: str, records: Sequence[Record]) -> bytes:
+    """The records' rows. `suffix` is that of a `sinks.tables.Table`; the offset is its last number."""
+    suffixes: dict[tuple[str, int], tuple[bytes, bytes]] = {}
     pieces: list[bytes] = []
     for record in records:
-        place = record.topic, record.partition
-        if place not in tails:
-            tails[place] = _around_offset(tail, cluster, *place)
-        before, after = tails[place]
+        partition = record.topic, record.partition
+        if partition not in suffixes:
+            suffixes[partition] = _around_offset(suffix, cluster, *partition)
+        before, after = suffixes[partition]
         pieces += (record.value or b"")[:-1], before, b"%d" % record.offset, after
     return b"".join(pieces)
 
 
-def _around_offset(tail: str, cluster: str, topic: str, partition: int) -> tuple[bytes, bytes]:
+def rejection_row(cluster: str, record: Record, reason: str) -> bytes:
+    """A row of `rejected`, with a record whose row ClickHouse refused."""
+    coordinates = RecordCoordinates(cluster, record.topic, record.partition, record.offset)
+    rejected = reject_record("sinks", coordinates, reason, record.key, record.value, record.timestamp)
+    return encode(rejected)[:-1] + b',"cluster":' + json.encode(cluster) + b"}\n"
+
+
+def received_at(record: Record) -> float:
+    """When the row's postback was received, in seconds since 1970; the record's timestamp if unknown."""
+    try:
+        times = _decode_times(record.value or b"{}")
+        return datetime.fromisoformat(times.received_at or times.last_seen_at).timestamp()
+    except (DecodeError, ValueError):
+        return record.timestamp / 1000
+
+
+def _around_offset(suffix: str, cluster: str, topic: str, partition: int) -> tuple[bytes, bytes]:
     names = {"cluster": json.encode(cluster).decode(), "topic": json.encode(topic).decode()}
-    before, _, after = (tail % {**names, "partition": partition, "offset": -1}).rpartition("-1")
+    before, _, after = (suffix % {**names, "partition": partition, "offset": -1}).rpartition("-1")
     return before.encode(), after.encode()

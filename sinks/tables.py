@@ -1,4 +1,4 @@
-"""Which topic goes into which table, and under which names a row learns where its record stands.
+"""Which topic goes into which table, and the fields that hold a record's coordinates.
 
 Values are JSON objects whose fields are the table's columns; `sinks/rows.py` adds the coordinates.
 """
@@ -7,24 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.postback import POSTBACK_TOPICS, REJECTED
+from gateway.postback import POSTBACK_TOPICS
+from gateway.rejected import REJECTED
 from streams.message import MESSAGES, Message
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table that rows go into."""
+    """A table that rows are inserted into."""
 
     name: str
-    #: What takes the place of a value's last brace: a format of `cluster`, `topic`, `partition`, `offset`.
-    tail: str = ',"cluster":%(cluster)s,"topic":%(topic)s,"partition":%(partition)d,"offset":%(offset)d}\n'
-    #: The fields that are inserted; empty: all that are columns.
+    #: Replaces a value's closing brace; a format of `cluster`, `topic`, `partition` and `offset`.
+    suffix: str = ',"cluster":%(cluster)s,"topic":%(topic)s,"partition":%(partition)d,"offset":%(offset)d}\n'
+    #: The fields to insert; empty: all that the table has columns for.
     fields: tuple[str, ...] = ()
-    #: Whether a record without a value is a tombstone, which says nothing of the past.
+    #: Whether records without a value are tombstones, which are not inserted.
     tombstones: bool = False
 
 
-#: Fields of a message that ClickHouse concludes itself, from all the states of it.
+#: Fields of a message that ClickHouse derives from all its states.
 DERIVED_FIELDS = {"status", "backup_message_ids", "orphan"}
 
 POSTBACKS = Table("postbacks")
@@ -33,9 +34,9 @@ MESSAGE_STATES = Table(
     fields=(*(field for field in Message.__struct_fields__ if field not in DERIVED_FIELDS), "cluster"),
     tombstones=True,
 )
-#: Its own `topic`, `partition` and `offset` are those of the record that was rejected.
+#: The columns `topic`, `partition` and `offset` are those of the rejected record, not of the rejection's.
 REJECTIONS = Table(
-    "rejected", tail=',"cluster":%(cluster)s,"records":[{"partition":%(partition)d,"offset":%(offset)d}]}\n'
+    "rejected", suffix=',"cluster":%(cluster)s,"records":[{"partition":%(partition)d,"offset":%(offset)d}]}\n'
 )
 
 TABLES = (POSTBACKS, MESSAGE_STATES, REJECTIONS)

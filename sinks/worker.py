@@ -1,9 +1,8 @@
-"""One member of the group `sinks`: reads, gathers batches, stores several at a time, commits.
+"""One member of the consumer group `sinks`: polls, batches, inserts concurrently, commits.
 
-What is read is bounded: while as many inserts are under way as may be, nothing more is taken from Kafka, and
-the member stays in its group. Offsets are committed only after everything before them is answered; at every
-rebalance all that is under way is finished in time, or dropped and read again by whoever has the partition
-next.
+Memory is bounded: while IN_FLIGHT inserts are in flight it does not poll, and stays in the group. Offsets are
+committed after ClickHouse has everything before them. Before partitions are revoked, in-flight inserts are
+flushed, or discarded if that takes too long; the next owner polls the discarded records again.
 """
 
 from __future__ import annotations
@@ -19,191 +18,197 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from runtime.health import Health
+from runtime.kafka import consumer_group
 from runtime.kafka.membership import Membership
 from runtime.metrics import SINK_FRESHNESS
 from runtime.process import first_completed
-from sinks.batch import Batch, BatchLimits
+from sinks.batch import Batch, BatchLimits, Record
 from sinks.commit_tracker import CommitTracker, PendingInsert
-from sinks.freshness import received_at
-from sinks.record import Record
+from sinks.rows import received_at
 from sinks.tables import TABLE_OF, TABLES, Table
 from sinks.writer import ClickHouseWriter
 
-#: Inserts under way at a time; with the batches' bytes this bounds what a worker holds.
+#: Concurrent inserts; times the batches' bytes, the bound on a worker's memory.
 IN_FLIGHT = 3
-#: Seconds for what is under way to be stored at the end; with those below less than any supervisor waits.
-DRAIN_SECONDS = 10.0
-#: Seconds for Kafka to take a commit, and a good-bye.
-COMMIT_SECONDS, LEAVE_SECONDS = 5.0, 5.0
+#: Seconds for the last inserts at shutdown; with those below less than what supervisors allow.
+DRAIN_TIMEOUT = 10.0
+#: Seconds for a commit (also the pause after a failed one), and for leaving the group.
+COMMIT_TIMEOUT, CLOSE_TIMEOUT = 5.0, 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Give it a consumer that is not started; it starts and stops it."""
+    """Starts and stops the consumer that it is given."""
 
     def __init__(
         self,
         consumer: AIOKafkaConsumer,
-        store: ClickHouseWriter,
+        writer: ClickHouseWriter,
         limits: BatchLimits,
-        settle_seconds: float,
+        flush_timeout: float,
         topics: Mapping[str, int],
         health: Health,
     ) -> None:
         """
         Args:
-            settle_seconds: to finish pending inserts before partitions go; less than the session timeout.
-            topics: what to subscribe to, with the numbers of partitions.
+            flush_timeout: seconds for in-flight inserts before a rebalance; less than the session timeout.
+            topics: the topics to subscribe to, with their numbers of partitions.
         """
-        self.offsets = CommitTracker()
         self.consumer = consumer
-        #: In the group; None before the consumer has started.
+        #: None before the consumer has started.
         self.membership: Membership | None = None
         self._topics = topics
-        self._store = store
-        self._settle_seconds = settle_seconds
+        self._writer = writer
+        self._flush_timeout = flush_timeout
         self._health = health
         self._batches = {table: Batch(limits) for table in TABLES}
         self._max_records = limits.rows
-        self._full: deque[tuple[Table, list[Record], PendingInsert]] = deque()
+        self._tracker = CommitTracker()
+        #: Batches that wait for one of the inserts in flight.
+        self._queue: deque[tuple[Table, list[Record], PendingInsert]] = deque()
         self._inserts: set[asyncio.Task[None]] = set()
-        self._answered = asyncio.Event()
-        self._failed: asyncio.Future[None]
+        self._acked = asyncio.Event()
+        self._insert_failed: asyncio.Future[None]
         self._newest: dict[Table, float] = {}
         for table in TABLES:
             SINK_FRESHNESS.labels(table.name).set_function(self._freshness_of(table))
 
     @property
-    def mark(self) -> int:
-        """Differs whenever the worker has done something."""
-        return self._store.tries
+    def attempts(self) -> int:
+        """Grows while the worker inserts or retries; a watchdog's progress marker."""
+        return self._writer.attempts
+
+    @property
+    def assigned(self) -> frozenset[consumer_group.TopicPartition]:
+        """The partitions that this worker owns."""
+        return frozenset(consumer_group.TopicPartition(*tp) for tp in self.consumer.assignment())
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what is under way, if that is soon.
+        """Run until `stop` is set, then flush for up to DRAIN_TIMEOUT and leave the group.
 
         Raises:
-            Refused: the schema or the cluster is another one than it was.
-            aiokafka.errors.KafkaError: Kafka will not have this member.
+            StartupError: the schema or the cluster has changed.
+            aiokafka.errors.KafkaError: Kafka does not accept this member.
         """
-        self._failed = asyncio.get_running_loop().create_future()
+        self._insert_failed = asyncio.get_running_loop().create_future()
         await self.consumer.start()
         try:
             self.membership = Membership(self.consumer, self._topics)
             self.consumer.subscribe(list(self._topics), listener=self)
-            await first_completed(stop.wait(), self._read(), self._commit(), self._failed)
-            await self._settle(DRAIN_SECONDS)
-            await self._commit_due()
+            await first_completed(stop.wait(), self._poll(), self._commit_acked(), self._insert_failed)
+            await self._flush(DRAIN_TIMEOUT)
+            await self._commit()
         finally:
-            self._drop()
+            self._discard()
             with suppress(TimeoutError):
-                async with asyncio.timeout(LEAVE_SECONDS):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self.consumer.stop()
 
     # -- rebalances
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         self._health.down("partitions", "being assigned")
-        await self._settle(self._settle_seconds)
-        await self._commit_due()
-        self._drop()
+        await self._flush(self._flush_timeout)
+        await self._commit()
+        self._discard()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._drop()
+        self._discard()
         self._health.up("partitions")
         log.info("Partitions assigned", partitions=len(list(assigned)))
 
-    async def _settle(self, seconds: float) -> None:
-        """Store what waits and what is under way, unless that would be long."""
-        self._take(float("inf"))
-        while self._full and not self._store.waits:
-            self._start()
-        if self._inserts and not self._store.waits:
-            await asyncio.wait(self._inserts, timeout=seconds)
+    async def _flush(self, timeout: float) -> None:
+        """Insert everything that is buffered; gives up after the timeout, or at once during an outage."""
+        self._enqueue_due(float("inf"))
+        while self._queue and not self._writer.unavailable:
+            self._start_insert()
+        if self._inserts and not self._writer.unavailable:
+            await asyncio.wait(self._inserts, timeout=timeout)
 
-    def _drop(self) -> None:
-        """Forget what is under way; it was not committed, so it is read again."""
+    def _discard(self) -> None:
+        """Drop everything that is buffered or in flight; it is not committed, so it is polled again."""
         for insert in self._inserts:
             insert.cancel()
         for batch in self._batches.values():
-            batch.take()
-        self._full.clear()
-        self.offsets = CommitTracker()
+            batch.flush()
+        self._queue.clear()
+        self._tracker = CommitTracker()
 
     # -- committing
 
-    async def _commit(self) -> None:
+    async def _commit_acked(self) -> None:
         while True:
-            await self._answered.wait()
-            self._answered.clear()
-            if not await self._commit_due():
-                await asyncio.sleep(COMMIT_SECONDS)
-                self._answered.set()
+            await self._acked.wait()
+            self._acked.clear()
+            if not await self._commit():
+                await asyncio.sleep(COMMIT_TIMEOUT)
+                self._acked.set()
 
-    async def _commit_due(self) -> bool:
-        """Whether Kafka took it; what it did not take is due again."""
-        offsets = self.offsets
-        due = offsets.take_due()
+    async def _commit(self) -> bool:
+        """Whether the commit succeeded; if not, its offsets stay committable."""
+        tracker = self._tracker
+        offsets = tracker.take_committable()
         try:
-            if due:
-                async with asyncio.timeout(COMMIT_SECONDS):
-                    await self.consumer.commit({TopicPartition(*place): end for place, end in due.items()})
+            if offsets:
+                async with asyncio.timeout(COMMIT_TIMEOUT):
+                    await self.consumer.commit(offsets)
             return True
         except (KafkaError, IllegalStateError, TimeoutError) as error:
-            log.debug("Not committed", why=str(error))
-            offsets.give_back(due)
+            log.debug("Commit failed", reason=str(error))
+            tracker.restore(offsets)
             return False
 
-    # -- reading and storing
+    # -- polling and inserting
 
-    async def _read(self) -> None:
+    async def _poll(self) -> None:
         while True:
-            due = min(batch.due for batch in self._batches.values())
-            seconds = min(max(due - time.monotonic(), 0.0), 1.0)
+            flush_at = min(batch.flush_at for batch in self._batches.values())
+            seconds = min(max(flush_at - time.monotonic(), 0.0), 1.0)
             fetched: dict[TopicPartition, list[Record]] = await self.consumer.getmany(
                 timeout_ms=int(seconds * 1000) + 1, max_records=self._max_records
             )
-            # Not awaiting from here on: what was fetched belongs to the assignment of this moment.
+            # No await before the batches are tracked: a rebalance must not come in between.
             now = time.monotonic()
             for partition, records in fetched.items():
                 table = TABLE_OF[partition.topic]
-                for full in self._batches[table].add(records, now):
-                    self._full.append((table, full, self.offsets.begin(full)))
-            self._take(now)
-            while self._full:
+                for full in self._batches[table].append(records, now):
+                    self._queue.append((table, full, self._tracker.track(full)))
+            self._enqueue_due(now)
+            while self._queue:
                 if len(self._inserts) < IN_FLIGHT:
-                    self._start()
+                    self._start_insert()
                 else:
                     await asyncio.wait(self._inserts, return_when=asyncio.FIRST_COMPLETED)
 
-    def _take(self, now: float) -> None:
-        """Take the batches that are due by then."""
+    def _enqueue_due(self, now: float) -> None:
+        """Queue the batches to flush by then."""
         for table, batch in self._batches.items():
-            if batch.due <= now and (records := batch.take()):
-                self._full.append((table, records, self.offsets.begin(records)))
+            if batch.flush_at <= now and (records := batch.flush()):
+                self._queue.append((table, records, self._tracker.track(records)))
 
-    def _start(self) -> None:
-        table, records, ticket = self._full.popleft()
-        insert = asyncio.create_task(self._insert(table, records, ticket, self.offsets))
+    def _start_insert(self) -> None:
+        table, records, pending = self._queue.popleft()
+        insert = asyncio.create_task(self._insert(table, records, pending, self._tracker))
         self._inserts.add(insert)
-        insert.add_done_callback(self._ended)
+        insert.add_done_callback(self._on_insert_done)
 
     async def _insert(
-        self, table: Table, records: list[Record], ticket: PendingInsert, offsets: CommitTracker
+        self, table: Table, records: list[Record], pending: PendingInsert, tracker: CommitTracker
     ) -> None:
-        await self._store.store(table, records)
-        offsets.answer(ticket)
+        await self._writer.write(table, records)
+        tracker.ack(pending)
         self._newest[table] = max(self._newest.get(table, 0.0), received_at(records[-1]))
-        self._answered.set()
+        self._acked.set()
 
-    def _ended(self, insert: asyncio.Task[None]) -> None:
+    def _on_insert_done(self, insert: asyncio.Task[None]) -> None:
         self._inserts.discard(insert)
         if insert.cancelled() and insert.cancelling():
             return
-        # Cancelled by nobody, it would be forgotten, and its offsets never be committed.
-        stray = RuntimeError("An insert was cancelled by nobody") if insert.cancelled() else None
-        if (error := stray or insert.exception()) and not self._failed.done():
-            self._failed.set_exception(error)
+        # A library may cancel it, too. Ignored, its offsets would never become committable.
+        stray = RuntimeError("An insert was cancelled, not by this worker") if insert.cancelled() else None
+        if (error := stray or insert.exception()) and not self._insert_failed.done():
+            self._insert_failed.set_exception(error)
 
     def _freshness_of(self, table: Table) -> Callable[[], float]:
         return lambda: time.time() - self._newest[table] if table in self._newest else 0.0

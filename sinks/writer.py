@@ -1,94 +1,94 @@
-"""Stores batches: waits while ClickHouse is away, and puts what it refuses where people find it."""
+"""Writes batches to ClickHouse: retries during outages, isolates and dead-letters invalid rows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from runtime.clickhouse.client import Inserter, InvalidRows, SchemaMismatch
-from runtime.clickhouse.redaction import redact
+from runtime.clickhouse.client import Inserter
+from runtime.clickhouse.errors import InvalidRows, SchemaMismatch, redact
 from runtime.metrics import SINK_INSERT_SECONDS, SINK_REFUSED, SINK_ROWS
 from runtime.retry import Retrier
+from sinks.batch import Record
 from sinks.cluster import ClusterGuard
 from sinks.isolate import Candidates, split
-from sinks.record import Record
-from sinks.rejection import rejection
-from sinks.rows import splice
+from sinks.rows import rejection_row, splice
 from sinks.tables import REJECTIONS, TABLES, Table
 
-#: The constraint of `message_states` (its SQL says which versions are known).
-NEWER_STATE = "Constraint `known_version`"
+#: The constraint of `message_states` on a state's version, as it stands in ClickHouse's error.
+VERSION_CONSTRAINT = "Constraint `known_version`"
 
 log = structlog.get_logger(__name__)
 
 
 class ClickHouseWriter:
-    """Several batches may be stored at a time."""
+    """Several batches may be written at a time."""
 
-    def __init__(self, inserter: Inserter, cluster: ClusterGuard, patience: Retrier) -> None:
+    def __init__(self, inserter: Inserter, cluster: ClusterGuard, retrier: Retrier) -> None:
+        #: Requests to ClickHouse and Kafka so far, failed ones included; grows during an outage, too.
+        self.attempts = 0
         self._inserter = inserter
         self._cluster = cluster
-        self._patience = patience
-        for table in TABLES:  # from 0 on, so that the very first one counts as an increase
+        self._retrier = retrier
+        for table in TABLES:  # export them at 0, so that the first refused row counts as an increase
             SINK_REFUSED.labels(table.name)
 
     @property
-    def tries(self) -> int:
-        """Grows whenever an insert was tried, in vain or not."""
-        return self._patience.tries
+    def unavailable(self) -> bool:
+        """Whether an insert would wait for ClickHouse or Kafka."""
+        return self._retrier.is_waiting("clickhouse") or self._retrier.is_waiting("kafka")
 
-    @property
-    def waits(self) -> bool:
-        """Whether ClickHouse or Kafka is waited for, so that nothing can be stored soon."""
-        return self._patience.waits_for("clickhouse") or self._patience.waits_for("kafka")
-
-    async def store(self, table: Table, records: Sequence[Record]) -> None:
-        """Return when each of them is in the table, or in `rejected` with ClickHouse's words.
+    async def write(self, table: Table, records: Sequence[Record]) -> None:
+        """Return once each record is in the table, or in `rejected` with ClickHouse's error.
 
         Raises:
-            ClusterChanged: they may be of another cluster than the rows would say.
-            SchemaMismatch: the tables, or the states, are not of this code's version.
+            ClusterChanged: Kafka is another cluster than the one whose id the rows would have.
+            SchemaMismatch: the tables or the states have another version than this code.
         """
         if table.tombstones:
             records = [record for record in records if record.value is not None]
         if not records:
             return
-        await self._patience.until_done("kafka", self._cluster.confirm)
-        refused: list[bytes] = []
-        trying = [Candidates(records)]
-        while trying:
-            suspects = trying.pop()
+        await self._call("kafka", self._cluster.verify)
+        dead_letters: list[bytes] = []
+        pending = [Candidates(records)]
+        while pending:
+            candidates = pending.pop()
             try:
-                await self._insert(table, splice(table.tail, self._cluster.id, suspects.records))
-                SINK_ROWS.labels(table.name).inc(len(suspects.records))
+                await self._insert(table, splice(table.suffix, self._cluster.id, candidates.records))
+                SINK_ROWS.labels(table.name).inc(len(candidates.records))
             except InvalidRows as error:
-                if NEWER_STATE in str(error):
-                    what = redact(str(error))
+                if VERSION_CONSTRAINT in str(error):
                     raise SchemaMismatch(
-                        f"A state of a message is newer than this code: upgrade it ({what})"
+                        f"A state of a message is newer than this code: upgrade it ({redact(str(error))})"
                     ) from error
-                if len(suspects.records) > 1:
-                    trying += split(suspects, str(error))
+                if len(candidates.records) > 1:
+                    pending += split(candidates, str(error))
                 else:
-                    refused.append(rejection(self._cluster.id, suspects.records[0], str(error)))
-        if refused:
-            await self._keep(table, refused)
+                    dead_letters.append(rejection_row(self._cluster.id, candidates.records[0], str(error)))
+        if dead_letters:
+            await self._dead_letter(table, dead_letters)
 
-    async def _keep(self, table: Table, refused: list[bytes]) -> None:
+    async def _dead_letter(self, table: Table, rows: list[bytes]) -> None:
         try:
-            await self._insert(REJECTIONS, b"".join(refused))
+            await self._insert(REJECTIONS, b"".join(rows))
         except InvalidRows as error:
             raise SchemaMismatch(
-                f"The table `{REJECTIONS.name}` does not take what it is for: {redact(str(error))}"
+                f"The table `{REJECTIONS.name}` refuses a rejected row: {redact(str(error))}"
             ) from error
-        SINK_REFUSED.labels(table.name).inc(len(refused))
-        log.warning("ClickHouse refused rows; they are in `rejected`", table=table.name, rows=len(refused))
+        SINK_REFUSED.labels(table.name).inc(len(rows))
+        log.warning("ClickHouse refused rows; they are in `rejected`", table=table.name, rows=len(rows))
 
     async def _insert(self, table: Table, rows: bytes) -> None:
         started = time.perf_counter()
-        await self._patience.until_done(
-            "clickhouse", lambda: self._inserter.insert(table.name, table.fields, rows)
-        )
+        await self._call("clickhouse", lambda: self._inserter.insert(table.name, table.fields, rows))
         SINK_INSERT_SECONDS.labels(table.name).observe(time.perf_counter() - started)
+
+    async def _call(self, part: str, request: Callable[[], Awaitable[None]]) -> None:
+        async def attempt() -> None:
+            self.attempts += 1
+            await request()
+
+        await self._retrier.call(part, attempt)

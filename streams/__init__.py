@@ -1,1 +1,1 @@
-"""Correlates postbacks by message: every order, every repetition comes to the same state."""
+"""Correlates postbacks into messages: any order, and any duplicates, lead to the same state."""

@@ -1,69 +1,134 @@
-"""`python -m streams`: one worker, until it is stopped."""
+"""`python -m streams`: runs one worker until it is stopped. Turns settings into parts, and wires them."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
 
 import structlog
 
+from gateway.postback import POSTBACK_TOPICS
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options, cluster_id
+from runtime.kafka.consumer_group import TopicPartition
+from runtime.kafka.group_monitor import GroupMonitor
+from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.topics import ensure_topics
-from runtime.process import run_process
+from runtime.metrics import STREAMS_LAG, STREAMS_UNOWNED
+from runtime.process import first_completed, run_process
+from runtime.retry import Retrier
 from runtime.settings import Settings
+from streams.state.directory import state_directory
+from streams.state.repair import ChangelogRepair
+from streams.state.rocksdb import RocksFolder
+from streams.state.store import MemoryStore, StateStore
+from streams.state.table import StateTable
+from streams.state.write_cache import WriteCache
+from streams.state.writer import StateWriter
+from streams.sweeper import Sweeper
+from streams.tables import MESSAGES_TABLE
 from streams.topics import messages_topic, require_postback_topics
+from streams.transport.app import GROUP, faust_app, group_topics
+from streams.watchdog import Watchdog
+from streams.watermark import Watermark
 from streams.worker import Worker
 
 OPS = "127.0.0.1:8182"
-RETRY_SECONDS = 1.0
+#: Seconds between attempts to reach Kafka at the start.
+MAX_BACKOFF = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
-    """Correlate until `stop` is set.
+    """Wait for Kafka and its topics, then run a worker until `stop` is set.
 
     Raises:
-        Refused: settings, topics or states do not allow it.
+        StartupError: settings, topics or states are not as they must be.
+        Stalled: there is work, and nothing progresses.
     """
     health = Health()
+    health.down("partitions", "not in the group yet")
     options = client_options(settings)
     async with serve_ops(settings.ops or OPS, health):
-        cluster = await _kafka(settings, options, health, stop)
-        if cluster is None:
+        retrier = Retrier(health, KafkaUnavailable, MAX_BACKOFF)
+        preparing = asyncio.ensure_future(retrier.call("kafka", lambda: _prepare_topics(settings, options)))
+        await first_completed(stop.wait(), preparing)
+        if stop.is_set():
             return
         _collect_garbage_rarely()
-        log.info("At work", cluster=cluster, store=settings.store, data=str(settings.data))
-        await Worker(settings, options, cluster, health).run(stop)
+        await run_worker(settings, options, preparing.result(), health, stop)
 
 
-async def _kafka(
-    settings: Settings, options: Mapping[str, Any], health: Health, stop: asyncio.Event
-) -> str | None:
-    """Wait until Kafka answers and all topics are there; the cluster's name, or null when stopped before."""
-    health.missing["partitions"] = "not asked for yet"
-    while not stop.is_set():
-        try:
-            await ensure_topics(options, [messages_topic(settings)])
-            await require_postback_topics(options, settings.partitions)
-            cluster = await cluster_id(options)
-        except KafkaUnavailable as why:
-            if health.missing.get("kafka") != str(why):
-                log.warning("Waiting", why=str(why))
-            health.missing["kafka"] = str(why)
-            await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=RETRY_SECONDS)
-        else:
-            health.missing.pop("kafka", None)
-            return cluster
-    return None
+async def _prepare_topics(settings: Settings, options: Mapping[str, Any]) -> str:
+    """Create or check the topics; return the cluster's id."""
+    await ensure_topics(options, [messages_topic(settings.partitions, settings.replication)])
+    await require_postback_topics(options, settings.partitions)
+    return await cluster_id(options)
+
+
+async def run_worker(
+    settings: Settings, options: Mapping[str, Any], cluster: str, health: Health, stop: asyncio.Event
+) -> None:
+    """Wire a worker, and run it until `stop` is set.
+
+    Args:
+        options: options of aiokafka's clients (`client_options`).
+        cluster: the cluster's id; states of other clusters are removed.
+
+    Raises:
+        StartupError: this code cannot read the states, or not store them here.
+        Stalled: there is work, and nothing progresses.
+    """
+    directory = state_directory(settings.data / "states", cluster)
+    app = faust_app(
+        options,
+        directory,
+        partitions=settings.partitions,
+        replication=settings.replication,
+        session_timeout=settings.session_timeout,
+        fetch_wait=settings.fetch_wait,
+    )
+    table = StateTable(app, MESSAGES_TABLE, settings.partitions, _stores(settings.store, directory))
+    app.tables.add(table)
+    writer = StateWriter(table)
+    watermark: Watermark[TopicPartition] = Watermark()
+    worker = Worker(cluster, app, table, writer, watermark)
+    sweeper = Sweeper(
+        table,
+        writer,
+        watermark,
+        timedelta(seconds=settings.overdue_after),
+        timedelta(seconds=settings.forget_after),
+    )
+    table.on_ready = sweeper.start_scan
+    async with GroupReader(options, GROUP, group_topics(settings.partitions), POSTBACK_TOPICS) as reader:
+        watchdog = Watchdog(worker.status, reader, health, watermark, _utc_now, settings.stall_after)
+        monitor = GroupMonitor(reader, worker.membership, health, STREAMS_LAG, STREAMS_UNOWNED)
+        repair = ChangelogRepair(table, writer, options, reader)
+        log.info("Worker started", cluster=cluster, store=settings.store, data=str(settings.data))
+        await worker.run(stop, watchdog.run(), monitor.run(), sweeper.run(), repair.run())
+
+
+def _stores(kind: Literal["rocksdb", "memory"], directory: Path) -> Callable[[int], StateStore]:
+    """A function that opens a partition's store."""
+    if kind == "memory":
+        return lambda _: MemoryStore()
+    folder = RocksFolder(directory)
+    return lambda partition: WriteCache(folder.open(partition))
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _collect_garbage_rarely() -> None:
-    """A batch is thousands of objects without a cycle, that Python would walk through again and again."""
+    """A batch consists of thousands of objects without cycles, which Python would scan again and again."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 

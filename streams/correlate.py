@@ -1,24 +1,27 @@
-"""The records of a batch become changes of messages, and rejections. Pure: no store, no clock.
+"""Turns the records of a batch into changes of message states, and rejections. Pure: no store, no clock.
 
-Every order of the records comes to the same states, and a record that was merged before changes nothing.
+Every order of the records yields the same states, and records that were merged before yield no change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from msgspec import DecodeError
 
-from gateway.postback import AnyPostback, Rejected, decode, key_of
-from streams.change import Change, changed
-from streams.message import Message, decode_message, merge
-from streams.rejection import Place, Reason, rejection
-from streams.times import is_time
+from gateway.postback import AnyPostback, decode, is_time, key_of
+from gateway.rejected import RecordCoordinates, RecordReason, Rejected, reject_record
+from streams.message import Message, decode_message, encode_message, merge
+from streams.state.spec import Change, Headers
+
+#: Longer values are truncated in their rejection; the record itself stays in its topic for days.
+MAX_REJECTED_BYTES = 512 * 1024
 
 
 class Record(Protocol):
-    """What is needed of a Kafka record; `timestamp` in milliseconds."""
+    """The attributes of a Kafka record that are used here; `timestamp` in milliseconds."""
 
     @property
     def offset(self) -> int: ...
@@ -31,18 +34,26 @@ class Record(Protocol):
 
 
 class Correlated(NamedTuple):
-    """What the records of a batch came to: changes by key, and the records that are no postback."""
+    """Changes by key, and the records that are not postbacks."""
 
     changes: dict[bytes, Change]
     rejected: list[Rejected]
 
 
-def by_key(records: Iterable[Record]) -> dict[bytes, list[Record]]:
-    """The records of each key; one without a key is under the empty one, which is no message's."""
-    found: dict[bytes, list[Record]] = {}
+class InvalidRecord(Exception):
+    """A record is not a postback."""
+
+    def __init__(self, reason: RecordReason) -> None:
+        super().__init__(reason)
+        self.reason: RecordReason = reason
+
+
+def group_by_key(records: Iterable[Record]) -> dict[bytes, list[Record]]:
+    """Group records by key. Records without one get the empty key, which no message has."""
+    groups: dict[bytes, list[Record]] = {}
     for record in records:
-        found.setdefault(record.key or b"", []).append(record)
-    return found
+        groups.setdefault(record.key or b"", []).append(record)
+    return groups
 
 
 def correlate(
@@ -52,41 +63,69 @@ def correlate(
     records: Mapping[bytes, Sequence[Record]],
     known: Sequence[bytes | None],
 ) -> Correlated:
-    """Merge what came of each key into what is known of it (in the same order); only what changed is told.
+    """Merge the records of each key into its state, and return the states that changed.
 
-    Key by key from bytes to bytes, so that no more than one message is held decoded: memory that is used
-    again at once is faster.
+    Works key by key from bytes to bytes, so that one message at a time is decoded: reusing its memory is
+    faster.
 
     Args:
-        topic: one of those of postbacks, from which all records are.
+        topic: the topic of postbacks that all records come from.
+        known: the encoded states of the keys, in the same order.
 
     Raises:
-        NewerVersion: a known state is of a newer format than this code knows.
+        NewerVersion: the format of a state is newer than this code.
     """
     changes: dict[bytes, Change] = {}
     rejected: list[Rejected] = []
-    for (key, news), value in zip(records.items(), known, strict=True):
+    for (key, new_records), value in zip(records.items(), known, strict=True):
         before = None if value is None else decode_message(value)
         after: Message | None = before
-        for record in news:
-            read = _read(topic, record)
-            if isinstance(read, str):
-                place = Place(cluster, topic, partition, record.offset)
-                rejected.append(rejection(place, read, record.key, record.value, record.timestamp))
-            else:
-                after = merge(after, read)
+        for record in new_records:
+            try:
+                after = merge(after, _read(topic, record))
+            except InvalidRecord as error:
+                coordinates = RecordCoordinates(cluster, topic, partition, record.offset)
+                rejected.append(_reject(coordinates, error.reason, record))
         if after is not None and after is not before:
-            changes[key] = changed(before, after)
+            changes[key] = change_of(before, after)
     return Correlated(changes, rejected)
 
 
-def _read(topic: str, record: Record) -> AnyPostback | Reason:
+def _read(topic: str, record: Record) -> AnyPostback:
+    """Decode a record's postback.
+
+    Raises:
+        InvalidRecord: it is not a postback, or has the key of another message.
+    """
     if record.value is None:
-        return "empty_record"
+        raise InvalidRecord("empty_record")
     try:
         postback = decode(topic, record.value)
     except DecodeError:
-        return "undecodable_record"
+        raise InvalidRecord("undecodable_record") from None
     if record.key != key_of(postback.account, postback.message_id):
-        return "foreign_key"  # it would meet others of its message by chance only
-    return postback if is_time(postback.received_at) else "undecodable_record"
+        raise InvalidRecord("foreign_key")  # its partition need not be that of its message
+    if not is_time(postback.received_at):
+        raise InvalidRecord("undecodable_record")
+    return postback
+
+
+def _reject(coordinates: RecordCoordinates, reason: RecordReason, record: Record) -> Rejected:
+    value = (record.value or b"")[:MAX_REJECTED_BYTES]
+    return reject_record("streams", coordinates, reason, record.key, value, record.timestamp)
+
+
+def change_of(before: Message | None, after: Message) -> Change:
+    """The change from one state (None: none) to another."""
+    return Change(encode_message(after), headers(after.status, before.status if before else ""))
+
+
+def tombstone_of(message: Message) -> Change:
+    """The change that ends the message's state."""
+    return Change(None, headers("", message.status))
+
+
+@cache
+def headers(status: str, previous: str) -> Headers:
+    """The headers of a record in `messages`: consumers detect transitions without decoding its value."""
+    return [("status", status.encode()), ("previous", previous.encode())]

@@ -1,8 +1,8 @@
-"""When a message is overdue, and when it is let go: pure functions of its state and a time.
+"""When a message becomes overdue, and when its state expires: pure functions of the state and a time.
 
-Overdue means: sent from a short code (others get no receipts), and no receipt came within the limit. It is
-derived, never counted: `overdue_at` is the time that passed in vain, and a receipt that was received before
-it, but got here later, takes it back (`streams.message.join`).
+Overdue: sent from a short code (other numbers get no receipts) and no receipt within the limit. This is
+derived and reversible: `overdue_at` is the deadline that was missed, and a receipt that was received by then
+but merged later clears it (`streams.message.join`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHORT_CODE_DIGITS = (5, 6)
 
 
 def receipt_due(message: Message, limit: timedelta) -> Time | None:
-    """Until when a receipt should have come; null when none is awaited, or its lack is marked already."""
+    """Return when a receipt is due; None if none is expected, or if the message is marked overdue already."""
     if message.sent_at is None or len(message.from_number) not in SHORT_CODE_DIGITS:
         return None
     due = format_time(datetime.fromisoformat(message.sent_at) + limit)
@@ -27,7 +27,7 @@ def receipt_due(message: Message, limit: timedelta) -> Time | None:
 
 
 def mark_overdue(message: Message, limit: timedelta, now: Time) -> Message:
-    """The message with `overdue_at` set if a receipt was due by now; else the very same object."""
+    """Return the message with `overdue_at` set if its receipt was due by now; else the same object."""
     due = receipt_due(message, limit)
     if due is None or due > now:
         return message
@@ -36,6 +36,6 @@ def mark_overdue(message: Message, limit: timedelta, now: Time) -> Message:
     return marked
 
 
-def is_expired(message: Message, keep: timedelta, now: Time) -> bool:
-    """Whether nothing was heard of it for so long that streams forgets it (ClickHouse does not)."""
-    return message.last_seen_at <= format_time(datetime.fromisoformat(now) - keep)
+def is_expired(message: Message, expire_after: timedelta, now: Time) -> bool:
+    """Whether the last postback is so old that streams drops the state; ClickHouse keeps it."""
+    return message.last_seen_at <= format_time(datetime.fromisoformat(now) - expire_after)

@@ -1,6 +1,6 @@
-"""Facts: what one event told of its message, and how lists of them join.
+"""Facts: what one event contributes to its message, and how lists of facts join.
 
-A list holds each event once, in the order of (received_at, event_id): the earliest FACTS_OF_A_KIND.
+A list holds each event once, ordered by (received_at, event_id): the earliest MAX_FACTS_PER_KIND of them.
 """
 
 from __future__ import annotations
@@ -12,31 +12,35 @@ from msgspec.structs import astuple
 
 from gateway.postback import Time
 
-#: A cap, so that no message outgrows a Kafka record; it changes no status and no time.
-FACTS_OF_A_KIND = 100
+#: Keeps a message below Kafka's record limit; affects no status and no time.
+MAX_FACTS_PER_KIND = 100
 
 
 class Fact(Struct, kw_only=True, omit_defaults=True, gc=False):
-    """One event. The same one twice is one fact, at the earliest `received_at`."""
+    """One event. Repetitions are one fact, at the earliest `received_at`."""
 
     received_at: Time
     event_id: str
 
 
 class Attempt(Fact):
-    """The provider handed the message on (`sent`), or was refused."""
+    """The provider handed the message on (`sent`), or it was refused."""
 
     sent: bool
     occurred_at: Time | None = None
 
 
 class ReceiptFact(Fact):
+    """A delivery receipt."""
+
     code: str
     text: str = ""
     backup_message_id: str | None = None
 
 
 class Reply(Fact):
+    """A response: the recipient's answer, or an inbound message."""
+
     text: str = ""
     reply_id: str | None = None
     occurred_at: Time | None = None
@@ -46,16 +50,16 @@ F = TypeVar("F", bound=Fact)
 
 
 def with_fact(facts: list[F], fact: F) -> list[F]:
-    """The facts and this one, each once, in order, the earliest only; the very same list if it is not new."""
+    """Return the list including the fact, ordered and capped; the same object if the fact adds nothing."""
     if not facts:
         return [fact]
-    for place, known in enumerate(facts):
+    for index, known in enumerate(facts):
         if known.event_id == fact.event_id:
             if known == fact or min(known, fact, key=_precedence) is known:
                 return facts
-            facts = facts[:place] + facts[place + 1 :]
+            facts = facts[:index] + facts[index + 1 :]
             break
-    return sorted([*facts, fact], key=_order)[:FACTS_OF_A_KIND]
+    return sorted([*facts, fact], key=_order)[:MAX_FACTS_PER_KIND]
 
 
 def _order(fact: Fact) -> tuple[Time, str]:
@@ -63,8 +67,8 @@ def _order(fact: Fact) -> tuple[Time, str]:
 
 
 def _precedence(fact: Fact) -> tuple[Any, ...]:
-    """Of two tellings of one event the earlier; a better parser may tell the same one differently.
+    """Order two versions of one event: the earliest wins. A newer parser may extract other fields from it.
 
-    Then field by field, as ClickHouse compares them, too; what is null counts as empty.
+    Ties are broken field by field, as in ClickHouse; null compares as empty.
     """
     return fact.received_at, *("" if value is None else value for value in astuple(fact))

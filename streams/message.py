@@ -1,13 +1,14 @@
-"""The contract of a message: all that is known of one MessageID, as a join-semilattice.
+"""The contract of a message: everything known about one MessageID, as a join-semilattice.
 
-A state is a set of facts (by `event_id`) and what follows from the set. `join` is commutative, associative
-and idempotent, so that duplicates, any order, replays and partial states all come to the same end;
-ClickHouse does the same join (`sinks/schema`), and a test holds the two against each other. The topic is
-compacted: the last record of a key is its whole state as one worker knew it, a tombstone (no value) says
-that streams let go of it, and whoever wants to be exact joins what he reads.
+A state is a set of facts (by `event_id`) and what is derived from them. `join` is commutative, associative
+and idempotent, so duplicates, reordering, replays and partial states converge. ClickHouse runs the same join
+(`sinks/schema`), and a test compares the two.
 
-This file decides what a state is and how states join; how lists of facts join is in `streams/facts.py`, when
-a message is overdue or let go in `streams/expiry.py`.
+The topic is compacted. The last record of a key is its whole state as one worker knew it; a tombstone (no
+value) means that streams expired it. A consumer that needs exact states joins the records it reads.
+
+This file defines states and their join; lists of facts join in `streams/facts.py`, and `streams/expiry.py`
+decides when a message is overdue or expires.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from msgspec import DecodeError, Struct, json
 
 from gateway.postback import AnyPostback, Receipt, Sent, Time
 from runtime.errors import StartupError
-from streams.facts import FACTS_OF_A_KIND as FACTS_OF_A_KIND
+from streams.facts import MAX_FACTS_PER_KIND as MAX_FACTS_PER_KIND
 from streams.facts import Attempt as Attempt
 from streams.facts import ReceiptFact as ReceiptFact
 from streams.facts import Reply as Reply
@@ -28,10 +29,11 @@ from streams.facts import with_fact
 from streams.receipt_codes import CODES
 
 MESSAGES = "messages"
-#: Of this format. A worker refuses a newer one, so that a rolling upgrade loses no field.
+#: The format that this code writes. A worker rejects newer ones, so that a rolling upgrade loses no field.
 VERSION = 1
-#: Caps, so that no message outgrows a Kafka record; they change no status and no time.
-CHARACTERS, DIGITS = 1000, 32
+#: Characters of a text, and of a number or a code. These caps keep a message below Kafka's record limit;
+#: they affect no status and no time.
+MAX_TEXT, MAX_NUMBER = 1000, 32
 
 Direction: TypeAlias = Literal["outbound", "inbound"]
 Status: TypeAlias = Literal[
@@ -41,11 +43,14 @@ STATUSES: tuple[Status, ...] = (
     "delivered", "failed", "in_transit", "sent", "cancelled", "retrying", "received", "unknown",
 )  # fmt: skip
 
+#: The rank of the type of postback that a value comes from, and the value. The lowest wins.
+Ranked: TypeAlias = tuple[int, str]
+
 
 class Message(Struct, kw_only=True, omit_defaults=True, gc=False):
-    """The state of one message. What is null, empty or false is left out of the JSON.
+    """The state of one message. Null, empty and false fields are omitted from the JSON.
 
-    `*_at` are the least `received_at` of such facts: our clock; the provider's times are in the facts.
+    `*_at` is the earliest `received_at` of such facts, by our clock; the provider's times are in the facts.
     """
 
     version: int
@@ -56,7 +61,7 @@ class Message(Struct, kw_only=True, omit_defaults=True, gc=False):
     reference_id: str = ""
     from_number: str = ""
     to_number: str = ""
-    #: Which type of postback the three above are from: 0 sent, 1 receipt, 2 response.
+    #: Rank of the postback type that each of the three above comes from: 0 sent, 1 receipt, 2 response.
     reference_rank: int = 0
     from_rank: int = 0
     to_rank: int = 0
@@ -68,18 +73,18 @@ class Message(Struct, kw_only=True, omit_defaults=True, gc=False):
     failed_at: Time | None = None
     replied_at: Time | None = None
     overdue_at: Time | None = None
-    #: In the order of (received_at, event_id).
+    #: Ordered by (received_at, event_id).
     attempts: list[Attempt] = []
     receipts: list[ReceiptFact] = []
     replies: list[Reply] = []
-    #: The messages with which the provider tried again from another number, in order.
+    #: Messages in which the provider retried from another number, sorted.
     backup_message_ids: list[str] = []
-    #: Outbound, but nobody ever saw it sent.
+    #: Outbound without any `sent` postback.
     orphan: bool = False
 
 
 class NewerVersion(StartupError):
-    """A state was written by newer code; to merge into it would lose what that code knows."""
+    """A state was written by newer code; merging into it would lose the fields that code added."""
 
 
 _decoder = json.Decoder(Message)
@@ -87,10 +92,10 @@ encode_message = json.Encoder().encode
 
 
 def decode_message(value: bytes) -> Message:
-    """Read a record's value.
+    """Decode a record's value.
 
     Raises:
-        NewerVersion: it is of a newer format than this code knows.
+        NewerVersion: its format is newer than this code.
         msgspec.DecodeError: it is not a message.
     """
     try:
@@ -105,16 +110,16 @@ def decode_message(value: bytes) -> Message:
 
 
 def merge(state: Message | None, postback: AnyPostback) -> Message:
-    """What is known after the postback. The very same object when that is nothing new."""
+    """Return the state including the postback; the same object if the postback adds nothing."""
     if state is None:
         return state_of(postback)
-    after = _learn(copy(state), postback)
+    after = _apply(copy(state), postback)
     return state if after == state else after
 
 
 def state_of(postback: AnyPostback) -> Message:
-    """All that one postback alone tells about its message."""
-    nothing = Message(
+    """Return the state that follows from this postback alone."""
+    initial = Message(
         version=VERSION,
         message_id=postback.message_id,
         account=postback.account,
@@ -122,13 +127,13 @@ def state_of(postback: AnyPostback) -> Message:
         first_seen_at=postback.received_at,
         last_seen_at=postback.received_at,
     )
-    return _learn(nothing, postback)
+    return _apply(initial, postback)
 
 
-def _learn(state: Message, postback: AnyPostback) -> Message:
-    """`join(state, state_of(postback))` without a second state; changes `state` itself, but not its lists."""
+def _apply(state: Message, postback: AnyPostback) -> Message:
+    """Do `join(state, state_of(postback))` without a second state: modify `state`, but not its lists."""
     at = postback.received_at
-    from_number, to_number = postback.from_number[:DIGITS], postback.to_number[:DIGITS]
+    from_number, to_number = postback.from_number[:MAX_NUMBER], postback.to_number[:MAX_NUMBER]
     if isinstance(postback, Sent):
         rank = 0
         state.direction = "outbound"
@@ -147,8 +152,8 @@ def _learn(state: Message, postback: AnyPostback) -> Message:
         receipt = ReceiptFact(
             received_at=at,
             event_id=postback.event_id,
-            code=postback.code[:DIGITS],
-            text=postback.text[:CHARACTERS],
+            code=postback.code[:MAX_NUMBER],
+            text=postback.text[:MAX_TEXT],
             backup_message_id=postback.backup_message_id,
         )
         state.receipts = with_fact(state.receipts, receipt)
@@ -164,27 +169,29 @@ def _learn(state: Message, postback: AnyPostback) -> Message:
         reply = Reply(
             received_at=at,
             event_id=postback.event_id,
-            text=postback.text[:CHARACTERS],
+            text=postback.text[:MAX_TEXT],
             reply_id=postback.reply_id,
             occurred_at=postback.occurred_at,
         )
         state.replies = with_fact(state.replies, reply)
-        if postback.matched:  # a reply travels the other way than the message it answers
+        if postback.matched:  # a reply travels in the opposite direction to the message it answers
             state.direction = "outbound"
             from_number, to_number = to_number, from_number
             state.replied_at = _earliest(state.replied_at, at)
-    _name(state, postback.reference_id[:CHARACTERS], rank, from_number, rank, to_number, rank)
-    _see(state, at, at)
-    return _conclude(state)
+    _merge_identity(state, (rank, postback.reference_id[:MAX_TEXT]), (rank, from_number), (rank, to_number))
+    _widen_seen(state, at, at)
+    return _derive(state)
 
 
 def join(a: Message, b: Message) -> Message:
-    """The least state that knows all that either knows. `a` itself when `b` adds nothing."""
+    """Return the least upper bound of two states; `a` itself if `b` adds nothing."""
     state = copy(a)
     if b.direction == "outbound":
         state.direction = "outbound"
-    _name(state, b.reference_id, b.reference_rank, b.from_number, b.from_rank, b.to_number, b.to_rank)
-    _see(state, b.first_seen_at, b.last_seen_at)
+    _merge_identity(
+        state, (b.reference_rank, b.reference_id), (b.from_rank, b.from_number), (b.to_rank, b.to_number)
+    )
+    _widen_seen(state, b.first_seen_at, b.last_seen_at)
     state.sent_at = _earliest(a.sent_at, b.sent_at)
     state.carrier_at = _earliest(a.carrier_at, b.carrier_at)
     state.delivered_at = _earliest(a.delivered_at, b.delivered_at)
@@ -194,33 +201,21 @@ def join(a: Message, b: Message) -> Message:
     state.attempts = reduce(with_fact, b.attempts, a.attempts)
     state.receipts = reduce(with_fact, b.receipts, a.receipts)
     state.replies = reduce(with_fact, b.replies, a.replies)
-    _conclude(state)
+    _derive(state)
     return a if state == a else state
 
 
-def _name(
-    state: Message,
-    reference_id: str,
-    reference_rank: int,
-    from_number: str,
-    from_rank: int,
-    to_number: str,
-    to_rank: int,
-) -> None:
-    """Take over what is better founded than the state's own; an empty value is from nobody, so of rank 0."""
-    if reference_id and (
-        not state.reference_id or (reference_rank, reference_id) < (state.reference_rank, state.reference_id)
-    ):
-        state.reference_id, state.reference_rank = reference_id, reference_rank
-    if from_number and (
-        not state.from_number or (from_rank, from_number) < (state.from_rank, state.from_number)
-    ):
-        state.from_number, state.from_rank = from_number, from_rank
-    if to_number and (not state.to_number or (to_rank, to_number) < (state.to_rank, state.to_number)):
-        state.to_number, state.to_rank = to_number, to_rank
+def _merge_identity(state: Message, reference: Ranked, from_number: Ranked, to_number: Ranked) -> None:
+    """Adopt values of a better (lower) rank; an empty value has no source, so its rank stays 0."""
+    if reference[1] and (not state.reference_id or reference < (state.reference_rank, state.reference_id)):
+        state.reference_rank, state.reference_id = reference
+    if from_number[1] and (not state.from_number or from_number < (state.from_rank, state.from_number)):
+        state.from_rank, state.from_number = from_number
+    if to_number[1] and (not state.to_number or to_number < (state.to_rank, state.to_number)):
+        state.to_rank, state.to_number = to_number
 
 
-def _see(state: Message, first: Time, last: Time) -> None:
+def _widen_seen(state: Message, first: Time, last: Time) -> None:
     if first < state.first_seen_at:
         state.first_seen_at = first
     if last > state.last_seen_at:
@@ -233,8 +228,8 @@ def _earliest(a: Time | None, b: Time | None) -> Time | None:
     return a
 
 
-def _conclude(state: Message) -> Message:
-    """Set what follows from the facts."""
+def _derive(state: Message) -> Message:
+    """Set the fields that follow from the facts."""
     if state.receipts:
         if state.overdue_at is not None and state.receipts[0].received_at <= state.overdue_at:
             state.overdue_at = None
@@ -247,7 +242,7 @@ def _conclude(state: Message) -> Message:
 
 
 def _status(state: Message) -> Status:
-    """The best-founded first; never by arrival."""
+    """Pick the best-founded status, regardless of the order of arrival."""
     if state.delivered_at is not None:
         return "delivered"
     if state.failed_at is not None:
@@ -256,6 +251,6 @@ def _status(state: Message) -> Status:
         return "in_transit"
     if state.sent_at is not None:
         return "sent"
-    if state.attempts:  # none of them sent, so each is a refusal, and the provider gives up after the third
+    if state.attempts:  # all of them refusals, as `sent_at` is unset; the provider gives up after the third
         return "cancelled" if len(state.attempts) >= 3 else "retrying"
     return "received" if state.direction == "inbound" else "unknown"

@@ -1,6 +1,6 @@
-"""Delivery receipts: what the provider's codes mean, and what an SMPP-style receipt text says.
+"""Delivery receipts: the meaning of the provider's codes, and a parser for SMPP-style receipt texts.
 
-The code decides; the text may contradict it (code 003 with err:000 was seen), and both are kept.
+The code decides the status. A text may contradict its code (003 with err:000 was seen); both are stored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class ReceiptCode(NamedTuple):
     meaning: Meaning
 
 
-#: The provider's list. Carriers differ, so other codes occur: they are kept, and mean nothing to the status.
+#: The provider's list. Carriers also send codes that are not on it: those are stored, without a meaning.
 CODES: dict[str, ReceiptCode] = {
     "000": ReceiptCode("DeliveredToDevice", "delivered"),
     "003": ReceiptCode("DeliveredToCarrier", "in_transit"),
@@ -39,11 +39,11 @@ CODES: dict[str, ReceiptCode] = {
 
 
 class ReceiptText(NamedTuple):
-    """The parts of an SMPP-style text that people ask for, as they stand in it; null where there are none."""
+    """The fields of an SMPP-style text that operators search for, verbatim; None if missing or empty."""
 
     stat: str | None = None
     err: str | None = None
-    #: YYMMDDhhmm, in a zone that nobody states.
+    #: YYMMDDhhmm, in an unspecified time zone.
     submit_date: str | None = None
     done_date: str | None = None
 
@@ -53,13 +53,13 @@ _LABEL = re.compile(rf"(?<![^\s:])({'|'.join(_LABELS)}):", re.IGNORECASE)
 
 
 def parse_receipt_text(text: str) -> ReceiptText:
-    """Find the labelled parts, in any order and case; values reach to the next label and may hold spaces."""
+    """Parse labelled fields, in any order and case. A value may have spaces, and ends at the next label."""
     labels = list(_LABEL.finditer(text))
     ends = [*(label.start() for label in labels), len(text)][1:]
-    parts: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for label, end in zip(labels, ends, strict=True):
         name = label[1].lower().replace(" ", "_")
-        if name == "text":  # the rest is the message's own beginning, which may look like labels
+        if name == "text":  # followed by the beginning of the message, which may contain text like a label
             break
-        parts.setdefault(name, text[label.end() : end].strip())
-    return ReceiptText(*(parts.get(name) or None for name in ReceiptText._fields))
+        fields.setdefault(name, text[label.end() : end].strip())
+    return ReceiptText(*(fields.get(name) or None for name in ReceiptText._fields))

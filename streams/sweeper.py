@@ -1,99 +1,173 @@
-"""Looks through the states in the background, and writes what time changes in them.
+"""Marks messages as overdue and expires old ones, in the background.
 
-Per partition, with the time up to which its input is merged as the clock (`streams.watermark`): a
-receipt that waits in Kafka is merged before its lack is judged. What is due is decided in `streams/sweep.py`.
+The clock of a partition is its watermark (`streams/watermark.py`): a receipt that is still in Kafka is merged
+before its message is judged overdue. `Deadlines` decides, purely; `Sweeper` scans the stores and writes.
+
+Stores are scanned in rounds, and only deadlines of the near future are queued: ten million messages need no
+queue of ten million, and a worker with a restored store starts without reading it first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from heapq import heappop, heappush
 from time import monotonic
 
+from gateway.postback import Time, format_time
 from runtime.kafka.consumer_group import TopicPartition
 from runtime.metrics import OVERDUE_MARKED
-from streams.state.table import Fenced, MessagesTable
-from streams.sweep import Sweep
+from streams.correlate import change_of, tombstone_of
+from streams.expiry import is_expired, mark_overdue, receipt_due
+from streams.message import Message, decode_message
+from streams.state.spec import Change
+from streams.state.table import Fenced, StateTable
+from streams.state.writer import StateWriter
 from streams.watermark import Watermark
 
-#: States in one look, keys in one write.
+#: A round takes this fraction of the shorter of the two limits, at most an hour.
+ROUNDS_PER_LIMIT = 20
+MAX_ROUND = timedelta(hours=1)
+#: States per page of a scan, and keys per write.
 PAGE_SIZE = 1_000
-#: Of the time at most this part goes into looking, with rests of so many seconds at most: who waited for
-#: Kafka, or was frozen, has nothing to rest from.
+#: Duty cycle of the scan, and the longest pause between pages in seconds. The limit is for pages that took
+#: long without using the CPU: waiting for Kafka, or while the process was frozen.
 DUTY_CYCLE, MAX_PAUSE = 0.1, 1.0
-PAUSE_SECONDS = 0.2
+#: Seconds between passes that find nothing to do.
+POLL_INTERVAL = 0.2
 
 
-class _Round:
-    """A partition's sweep, and where its look through the store stands."""
+class Deadlines:
+    """The deadlines of one partition. A due key is only a candidate: its state decides what happens."""
 
-    def __init__(self, sweep: Sweep) -> None:
-        self.sweep = sweep
-        self.portions: Iterator[list[tuple[bytes, bytes]]] | None = None
+    def __init__(self, overdue_after: timedelta, expire_after: timedelta) -> None:
+        self._overdue_after = overdue_after
+        self._expire_after = expire_after
+        self._queue: list[tuple[Time, bytes]] = []
+        self.round = min(min(overdue_after, expire_after) / ROUNDS_PER_LIMIT, MAX_ROUND)
+
+    def scan(self, page: Iterable[tuple[bytes, bytes]], now: datetime) -> list[bytes]:
+        """Return the keys of states that expire now; queue receipts due before the end of the next round.
+
+        Raises:
+            NewerVersion: the format of a state is newer than this code.
+        """
+        expired = []
+        for key, value in page:
+            message = decode_message(value)
+            if is_expired(message, self._expire_after, format_time(now)):
+                expired.append(key)
+            else:
+                self._enqueue(key, message, now)
+        return expired
+
+    def _enqueue(self, key: bytes, message: Message, now: datetime) -> None:
+        due = receipt_due(message, self._overdue_after)
+        if due is not None and due <= format_time(now + 2 * self.round):
+            heappush(self._queue, (due, key))
+
+    def pop_due(self, now: datetime, limit: int) -> list[bytes]:
+        """Remove and return up to `limit` keys whose deadline has passed."""
+        keys: dict[bytes, None] = {}
+        until = format_time(now)
+        while self._queue and self._queue[0][0] <= until and len(keys) < limit:
+            keys[heappop(self._queue)[1]] = None
+        return list(keys)
+
+    def evaluate(self, states: Iterable[tuple[bytes, bytes | None]], now: datetime) -> dict[bytes, Change]:
+        """Return what time changes in these states.
+
+        Raises:
+            NewerVersion: the format of a state is newer than this code.
+        """
+        changes: dict[bytes, Change] = {}
+        for key, value in states:
+            if value is None:
+                continue
+            message = decode_message(value)
+            if is_expired(message, self._expire_after, format_time(now)):
+                changes[key] = tombstone_of(message)
+                continue
+            marked = mark_overdue(message, self._overdue_after, format_time(now))
+            if marked is not message:
+                changes[key] = change_of(message, marked)
+        return changes
+
+
+class _Scan:
+    """A partition's deadlines, and the progress of its scan."""
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.deadlines = deadlines
+        #: Of the current round; None between rounds.
+        self.pages: Iterator[list[tuple[bytes, bytes]]] | None = None
+        #: Watermark at which the next round starts; None: at once.
         self.next_at: datetime | None = None
 
 
 class Sweeper:
-    """Runs over the partitions that are ready, for as long as they are."""
+    """Scans the ready partitions, one page after another."""
 
     def __init__(
         self,
-        table: MessagesTable,
+        table: StateTable,
+        writer: StateWriter,
         watermark: Watermark[TopicPartition],
         overdue_after: timedelta,
-        forget_after: timedelta,
+        expire_after: timedelta,
     ) -> None:
         self._table = table
+        self._writer = writer
         self._watermark = watermark
-        self._limits = overdue_after, forget_after
-        self._rounds: dict[int, _Round] = {}
+        self._limits = overdue_after, expire_after
+        self._scans: dict[int, _Scan] = {}
 
-    def begin(self, partition: int) -> None:
-        """The partition's states are complete: look through all of them, at once."""
-        self._rounds[partition] = _Round(Sweep(*self._limits))
+    def start_scan(self, partition: int) -> None:
+        """Start with a full scan of a partition that has become ready."""
+        self._scans[partition] = _Scan(Deadlines(*self._limits))
 
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
             worked = False
-            for partition in sorted(self._table.ready & self._rounds.keys()):
+            for partition in sorted(self._table.ready & self._scans.keys()):
                 began = monotonic()
                 try:
                     worked |= await self._step(partition)
-                except Fenced:  # perhaps only for a moment: who still has it then looks through all again
-                    self.begin(partition)
+                except Fenced:  # perhaps only briefly; if the partition stays ours, scan it from the start
+                    self.start_scan(partition)
                 await asyncio.sleep(min((monotonic() - began) * (1 / DUTY_CYCLE - 1), MAX_PAUSE))
             if not worked:
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(POLL_INTERVAL)
 
     async def _step(self, partition: int) -> bool:
-        """Look at a portion, and act on what is due; whether there was anything to do."""
+        """Scan a page and apply what is due; return whether there was anything to do."""
         now = self._watermark.of(partition)
         if now is None:
             return False
-        round_ = self._rounds[partition]
-        looked, keys = self._look(partition, round_, now)
-        keys += round_.sweep.due(now, PAGE_SIZE)
+        scan = self._scans[partition]
+        scanned, keys = self._scan_page(partition, scan, now)
+        keys += scan.deadlines.pop_due(now, PAGE_SIZE)
         if keys:
-            await self._act(partition, round_.sweep, keys, now)
-        return looked or bool(keys)
+            await self._apply(partition, scan.deadlines, keys, now)
+        return scanned or bool(keys)
 
-    def _look(self, partition: int, round_: _Round, now: datetime) -> tuple[bool, list[bytes]]:
-        if round_.portions is None:
-            if round_.next_at is not None and now < round_.next_at:
+    def _scan_page(self, partition: int, scan: _Scan, now: datetime) -> tuple[bool, list[bytes]]:
+        if scan.pages is None:
+            if scan.next_at is not None and now < scan.next_at:
                 return False, []
-            round_.portions = self._table.kept(partition).store.scan(PAGE_SIZE)
-            round_.next_at = now + round_.sweep.round
-        portion = next(round_.portions, None)
-        if portion is None:
-            round_.portions = None
+            scan.pages = self._table.partition_state(partition).store.scan(PAGE_SIZE)
+            scan.next_at = now + scan.deadlines.round
+        page = next(scan.pages, None)
+        if page is None:
+            scan.pages = None
             return False, []
-        return True, round_.sweep.look(portion, now)
+        return True, scan.deadlines.scan(page, now)
 
-    async def _act(self, partition: int, sweep: Sweep, keys: list[bytes], now: datetime) -> None:
+    async def _apply(self, partition: int, deadlines: Deadlines, keys: list[bytes], now: datetime) -> None:
         async with self._table.lock(partition):
             states = zip(keys, self._table.load(partition, keys), strict=True)
-            changes = sweep.judge(states, now)
-            await self._table.write(partition, changes)
+            changes = deadlines.evaluate(states, now)
+            await self._writer.write(partition, changes)
         OVERDUE_MARKED.inc(sum(change.value is not None for change in changes.values()))

@@ -1,36 +1,30 @@
-"""The topic that streams owns, and those that it needs from others."""
+"""The topic that streams owns, and a check of those that it reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
-
-from gateway.postback import POSTBACK_TOPICS, REJECTED
+from gateway.postback import POSTBACK_TOPICS
+from gateway.rejected import REJECTED
 from runtime.errors import KafkaUnavailable, TopicMismatch
-from runtime.kafka.topics import REQUEST_SECONDS, TopicSpec
-from runtime.settings import Settings
+from runtime.kafka.clients import open_admin
+from runtime.kafka.topics import TopicSpec
 from streams.message import MESSAGES
 
-#: So long no record of a key is compacted away: a stale one that came last is joined with those before it.
+#: Records stay this long before compaction, so that a stale last record can be merged with those before it.
 COMPACTION_LAG_MS = 7 * 86_400_000
-#: A message at all of its caps, with room.
+#: A message with all its lists at their limits, with a margin.
 RECORD_BYTES = 2 * 1024 * 1024
 
 
-def messages_topic(settings: Settings) -> TopicSpec:
-    """`messages`: output, recovery log and everybody's feed of what is known of each message."""
-    safe = (
-        {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
-        if settings.replication >= 3
-        else {}
-    )
+def messages_topic(partitions: int, replication: int) -> TopicSpec:
+    """`messages`: the output of streams, its changelog, and a feed of message states for consumers."""
+    safe = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"} if replication >= 3 else {}
     return TopicSpec(
         MESSAGES,
-        settings.partitions,
-        settings.replication,
+        partitions,
+        replication,
         {
             "cleanup.policy": "compact",
             "min.compaction.lag.ms": str(COMPACTION_LAG_MS),
@@ -41,27 +35,21 @@ def messages_topic(settings: Settings) -> TopicSpec:
 
 
 async def require_postback_topics(options: Mapping[str, Any], partitions: int) -> None:
-    """Return when the gateway's topics are there. They are not asked for by name, which might create them.
+    """Check that the gateway's topics exist, with as many partitions as `messages`.
 
     Raises:
-        KafkaAway: no answer, or a topic is not there (yet).
-        TopicMismatch: a topic of postbacks has another number of partitions than `messages`.
+        KafkaUnavailable: no broker answers, or a topic does not exist yet.
+        TopicMismatch: a topic of postbacks has another number of partitions.
     """
-    admin = AIOKafkaAdminClient(**options, request_timeout_ms=REQUEST_SECONDS * 1000)
-    try:
-        await admin.start()
-        there = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise KafkaUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from error
-    finally:
-        await admin.close()
-    if missing := [topic for topic in (*POSTBACK_TOPICS, REJECTED) if not there.get(topic)]:
+    async with open_admin(options) as admin:  # describes all topics, as naming one may create it
+        found = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    if missing := [topic for topic in (*POSTBACK_TOPICS, REJECTED) if not found.get(topic)]:
         raise KafkaUnavailable(
-            f"{', '.join(missing)} not there yet: the gateway, or `postbacks topics`, makes them"
+            f"{', '.join(missing)} not created yet; the gateway or `postbacks topics` creates them"
         )
     for topic in POSTBACK_TOPICS:
-        if there[topic] != partitions:
+        if found[topic] != partitions:
             raise TopicMismatch(
-                f"Topic {topic} has {there[topic]} partitions, {MESSAGES} has {partitions}: events of a "
-                "message would not meet. Set POSTBACKS_PARTITIONS to what all of the topics have"
+                f"Topic {topic} has {found[topic]} partitions, {MESSAGES} has {partitions}: events of a "
+                "message would not share a partition. Set POSTBACKS_PARTITIONS to the number that all have"
             )

@@ -1,7 +1,7 @@
-"""How far the input is merged: the records that are left, and the time up to which it is complete. Pure.
+"""The lag of the input, and its watermark: the time up to which it is completely processed. Pure.
 
-Partitions are pairs (topic, partition number); `ends` are the offsets at which they end, `done` those up to
-which they are merged. A broker may report an end too low; lag is never negative.
+Partitions are pairs (topic, partition number). `ends` are log end offsets, `processed` the next offsets to
+process. A broker may report too low an end; lag is never negative.
 """
 
 from __future__ import annotations
@@ -13,41 +13,43 @@ from typing import Generic, TypeVar
 P = TypeVar("P", bound=tuple[str, int])
 
 
-def lags(ends: Mapping[P, int], done: Mapping[P, int]) -> dict[P, int]:
-    """Records left to merge, of each partition whose end is known."""
+def lags(ends: Mapping[P, int], processed: Mapping[P, int]) -> dict[P, int]:
+    """Records left to process, of each partition whose end is known."""
     return {
-        partition: max(0, ends[partition] - offset) for partition, offset in done.items() if partition in ends
+        partition: max(0, ends[partition] - offset)
+        for partition, offset in processed.items()
+        if partition in ends
     }
 
 
 class Watermark(Generic[P]):
-    """The time up to which all input of a partition number is merged; the clock of everything overdue.
+    """The time up to which all input of a partition number is processed; the clock for overdue messages.
 
-    Under load the end is never reached. So the ends of one moment are remembered until the work has passed
-    them: then everything that Kafka had at that moment is merged.
+    Under load the end is never reached. So the ends of one moment are stored as targets; once they are
+    processed, so is everything that Kafka had at that moment, and that moment becomes the watermark.
     """
 
     def __init__(self) -> None:
-        self._asked: dict[int, tuple[datetime, dict[P, int]]] = {}
-        self._reached: dict[int, datetime] = {}
+        self._targets: dict[int, tuple[datetime, dict[P, int]]] = {}
+        self._watermarks: dict[int, datetime] = {}
 
-    def observe(self, now: datetime, ends: Mapping[P, int], done: Mapping[P, int]) -> None:
-        """Note the ends as of `now` or later; a partition whose end is unknown holds its number back."""
-        for number in {partition for _, partition in done}:
-            mine = [partition for partition in done if partition[1] == number]
-            if any(partition not in ends for partition in mine):
+    def observe(self, now: datetime, ends: Mapping[P, int], processed: Mapping[P, int]) -> None:
+        """Update from ends read at `now` or later; a partition without a known end holds its number back."""
+        for number in {partition for _, partition in processed}:
+            inputs = [partition for partition in processed if partition[1] == number]
+            if any(partition not in ends for partition in inputs):
                 continue
-            inputs = {partition: ends[partition] for partition in mine}
-            at, asked = self._asked.setdefault(number, (now, inputs))
-            if all(done.get(partition, end) >= end for partition, end in asked.items()):
-                self._reached[number] = at
-                del self._asked[number]
+            current = {partition: ends[partition] for partition in inputs}
+            at, targets = self._targets.setdefault(number, (now, current))
+            if all(processed.get(partition, end) >= end for partition, end in targets.items()):
+                self._watermarks[number] = at
+                del self._targets[number]
 
     def of(self, number: int) -> datetime | None:
         """The partition number's watermark; None while it is unknown."""
-        return self._reached.get(number)
+        return self._watermarks.get(number)
 
     def reset(self) -> None:
         """Start a new assignment."""
-        self._asked.clear()
-        self._reached.clear()
+        self._targets.clear()
+        self._watermarks.clear()

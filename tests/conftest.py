@@ -1,16 +1,16 @@
-"""The engines that tests run against, as fixtures.
+"""Fixtures for the engines that tests run against.
 
-| fixture | what |
+| fixture | value |
 |---|---|
-| `apache_kafka` | an Apache Kafka cluster of one node, one for the run (`tests/support/kafka.py`) |
-| `kafka` | its address; topics and groups take names from `unique` |
-| `fresh_kafka` | the same, but without any topic or group: for tests that need the contract's own names |
-| `clickhouse` | `http://default:@host:port`, an embedded ClickHouse, one for the run |
-| `database` | the same with `/name`, a database of its own for the test, dropped after it |
-| `unique` | `unique("orders")` is a name that is not in use |
+| `apache_kafka` | an Apache Kafka cluster of one node, started once per run (`tests/support/kafka.py`) |
+| `kafka` | its address; topics and groups get names from `unique` |
+| `fresh_kafka` | the same without any topics and groups, for tests that need the names of the contract |
+| `clickhouse` | `http://default:@host:port` of an embedded ClickHouse, started once per run |
+| `database` | the same with `/name`, a database created for the test and dropped after it |
+| `unique` | a function: `unique("orders")` returns a unique name |
 
-When a test fails, the report shows the last lines of each process's log: every `*.log` below its `tmp_path`,
-and the one of Apache Kafka if the test ran against it.
+The report of a failure ends with the last lines of each process's log: every `*.log` below the test's
+`tmp_path`, and Kafka's if the test uses it.
 """
 
 from __future__ import annotations
@@ -28,31 +28,30 @@ import pytest_asyncio
 from clickhouse_connect import get_client
 
 from tests.support.engines import APACHE, CHDB, Engines
-from tests.support.kafka import ApacheKafka
-from tests.support.kafka_reset import wipe
+from tests.support.kafka import ApacheKafka, wipe
 from tests.support.logs import log_tails
 from tests.support.process import running
 
 ENGINES = pytest.StashKey[Engines]()
-#: The folder of the run's Apache Kafka, once it was started.
+#: The folder of the run's Apache Kafka, once it is started.
 KAFKA_FOLDER = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ENGINES] = Engines()
-    # Without this, SIGTERM ends the run and leaves the fixtures' processes behind.
-    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", 143))
+    # The default handler would exit without stopping the processes of fixtures.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("stopped by SIGTERM", 143))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """One of several processes of a run hands in what it knows."""
+    """Send the engines of an xdist worker to the controller."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["engines"] = session.config.stash[ENGINES].as_data()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the logs to the report of a failure. Sections of a report also reach the controller of xdist."""
+    """Add the logs to the report of a failure, whose sections also reach the controller of xdist."""
     report = yield
     if report.failed:
         for folder in _log_folders(item):
@@ -71,8 +70,8 @@ def _log_folders(item: pytest.Item) -> Iterator[Path]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    output = getattr(node, "workeroutput", {})  # none of a worker process that was killed
-    node.config.stash[ENGINES].add(output.get("engines", ([], {})))
+    output = getattr(node, "workeroutput", {})  # missing if the worker process was killed
+    node.config.stash[ENGINES].merge(output.get("engines", ([], {})))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -96,10 +95,10 @@ def apache_kafka(
     cluster = ApacheKafka(folder)
     try:
         cluster.start()
-        asyncio.run(wipe(cluster.address))  # waits until it can take groups
+        asyncio.run(wipe(cluster.address))  # waits until groups are loaded
         yield cluster
     finally:
-        cluster.end()
+        cluster.kill()
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +117,7 @@ def clickhouse(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> It
     engines.used.add(CHDB)
     data = tmp_path_factory.mktemp("embedded")
     with running("embedded", "clickhouse", "--port", "0", "--data", data) as process:
-        yield process.line()
+        yield process.read_line()
 
 
 @pytest.fixture

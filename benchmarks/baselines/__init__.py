@@ -1,1 +1,1 @@
-"""What people would build instead, written as its documentation recommends; each is a process of its own."""
+"""What one would build instead, written as each library documents it; each runs as a process of its own."""

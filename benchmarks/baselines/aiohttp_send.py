@@ -1,6 +1,6 @@
-"""A gateway of aiohttp as its documentation writes one: read the form, `send_and_wait`, 200.
+"""A gateway in plain aiohttp, as documented: read the form, `send_and_wait`, 200.
 
-`python -m benchmarks.baselines.aiohttp_send KAFKA`, until it is ended; prints `host:port` when it is open.
+`python -m benchmarks.baselines.aiohttp_send KAFKA` runs until killed; it prints `host:port` once it listens.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def make_app(kafka: str) -> web.Application:
         form = {name: str(value) for name, value in (await request.post()).items()}
         try:
             topic, key, value = record_of(form, body, account, request.query_string, request.remote or "")
-        except ValueError as why:
-            raise web.HTTPBadRequest(text=str(why)) from None
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
         await request.app[PRODUCER].send_and_wait(topic, value, key)
         return web.Response(text="Kept\n")
 

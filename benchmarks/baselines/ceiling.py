@@ -1,7 +1,7 @@
-"""The limit of our own handler: the gateway's port, parser and answers, with a sink that keeps nothing.
+"""The ceiling of our gateway: its HTTP server, parser and responses, with a sink that stores nothing.
 
-`python -m benchmarks.baselines.ceiling`, until it is ended; prints `host:port`. It talks to no Kafka and
-loses everything: what the gateway does besides to keep a postback is what it is slower by.
+`python -m benchmarks.baselines.ceiling` runs until killed; it prints `host:port`. As it does not use Kafka,
+the gateway is slower by the cost of storing a postback.
 """
 
 from __future__ import annotations
@@ -14,27 +14,31 @@ import uvloop
 
 from benchmarks.baselines.naive_postback import ACCOUNTS
 from gateway.app import Gateway
-from gateway.auth.accounts import Account, AccountConfig, Accounts, Token
-from gateway.http.server import ConnectionLimits, open_port
+from gateway.auth.accounts_file import AccountStore
+from gateway.http.server import ConnectionLimits, ListenOptions, open_port
 from gateway.sink import Durability
+from runtime.logging import configure_logs
 from runtime.settings import load_settings
 
 
-class Nowhere:
-    """A `gateway.sink.Sink` that forgets."""
+class NullSink:
+    """A `gateway.sink.Sink` that stores nothing."""
 
-    away = None
+    unavailable_reason = None
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
+    async def put(self, topic: str, key: bytes, value: bytes) -> Durability:
         return Durability.REPLICATED
 
 
 async def main() -> None:
+    configure_logs("warning", "text")  # standard output is for the address
     settings = load_settings({})
-    accounts = Accounts(AccountConfig(Account(name), (Token(token),)) for token, name in ACCOUNTS.items())
-    gateway = Gateway(accounts, (), Nowhere(), settings.body_limit, time.time, lambda: uuid4().hex)
-    patience = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)
-    async with open_port(gateway, "127.0.0.1:0", patience, None) as address:
+    listen = ListenOptions("127.0.0.1:0")
+    accounts = AccountStore(",".join(f"{name}={token}" for token, name in ACCOUNTS.items()), listen.address)
+    accounts.load()
+    gateway = Gateway(accounts, (), NullSink(), settings.body_limit, time.time, lambda: uuid4().hex)
+    limits = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)
+    async with open_port(gateway, listen, limits) as address:
         print(address, flush=True)
         await asyncio.Event().wait()
 

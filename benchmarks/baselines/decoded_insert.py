@@ -1,6 +1,6 @@
-"""A sink as one would write it with clickhouse-connect: decode, make rows, `insert`, commit.
+"""A sink of postbacks as one would write it with clickhouse-connect: decode, build rows, `insert`, commit.
 
-`python -m benchmarks.baselines.decoded_insert KAFKA GROUP URL`, until it is ended. Its batches are ours.
+`python -m benchmarks.baselines.decoded_insert KAFKA GROUP URL` runs until killed. Its batches are like ours.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 
 from gateway.postback import POSTBACK_TOPICS, decode
 
+#: Limits of a batch.
 ROWS, SECONDS = 20_000, 1.0
 TYPES = dict(zip(POSTBACK_TOPICS, ("sent", "response", "receipt"), strict=True))
 COLUMNS = (
@@ -29,7 +30,7 @@ COLUMNS = (
 
 
 def row(cluster: str, record: Any) -> list[Any]:
-    """The record as clickhouse-connect wants it: times and ids as objects, every column there."""
+    """Convert a record to a row for clickhouse-connect: times and ids as objects, all columns."""
     postback = asdict(decode(record.topic, record.value))
     for name in ("occurred_at", "received_at"):
         postback[name] = postback[name] and datetime.fromisoformat(postback[name])
@@ -59,8 +60,8 @@ async def main(kafka: str, group: str, url: str) -> None:
     ) as consumer:
         while True:
             rows: list[list[Any]] = []
-            due = monotonic() + SECONDS
-            while len(rows) < ROWS and monotonic() < due:
+            deadline = monotonic() + SECONDS
+            while len(rows) < ROWS and monotonic() < deadline:
                 for records in (
                     await consumer.getmany(timeout_ms=100, max_records=ROWS - len(rows))
                 ).values():

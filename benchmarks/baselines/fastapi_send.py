@@ -1,6 +1,6 @@
-"""A gateway of FastAPI and uvicorn (uvloop, httptools): read the form, `send_and_wait`, 200.
+"""A gateway in FastAPI and uvicorn (uvloop, httptools): read the form, `send_and_wait`, 200.
 
-`python -m benchmarks.baselines.fastapi_send KAFKA`, until it is ended; prints `host:port` when it is open.
+`python -m benchmarks.baselines.fastapi_send KAFKA` runs until killed; it prints `host:port` once it listens.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def make_app(kafka: str, address: str) -> FastAPI:
         assert request.client
         try:
             topic, key, value = record_of(form, body, ACCOUNTS[token], request.url.query, request.client.host)
-        except ValueError as why:
-            raise HTTPException(400, str(why)) from None
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from None
         await app.state.producer.send_and_wait(topic, value, key)
         return "Kept"
 

@@ -1,7 +1,7 @@
-"""Stock Faust: an agent over the three topics, and a table, as its documentation writes them.
+"""Stock Faust: an agent on the three topics and a table, as documented.
 
-`python -m benchmarks.baselines.faust_table worker`, with KAFKA, GROUP, PARTITIONS, STORE (memory:// or rocksdb://)
-and FOLDER in the environment. Decoding and merging are our own, so that what differs is Faust.
+`python -m benchmarks.baselines.faust_table worker`, with KAFKA, GROUP, PARTITIONS, STORE (memory:// or
+rocksdb://) and FOLDER in the environment. It decodes and merges with our code, so that only Faust differs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""ClickHouse's own Kafka engine: a table that reads the topics, and a view that moves its rows into another.
+"""ClickHouse's own Kafka engine: a table that reads the topics, and a view that inserts its rows elsewhere.
 
-Values go in as they are here, too; the engine gives the coordinates as virtual columns.
+As in our sink, ClickHouse parses the values; the engine provides the coordinates as virtual columns.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from clickhouse_connect.driver.client import Client
 
 from gateway.postback import POSTBACK_TOPICS
 
-#: The columns of a postback that are in its JSON.
+#: The columns that come from the JSON of a postback.
 FIELDS = """
     type String, event_id String, message_id UUID, account String, reference_id String, from_number String,
     to_number String, occurred_at Nullable(DateTime64(3, 'UTC')), received_at DateTime64(3, 'UTC'),
@@ -20,7 +20,7 @@ FIELDS = """
 
 
 def create(client: Client, kafka: str, group: str) -> None:
-    """Begin to read; rows go into `postbacks` of the client's database.
+    """Start to read the topics into `postbacks` of the client's database.
 
     Raises:
         clickhouse_connect.driver.exceptions.DatabaseError: this ClickHouse has no such engine.

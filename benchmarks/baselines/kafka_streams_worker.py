@@ -1,4 +1,4 @@
-"""Kafka Streams (`kafka_streams/`), running one application after the other in one JVM."""
+"""Runs applications of Kafka Streams (`kafka_streams/`) in a JVM, one after the other."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = Path(__file__).parent / "kafka_streams"
-BUILT = ROOT / ".cache" / "kafka-streams"
-#: What suits it best on two cores: all of the compiler, and the collector for throughput.
+BUILD = ROOT / ".cache" / "kafka-streams"
+#: The fastest on two cores: all tiers of the compiler, and the throughput collector.
 JVM = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
 
 
 def missing_tools() -> str:
-    """Why it cannot run here, or an empty string when it can."""
-    absent = [tool for tool in ("java", "javac", "mvn") if not shutil.which(tool)]
-    return f"{' and '.join(absent)} not found" if absent else ""
+    """Return which tools are missing to build and run it; empty if none."""
+    missing = [tool for tool in ("java", "javac", "mvn") if not shutil.which(tool)]
+    return f"{' and '.join(missing)} not found" if missing else ""
 
 
 def classpath() -> str:
-    """Build it, and gather what it needs; takes a moment when nothing has changed."""
-    BUILT.mkdir(parents=True, exist_ok=True)
-    with (BUILT / "lock").open("w") as lock:
+    """Build the jar and copy its dependencies, unless up to date; return the classpath. Blocks."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(
             [
@@ -35,30 +35,30 @@ def classpath() -> str:
                 "-Dstyle.color=never",
                 "package",
                 "dependency:copy-dependencies",
-                f"-DoutputDirectory={BUILT}/lib",
+                f"-DoutputDirectory={BUILD}/lib",
             ],
             cwd=SOURCES,
             check=True,
         )
-    return f"{BUILT}/correlation.jar:{BUILT}/lib/*"
+    return f"{BUILD}/correlation.jar:{BUILD}/lib/*"
 
 
 class KafkaStreams:
-    """One JVM."""
+    """A running JVM."""
 
     def __init__(self, popen: subprocess.Popen[str]) -> None:
         self._popen = popen
         self.pid = popen.pid
 
-    def begin(self, application: str) -> None:
-        """Close the application that runs, and start this one; its name is its group's."""
+    def start(self, application: str) -> None:
+        """Close the running application, and start this one. Its name is its consumer group."""
         assert self._popen.stdin
         print(application, file=self._popen.stdin, flush=True)
 
 
 @contextmanager
-def kafka_streams(kafka: str, folder: Path, threads: int) -> Iterator[KafkaStreams]:
-    """A JVM while the block runs, without an application yet."""
+def open_kafka_streams(kafka: str, folder: Path, threads: int) -> Iterator[KafkaStreams]:
+    """Run a JVM for the block, without an application."""
     popen = subprocess.Popen(
         ["java", *JVM, "-cp", classpath(), "benchmark.Correlation", kafka, str(folder), str(threads)],
         stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
-"""From a form to a record, as one would write it: the contract's fields, key and JSON, nothing lenient.
+"""Turns a form into a record as one would write it: the contract's fields, key and JSON, without leniency.
 
-Fields, dates and encoding are our own, so that what differs is the server, and how it talks to Kafka.
+It parses fields and dates and encodes with our code, so that only the server and the use of Kafka differ.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from gateway.parsing.fields import read_guid, read_number
-from gateway.parsing.values import read_time, time_of
+from gateway.parsing.values import read_guid, read_number, read_time, time_of
 from gateway.postback import TOPIC_OF, AnyPostback, Receipt, Response, Sent, encode, key_of
 
-#: Whose postbacks come under which token.
+#: Accounts by token.
 ACCOUNTS = {"benchmark-token": "acme"}
 KNOWN = {
     *("SMSSent", "SMSResponse", "DeliveryReceipt", "MessageID", "ReferenceID", "FromPhoneNumber"),
@@ -26,10 +25,10 @@ KNOWN = {
 def record_of(
     form: Mapping[str, str], body: bytes, account: str, query: str, client_ip: str
 ) -> tuple[str, bytes, bytes]:
-    """Topic, key and value.
+    """Return topic, key and value.
 
     Raises:
-        ValueError: it is no postback.
+        ValueError: the form is not a postback.
     """
     postback = _postback(form, body, account, query, client_ip)
     return TOPIC_OF[type(postback)], key_of(account, postback.message_id), encode(postback)
@@ -72,4 +71,4 @@ def _postback(form: Mapping[str, str], body: bytes, account: str, query: str, cl
             text=form.get("DeliveryReceiptMessage", ""),
             backup_message_id=read_guid(form.get("BackupMessageID", "")),
         )
-    raise ValueError("There is no SMSSent, SMSResponse or DeliveryReceipt in it")
+    raise ValueError("SMSSent, SMSResponse or DeliveryReceipt is missing")

@@ -1,7 +1,7 @@
 """A sink of postbacks and messages as one would write it with clickhouse-connect: decode, `insert`, commit.
 
-`python -m benchmarks.baselines.naive_sink KAFKA GROUP URL CHANGELOG`, until it is ended. Messages are the
-changelog of `benchmarks.baselines.faust_table`, and become rows of a ReplacingMergeTree. Its batches are
+`python -m benchmarks.baselines.naive_sink KAFKA GROUP URL CHANGELOG` runs until killed. Messages come from
+the changelog of `benchmarks.baselines.faust_table`, and go into a ReplacingMergeTree. Its batches are like
 ours.
 """
 
@@ -35,7 +35,7 @@ CREATE = f"""
 
 
 def message_row(value: bytes) -> list[Any]:
-    """A value of the table's changelog."""
+    """Convert a value of the changelog to a row."""
     message = decode_message(value)
     times = [getattr(message, name) for name in TIMES]
     return [
@@ -60,8 +60,8 @@ async def main(kafka: str, group: str, url: str, changelog: str) -> None:
         while True:
             postbacks: list[list[Any]] = []
             messages: list[list[Any]] = []
-            due = monotonic() + SECONDS
-            while (room := ROWS - len(postbacks) - len(messages)) > 0 and monotonic() < due:
+            deadline = monotonic() + SECONDS
+            while (room := ROWS - len(postbacks) - len(messages)) > 0 and monotonic() < deadline:
                 fetched = await consumer.getmany(timeout_ms=100, max_records=room)
                 for partition, records in fetched.items():
                     if partition.topic == changelog:

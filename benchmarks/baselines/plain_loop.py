@@ -1,7 +1,7 @@
-"""The limit of Python: a loop over aiokafka that decodes, merges into a dictionary, and drops the result.
+"""The ceiling of Python: a loop over aiokafka that decodes, and merges into a dictionary.
 
-`python -m benchmarks.baselines.plain_loop KAFKA GROUP`, until it is ended. It keeps nothing, writes nothing
-and loses everything: whatever does more work per event is slower.
+`python -m benchmarks.baselines.plain_loop KAFKA GROUP` runs until killed. It stores nothing, so anything that
+does more per event is slower.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from aiokafka import AIOKafkaConsumer
 from gateway.postback import POSTBACK_TOPICS, decode
 from streams.message import Message, merge
 
-COMMIT_SECONDS = 1.0
+COMMIT_INTERVAL = 1.0
 
 
 async def main(kafka: str, group: str) -> None:
-    gc.disable()  # there are no cycles in it, and half a million objects to look through
+    gc.disable()  # there are no cycles, and half a million objects to traverse
     states: dict[bytes, Message] = {}
     async with AIOKafkaConsumer(
         *POSTBACK_TOPICS,
@@ -39,7 +39,7 @@ async def main(kafka: str, group: str) -> None:
                 topic = partition.topic
                 for record in records:
                     states[record.key] = merge(states.get(record.key), decode(topic, record.value))
-            if monotonic() > committed_at + COMMIT_SECONDS:
+            if monotonic() > committed_at + COMMIT_INTERVAL:
                 committed_at = monotonic()
                 await consumer.commit()
 

@@ -1,7 +1,7 @@
-"""What the benchmarks are made of.
+"""What the benchmarks share.
 
-`trials` lets candidates take turns, `result` holds what they measured, `table` and `report` write it down,
-`machine` and `usage` describe the machine and a process. `engines`, `stack` and `worker` start what is
-measured. `payloads`, `events` and `backlog` make its input; `load`, `connection` and `posting` send it.
-`drain`, `insert_latency`, `query_latency` and `rate_search` measure.
+`trials` runs candidates alternately, `result` stores what they measured, `table` and `report` format it.
+`machine` describes the machine, and `usage` the CPU and memory of a process. `engines`, `stack` and `worker`
+start what is measured. `payloads`, `events` and `backlog` generate its input; `load`, `connection` and
+`posting` send it. `drain`, `insert_latency`, `query_latency` and `rate_search` measure.
 """

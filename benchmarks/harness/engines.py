@@ -1,4 +1,4 @@
-"""The engines that benchmarks run on, as processes of their own that end with the block."""
+"""The engines that benchmarks run on, each a process of its own for the duration of a block."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.kafka import ApacheKafka
 from tests.support.process import running
 
 
-class Engine(NamedTuple):
-    """One that runs: what it is, where it is, and its process."""
+class EngineProcess(NamedTuple):
+    """A running engine; `name` includes its version, if it has one."""
 
     name: str
     address: str
@@ -21,20 +21,20 @@ class Engine(NamedTuple):
 
 
 @contextmanager
-def kafka(folder: Path, properties: Mapping[str, str] | None = None) -> Iterator[Engine]:
-    """Apache Kafka, one node."""
+def open_kafka(folder: Path, properties: Mapping[str, str] | None = None) -> Iterator[EngineProcess]:
+    """Run Apache Kafka, one node."""
     cluster = ApacheKafka(folder / "kafka", properties=properties)
     try:
         cluster.start()
         (node,) = cluster.nodes
         assert node.process
-        yield Engine(f"Apache Kafka {version()}, one node", cluster.address, node.process.pid)
+        yield EngineProcess(f"Apache Kafka {version()}, one node", cluster.address, node.process.pid)
     finally:
-        cluster.end()
+        cluster.kill()
 
 
 @contextmanager
-def clickhouse(folder: Path) -> Iterator[Engine]:
-    """The embedded ClickHouse behind its HTTP interface, as `http://default:@host:port`."""
+def open_clickhouse(folder: Path) -> Iterator[EngineProcess]:
+    """Run the embedded ClickHouse behind its HTTP interface, `http://default:@host:port`."""
     with running("embedded", "clickhouse", "--port", "0", "--data", folder / "clickhouse") as process:
-        yield Engine("ClickHouse embedded (chDB)", process.line(), process.popen.pid)
+        yield EngineProcess("ClickHouse embedded (chDB)", process.read_line(), process.popen.pid)

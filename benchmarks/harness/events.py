@@ -1,8 +1,8 @@
-"""Postbacks of real shape and size, as many as one likes, quickly; the same for the same seed.
+"""Generates postbacks of realistic shape and size without end, quickly; deterministic for a seed.
 
-The simulated provider tells its stories once, and the gateway's own parser makes postbacks of them. Every
-further copy of these has other ids (each masked with the same number, so that a repeat stays a repeat), which
-takes a microsecond or two instead of sixty.
+The simulated provider generates one cycle, and the gateway's parser turns it into postbacks. Each further
+cycle has other ids, all masked with the same number, so that a duplicate stays a duplicate. This takes one
+or two microseconds per postback instead of sixty.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from gateway.postback import TOPIC_OF, encode, format_time, key_of
 from simulator.traffic import traffic
 
 ACCOUNT = "acme"
-#: Postbacks of one copy, messages under way at a time, and postbacks a second by their own times.
-COPY, OPEN_STORIES, RATE = 40_000, 10_000, 2_000.0
+#: Postbacks per cycle, interleaved scenarios, and postbacks per second by their own times.
+CYCLE, CONCURRENCY, RATE = 40_000, 10_000, 2_000.0
 
 
 class Event(NamedTuple):
@@ -38,11 +38,11 @@ class _Template(NamedTuple):
     event_id: str
 
 
-def events(seed: int, began: datetime) -> Iterator[Event]:
-    """Without end; their times begin at `began`, and begin there again with every copy."""
-    templates = list(_told(seed, began))
+def generate_events(seed: int, start: datetime) -> Iterator[Event]:
+    """Yield events without end. Their times begin at `start`, in every cycle."""
+    templates = list(_templates(seed, start))
     for number in count():
-        mask = Random(f"{seed}/{number}").getrandbits(128) if number else 0
+        mask = cycle_mask(seed, number)
         for topic, value, message_id, event_id in templates:
             new_id = masked_guid(message_id, mask)
             new_value = value.replace(message_id.encode(), new_id.encode()).replace(
@@ -51,11 +51,11 @@ def events(seed: int, began: datetime) -> Iterator[Event]:
             yield Event(topic, key_of(ACCOUNT, new_id), new_value)
 
 
-def _told(seed: int, began: datetime) -> Iterator[_Template]:
+def _templates(seed: int, start: datetime) -> Iterator[_Template]:
     def clock(number: int) -> datetime:
-        return began + timedelta(seconds=number / RATE)
+        return start + timedelta(seconds=number / RATE)
 
-    for number, packet in enumerate(islice(traffic(seed, OPEN_STORIES, clock), COPY)):
+    for number, simulated in enumerate(islice(traffic(seed, CONCURRENCY, clock), CYCLE)):
         postback = parse(
             RawRequest(
                 account=ACCOUNT,
@@ -64,7 +64,7 @@ def _told(seed: int, began: datetime) -> Iterator[_Template]:
                     ("Content-Type", "application/x-www-form-urlencoded"),
                     ("User-Agent", "CDYNE SMSv2"),
                 ],
-                body=packet.body,
+                body=simulated.body,
                 client_ip="192.0.2.7",
                 received_at=format_time(clock(number)),
             )
@@ -72,11 +72,16 @@ def _told(seed: int, began: datetime) -> Iterator[_Template]:
         yield _Template(TOPIC_OF[type(postback)], encode(postback), postback.message_id, postback.event_id)
 
 
-def _masked(digits: str, mask: int) -> str:
-    return f"{int(digits, 16) ^ mask:032x}"
+def cycle_mask(seed: int, number: int) -> int:
+    """Return the mask for the ids of a cycle. The first one keeps its ids."""
+    return Random(f"{seed}/{number}").getrandbits(128) if number else 0
 
 
 def masked_guid(guid: str, mask: int) -> str:
-    """Another id; the same for the same mask, and back again with it."""
+    """Map an id to another one. The same mask maps it back."""
     digits = _masked(guid.replace("-", ""), mask)
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _masked(digits: str, mask: int) -> str:
+    return f"{int(digits, 16) ^ mask:032x}"

@@ -1,4 +1,4 @@
-"""How long it takes from Kafka's append to a row that a query sees, at a steady rate of events."""
+"""Measures the time from a record's append to Kafka until a query sees its row, at a steady rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaProducer
 from clickhouse_connect import get_async_client
@@ -14,70 +14,76 @@ from clickhouse_connect import get_async_client
 from benchmarks.harness.events import Event
 from gateway.kafka.partitioner import partition_of
 
-TICK_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS = 0.02, 0.05, 60.0
+PRODUCE_INTERVAL, POLL_INTERVAL, TIMEOUT = 0.02, 0.05, 60.0
 
-Place = tuple[str, int]
+Partition: TypeAlias = tuple[str, int]
 
 
-class Appended(NamedTuple):
-    """Rows of one partition that were sent at one time; the last of them is the partition's `end`th."""
+class ProducedBatch(NamedTuple):
+    """Rows of one partition that were sent together, and the number of its rows then."""
 
-    place: Place
+    partition: Partition
     rows: int
-    end: int
+    rows_so_far: int
     sent_at: float
 
 
-async def seconds_to_be_visible(
+async def insert_latencies(
     kafka: str, url: str, partitions: int, events: Sequence[Event], rate: float
 ) -> list[float]:
-    """Of each event, in no order, into topics and a table that are empty at first."""
-    looking = asyncio.create_task(_look(url, len(events)))
-    appended = await _append(kafka, partitions, events, rate)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        seen = await looking
-    waits: list[float] = []
-    for place, rows, end, sent_at in appended:
-        seen_at = next(at for at, counts in seen if counts.get(place, 0) >= end)
-        waits += [seen_at - sent_at] * rows
-    return waits
+    """Produce the events, and return the seconds of each, unordered. Topics and table must be empty.
+
+    Raises:
+        TimeoutError: a row was not visible `TIMEOUT` after the last append.
+    """
+    polling = asyncio.create_task(_poll_counts(url, len(events)))
+    batches = await _produce(kafka, partitions, events, rate)
+    async with asyncio.timeout(TIMEOUT):
+        polls = await polling
+    latencies: list[float] = []
+    for partition, rows, rows_so_far, sent_at in batches:
+        visible_at = next(at for at, counts in polls if counts.get(partition, 0) >= rows_so_far)
+        latencies += [visible_at - sent_at] * rows
+    return latencies
 
 
-async def _append(kafka: str, partitions: int, events: Sequence[Event], rate: float) -> list[Appended]:
-    counts: dict[Place, int] = defaultdict(int)
-    appended: list[Appended] = []
+async def _produce(kafka: str, partitions: int, events: Sequence[Event], rate: float) -> list[ProducedBatch]:
+    counts: dict[Partition, int] = defaultdict(int)
+    produced: list[ProducedBatch] = []
     acknowledged: list[Any] = []
     async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all", max_batch_size=500_000) as producer:
         began, done = monotonic(), 0
         while done < len(events):
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(PRODUCE_INTERVAL)
             due = min(len(events), int((monotonic() - began) * rate))
-            batches: dict[Place, Any] = {}
-            for topic, key, value in events[done:due]:
-                place = topic, partition_of(key, partitions)
-                batch = batches.setdefault(place, None) or producer.create_batch()
-                batches[place] = batch
-                batch.append(timestamp=None, key=key, value=value)
+            batches: dict[Partition, Any] = {}
+            for number, (topic, key, value) in enumerate(events[done:due], done):
+                target = topic, partition_of(key, partitions)
+                batch = batches.setdefault(target, None) or producer.create_batch()
+                batches[target] = batch
+                if batch.append(timestamp=None, key=key, value=value) is None:  # full: leave it for the next
+                    due = number
+                    break
             done, now = due, monotonic()
-            for place, batch in batches.items():
-                counts[place] += batch.record_count()
-                appended.append(Appended(place, batch.record_count(), counts[place], now))
-                acknowledged.append(await producer.send_batch(batch, place[0], partition=place[1]))
+            for target, batch in batches.items():
+                counts[target] += batch.record_count()
+                produced.append(ProducedBatch(target, batch.record_count(), counts[target], now))
+                acknowledged.append(await producer.send_batch(batch, target[0], partition=target[1]))
         await asyncio.gather(*acknowledged)
-    return appended
+    return produced
 
 
-async def _look(url: str, all_rows: int) -> list[tuple[float, Mapping[Place, int]]]:
-    """At each time how many rows of each partition a query sees, until it sees all."""
-    seen: list[tuple[float, Mapping[Place, int]]] = []
+async def _poll_counts(url: str, rows: int) -> list[tuple[float, Mapping[Partition, int]]]:
+    """Poll the number of rows per partition until all are visible; return all results with their times."""
+    polls: list[tuple[float, Mapping[Partition, int]]] = []
     client = await get_async_client(dsn=url)
     try:
         while True:
-            found = await client.query("SELECT topic, partition, count() FROM postbacks GROUP BY ALL")
-            counts = {(topic, partition): rows for topic, partition, rows in found.result_rows}
-            seen.append((monotonic(), counts))
-            if sum(counts.values()) >= all_rows:
-                return seen
-            await asyncio.sleep(LOOK_SECONDS)
+            result = await client.query("SELECT topic, partition, count() FROM postbacks GROUP BY ALL")
+            counts = {(topic, partition): count for topic, partition, count in result.result_rows}
+            polls.append((monotonic(), counts))
+            if sum(counts.values()) >= rows:
+                return polls
+            await asyncio.sleep(POLL_INTERVAL)
     finally:
         await client.close()

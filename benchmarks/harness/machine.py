@@ -1,4 +1,4 @@
-"""What the figures were taken on, and with: without that they mean nothing later."""
+"""Describes the machine and the versions that a result belongs to."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ PACKAGES = (
 )
 
 
-def now() -> str:
+def timestamp() -> str:
+    """Return the current time, for people."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def machine() -> dict[str, str]:
-    """Its parts and the versions, by their names."""
+def describe_machine() -> dict[str, str]:
+    """Return the hardware, the system, its present load, and the versions of Python and packages."""
+    memory = int((_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) / 2**20
     return {
-        "processor": f"{os.cpu_count()} of {_line('/proc/cpuinfo', 'model name') or platform.machine()}",
-        "memory": f"{int((_line('/proc/meminfo', 'MemTotal') or '0 kB').split()[0]) / 2**20:.0f} GiB",
+        "processor": f"{_field('/proc/cpuinfo', 'model name') or platform.machine()}, {os.cpu_count()} cores",
+        "memory": f"{memory:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
-        "load when it began": f"{os.getloadavg()[0]:.1f}",
+        "load average at the start": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
 
 
-def _line(file: str, name: str) -> str:
-    """What a file of /proc says under that name; empty when it says nothing."""
+def _field(file: str, name: str) -> str:
+    """Return the value of a field in a file of /proc; empty if it is missing."""
     lines = Path(file).read_text().splitlines() if Path(file).exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

@@ -1,4 +1,4 @@
-"""The load generator as a process of its own, run against a port; and a gateway that one can post to."""
+"""Runs the load generator, as a process of its own, against a gateway."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from benchmarks.harness.load import Load
 from tests.support.process import ROOT
 
 
-class NotAllKept(Exception):
-    """There were answers other than 200: what was measured is not what was meant."""
+class LoadFailed(Exception):
+    """The load generator failed, or the gateway responded with another status than 200."""
 
 
 async def post(
@@ -24,10 +24,10 @@ async def post(
     rate: float | None = None,
     times: Path | None = None,
 ) -> Load:
-    """Post the bodies to the gateway at `address`, as `benchmarks.harness.load` describes it.
+    """Post the bodies to the gateway at `address`. `benchmarks.harness.load` describes the arguments.
 
     Raises:
-        NotAllKept: the generator gave up; it has said why.
+        LoadFailed: the load generator exited with an error, which it has printed.
     """
     (token,) = ACCOUNTS
     options = {"--seconds": seconds, "--rate": rate, "--times": times}
@@ -38,24 +38,24 @@ async def post(
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        told, _ = await process.communicate()
+        output, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
     if process.returncode:
-        raise NotAllKept(f"The load generator ended with {process.returncode}")
-    return json.decode(told, type=Load)
+        raise LoadFailed(f"The load generator exited with status {process.returncode}")
+    return json.decode(output, type=Load)
 
 
-async def post_all_kept(
+async def post_all_acknowledged(
     address: str, bodies: Path, seconds: float, rate: float | None = None, times: Path | None = None
 ) -> Load:
-    """The same, where nothing but 200 will do.
+    """Post the bodies, and require that all responses are 200.
 
     Raises:
-        NotAllKept: there was another answer.
+        LoadFailed: the load generator failed, or there was another response.
     """
     load = await post(address, bodies, seconds, rate, times)
     if load.statuses.keys() != {"200"}:
-        raise NotAllKept(f"Answers by status: {load.statuses}")
+        raise LoadFailed(f"Responses by status: {load.statuses}")
     return load

@@ -1,25 +1,27 @@
-"""The highest rate that holds: up in short probes, then down until one holds for the full time. Pure."""
+"""Finds the highest rate that is sustained: upwards in short probes, then downwards at full length. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-#: Whether so many a second hold for so many seconds.
-Holds: TypeAlias = Callable[[int, float], Awaitable[bool]]
+#: Whether a rate per second is sustained for so many seconds.
+IsSustained: TypeAlias = Callable[[int, float], Awaitable[bool]]
 
 
-async def highest(rungs: Sequence[int], holds: Holds, probe: float, full: float) -> int | None:
-    """The highest rung that holds for `full` seconds; null when even the lowest does not.
+async def highest_rate(
+    rates: Sequence[int], is_sustained: IsSustained, probe_seconds: float, full_seconds: float
+) -> int | None:
+    """Return the highest of the ascending rates that is sustained for `full_seconds`; None if none is.
 
-    A probe may flatter: what falls behind slowly is found out only in the full time.
+    A passed probe proves little: lag that builds up slowly shows only at full length.
     """
     passed: list[int] = []
-    for rung in rungs:
-        if not await holds(rung, probe):
+    for rate in rates:
+        if not await is_sustained(rate, probe_seconds):
             break
-        passed.append(rung)
-    for rung in reversed(passed):
-        if await holds(rung, full):
-            return rung
+        passed.append(rate)
+    for rate in reversed(passed):
+        if await is_sustained(rate, full_seconds):
+            return rate
     return None

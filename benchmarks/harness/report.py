@@ -1,37 +1,66 @@
-"""Writes docs/performance.md: each benchmark's newest result, and what `benchmarks/NAME.md` says of it."""
+"""Writes the newest results to docs/performance.md, and `benchmarks/NAME.md` to docs/performance-notes.md."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.harness.result import FOLDER, Result, load
-from benchmarks.harness.table import page
+from benchmarks.harness.table import format_result
 
-ROOT = Path(__file__).parent.parent
-REPORT = ROOT.parent / "docs" / "performance.md"
-ORDER = ("gateway", "correlation", "sink", "end_to_end", "flush", "workers", "state_growth", "queries")
+NOTES = Path(__file__).parent.parent
+DOCS = NOTES.parent / "docs"
 HEAD = """# Performance
 
-Measured with `make bench` (`python -m benchmarks NAME` for one part alone), written up by
-`python -m benchmarks report`. The machine is shared and small: trust the ratios of one run, not the absolute
-figures. Each cell is the median of the rounds, with the least and the greatest in brackets; in every round
-all contenders run one after the other, on the same data, with the same durability (acks=all).
+Measured with `make bench` (`python -m benchmarks NAME` for a single benchmark), written by
+`python -m benchmarks report`. The machine is shared and small: trust the ratios within a run, not the
+absolute figures. A cell is the median over the rounds, with minimum and maximum in brackets. In each round
+all candidates run one after the other, on the same data and with the same durability (acks=all).
+
+[performance-notes.md](performance-notes.md) says how to read the figures, what was optimised, and why targets
+were missed.
+"""
+NOTES_HEAD = """# Performance notes
+
+How to read the figures in [performance.md](performance.md), where the time goes, what was optimised, and why
+targets were missed. Written by `python -m benchmarks report` from `benchmarks/*.md`.
 """
 
 
-def write_report() -> Path:
-    """Write the page; returns where it is. Benchmarks that never ran on this machine are left out."""
-    results = [load(path) for name in ORDER if (path := FOLDER / f"{name}.json").exists()]
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text("\n\n".join([HEAD.strip(), *map(_section, results)]) + "\n")
-    return REPORT
+def write_report(titles: Mapping[str, str], results: Path = FOLDER, docs: Path = DOCS) -> list[Path]:
+    """Write both pages; return their paths.
+
+    Benchmarks without a result on this machine are left out of the figures, and not out of the notes.
+
+    Args:
+        titles: the titles of the benchmarks by name, in order.
+    """
+    figures = [
+        _figures(titles[name], load(path)) for name in titles if (path := results / f"{name}.json").exists()
+    ]
+    notes = [f"## {title}\n\n{(NOTES / f'{name}.md').read_text().strip()}" for name, title in titles.items()]
+    pages = {
+        docs / "performance.md": [HEAD.strip(), *figures],
+        docs / "performance-notes.md": [NOTES_HEAD.strip(), *notes],
+    }
+    for path, parts in pages.items():
+        path.write_text("\n\n".join(parts) + "\n")
+    return [*pages]
 
 
-def _section(result: Result) -> str:
-    words = ROOT / f"{result.name}.md"
-    parts = [f"## {result.title}", page(result)]
-    if words.exists():
-        parts.append(words.read_text().strip())
+def _figures(title: str, result: Result) -> str:
     machine = "; ".join(f"{name} {value}" for name, value in result.machine.items())
-    parts.append(f"_{result.at}. {machine}._")
-    return "\n\n".join(parts)
+    return "\n\n".join(
+        [
+            f"## {title}",
+            format_result(result),
+            f"_{result.finished_at}. {machine}._",
+            f"[Notes](performance-notes.md#{anchor(title)})",
+        ]
+    )
+
+
+def anchor(title: str) -> str:
+    """Return the anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")

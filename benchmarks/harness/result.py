@@ -1,7 +1,7 @@
-"""What a benchmark found out, as it is written beside its table, and read by the report.
+"""The result of a benchmark, saved as JSON and read by the report.
 
-A figure is only worth something next to another of the same round: the machine is shared, and faster in one
-minute than in the next. So a `Reach` compares two contenders round by round.
+The machine is shared, and its speed changes from minute to minute, so a figure means little without another
+one of the same round. A `Target` therefore compares two candidates round by round.
 """
 
 from __future__ import annotations
@@ -13,50 +13,49 @@ from typing import Literal
 
 from msgspec import Struct, json
 
-#: Where results are kept; not committed.
+#: Where results are saved; not in the repository.
 FOLDER = Path(__file__).parent.parent.parent / "run" / "benchmarks"
 
 
 class Trial(Struct):
-    """One contender in one round; figures by their names, each with its unit in it."""
+    """One run of a candidate; figures by name, which includes the unit."""
 
-    contender: str
+    candidate: str
     round: int
     figures: dict[str, float]
 
 
 class Target(Struct):
-    """What was to be reached, and the measurements of it, one a round."""
+    """A bound, and the measured values for it, one per round."""
 
-    what: str
+    description: str
     bound: Literal["at least", "at most"]
-    wanted: float
+    threshold: float
     measured: list[float]
 
     @property
     def met(self) -> bool:
-        """Whether the median is as wanted."""
-        got = median(self.measured)
-        return got >= self.wanted if self.bound == "at least" else got <= self.wanted
+        """Whether the median is within the bound."""
+        value = median(self.measured)
+        return value >= self.threshold if self.bound == "at least" else value <= self.threshold
 
 
 class Result(Struct):
-    """A benchmark's trials and what they mean."""
+    """Everything that a benchmark measured, and under which conditions."""
 
     name: str
-    title: str
-    #: When it ended, in UTC.
-    at: str
+    #: UTC.
+    finished_at: str
     machine: dict[str, str]
-    #: One line each: data, sizes, engines.
+    #: Data, sizes and engines; a line each.
     conditions: list[str]
     trials: list[Trial]
     targets: list[Target]
-    #: What could not be measured, and why.
+    #: What could not be measured, and why; a line each.
     remarks: list[str] = []
 
     def save(self) -> Path:
-        """Write it down, over the one before."""
+        """Write the result to `FOLDER`, replacing the previous one; return its path."""
         FOLDER.mkdir(parents=True, exist_ok=True)
         path = FOLDER / f"{self.name}.json"
         path.write_bytes(json.format(json.encode(self), indent=2))
@@ -64,28 +63,34 @@ class Result(Struct):
 
 
 def load(path: Path) -> Result:
-    """
+    """Read a saved result.
+
     Raises:
-        msgspec.DecodeError: the file is of another version of this code.
+        msgspec.DecodeError: another version of this code wrote the file.
     """
     return json.decode(path.read_bytes(), type=Result)
 
 
-def values(trials: Iterable[Trial], contender: str, figure: str) -> dict[int, float]:
-    """A contender's figure by round; empty when it did not run."""
+def figures_by_round(trials: Iterable[Trial], candidate: str, figure: str) -> dict[int, float]:
+    """Return a figure of a candidate by round; empty if it did not run."""
     return {
         trial.round: trial.figures[figure]
         for trial in trials
-        if trial.contender == contender and figure in trial.figures
+        if trial.candidate == candidate and figure in trial.figures
     }
 
 
-def ratios(trials: Sequence[Trial], figure: str, ours: str, theirs: str) -> list[float]:
-    """Of each round that has both: how many times theirs ours is."""
-    of_ours, of_theirs = values(trials, ours, figure), values(trials, theirs, figure)
-    return [of_ours[number] / of_theirs[number] for number in sorted(of_ours.keys() & of_theirs.keys())]
+def ratios(trials: Sequence[Trial], figure: str, numerator: str, denominator: str) -> list[float]:
+    """Return the ratio of a figure of two candidates, for each round that has both."""
+    above = figures_by_round(trials, numerator, figure)
+    below = figures_by_round(trials, denominator, figure)
+    return [above[number] / below[number] for number in sorted(above.keys() & below.keys())]
 
 
-def targets(wanted: Mapping[tuple[str, float], list[float]]) -> list[Target]:
-    """Those of them that were measured; each has its words and the least ratio."""
-    return [Target(what, "at least", least, got) for (what, least), got in wanted.items() if got]
+def minimum_targets(measured: Mapping[tuple[str, float], list[float]]) -> list[Target]:
+    """Build "at least" targets from values by description and threshold; leave out those without values."""
+    return [
+        Target(description, "at least", threshold, values)
+        for (description, threshold), values in measured.items()
+        if values
+    ]

@@ -1,4 +1,4 @@
-"""All stages of a pipeline on one machine: ours, and what people would put together from the same parts."""
+"""A whole pipeline on one machine: ours, and the naive stack that one would build from the same parts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from benchmarks.baselines.naive_postback import ACCOUNTS
 from benchmarks.baselines.naive_sink import MESSAGE_TABLE
-from benchmarks.harness import engines
-from benchmarks.harness.backlog import make_topics
+from benchmarks.harness.backlog import create_topics
+from benchmarks.harness.engines import EngineProcess, open_clickhouse, open_kafka
 from gateway.postback import POSTBACK_TOPICS
 from sinks.migrate import migrate
 from streams.message import MESSAGES
@@ -23,49 +23,49 @@ from tests.support.workload import lag
 
 PARTITIONS = 8
 CHANGELOG = "faust-messages-changelog"
-PATIENCE_SECONDS, LOOK_SECONDS = 60.0, 0.2
+TIMEOUT, POLL_INTERVAL = 60.0, 0.2
 
 
-class Stage(NamedTuple):
-    """A consumer group and the topics that it has to keep up with, which bring a record a postback."""
+class PipelineStage(NamedTuple):
+    """A consumer group, and those of its topics that get about one record per postback."""
 
     name: str
     group: str
     topics: tuple[str, ...]
 
 
-class Stack(NamedTuple):
-    """One that runs."""
+class RunningStack(NamedTuple):
+    """A running pipeline."""
 
     kafka: str
-    #: Of its ClickHouse, with the database.
+    #: URL of its ClickHouse, with the database.
     url: str
-    #: Of its gateway.
+    #: Address of its gateway.
     address: str
-    stages: tuple[Stage, ...]
-    #: The table that has a row of a message as soon as SQL can see it.
+    stages: tuple[PipelineStage, ...]
+    #: The table that has a row of a message as soon as queries can see the message.
     messages: str
-    #: Its processes by what they are.
+    #: Its processes by name.
     pids: Mapping[str, int]
 
-    async def behind(self) -> dict[str, int]:
-        """By stage: how many records it has yet to take."""
+    async def lags(self) -> dict[str, int]:
+        """Return the number of uncommitted records by stage."""
         return {stage.name: await lag(self.kafka, stage.group, stage.topics) for stage in self.stages}
 
 
 @contextmanager
-def _engines(folder: Path) -> Iterator[tuple[engines.Engine, engines.Engine, str]]:
-    with engines.kafka(folder) as broker, engines.clickhouse(folder) as clickhouse:
+def _engines(folder: Path) -> Iterator[tuple[EngineProcess, EngineProcess, str]]:
+    with open_kafka(folder) as broker, open_clickhouse(folder) as clickhouse:
         url = f"{clickhouse.address}/benchmark"
         migrate(SecretStr(url))
         yield broker, clickhouse, url
 
 
 @asynccontextmanager
-async def ours(folder: Path, tuned: Mapping[str, str]) -> AsyncIterator[Stack]:
-    """The project's own, as its settings are by default but for those that are `tuned`."""
+async def open_ours(folder: Path, tuning: Mapping[str, str]) -> AsyncIterator[RunningStack]:
+    """Run this project's processes, with default settings except those in `tuning`."""
     with _engines(folder) as (broker, clickhouse, url), ExitStack() as processes:
-        await make_topics(broker.address, PARTITIONS)
+        await create_topics(broker.address, PARTITIONS)
 
         def start(name: str, **settings: str) -> Process:
             environment = {
@@ -75,7 +75,7 @@ async def ours(folder: Path, tuned: Mapping[str, str]) -> AsyncIterator[Stack]:
                 "POSTBACKS_OPS": "127.0.0.1:0",
                 "POSTBACKS_DATA": str(folder / name),
                 "POSTBACKS_LOG_LEVEL": "warning",
-                **tuned,
+                **tuning,
                 **settings,
             }
             return processes.enter_context(running(name, environment=environment))
@@ -83,14 +83,14 @@ async def ours(folder: Path, tuned: Mapping[str, str]) -> AsyncIterator[Stack]:
         tokens = ",".join(f"{account}={token}" for token, account in ACCOUNTS.items())
         streams, sinks = start("streams"), start("sinks")
         gateway = start("gateway", POSTBACKS_TOKENS=tokens, POSTBACKS_LISTEN="127.0.0.1:0")
-        yield Stack(
+        yield RunningStack(
             broker.address,
             url,
-            gateway.line(),
+            gateway.read_line(),
             (
-                Stage("streams", "streams", POSTBACK_TOPICS),
-                Stage("sinks, postbacks", "sinks", POSTBACK_TOPICS),
-                Stage("sinks, messages", "sinks", (MESSAGES,)),
+                PipelineStage("streams", "streams", POSTBACK_TOPICS),
+                PipelineStage("sinks, postbacks", "sinks", POSTBACK_TOPICS),
+                PipelineStage("sinks, messages", "sinks", (MESSAGES,)),
             ),
             "message_states",
             _pids(broker, clickhouse, gateway, streams, sinks),
@@ -98,10 +98,10 @@ async def ours(folder: Path, tuned: Mapping[str, str]) -> AsyncIterator[Stack]:
 
 
 @asynccontextmanager
-async def naive(folder: Path) -> AsyncIterator[Stack]:
-    """FastAPI, a table of stock Faust, and a sink of decoded rows, each as its documentation has it."""
+async def open_naive(folder: Path) -> AsyncIterator[RunningStack]:
+    """Run FastAPI, a table of stock Faust, and a sink of decoded rows, each written as documented."""
     with _engines(folder) as (broker, clickhouse, url), ExitStack() as processes:
-        await make_topics(broker.address, PARTITIONS)
+        await create_topics(broker.address, PARTITIONS)
         environment = {
             "KAFKA": broker.address,
             "GROUP": "faust",
@@ -115,19 +115,19 @@ async def naive(folder: Path) -> AsyncIterator[Stack]:
                 environment=environment,
             )
         )
-        await _topic_there(broker.address, CHANGELOG)
+        await _wait_for_topic(broker.address, CHANGELOG)
         sink = processes.enter_context(
             running("benchmarks.baselines.naive_sink", broker.address, "naive", url, CHANGELOG)
         )
         gateway = processes.enter_context(running("benchmarks.baselines.fastapi_send", broker.address))
-        yield Stack(
+        yield RunningStack(
             broker.address,
             url,
-            gateway.line(),
+            gateway.read_line(),
             (
-                Stage("Faust", "faust", POSTBACK_TOPICS),
-                Stage("sink, postbacks", "naive", POSTBACK_TOPICS),
-                Stage("sink, messages", "naive", (CHANGELOG,)),
+                PipelineStage("Faust", "faust", POSTBACK_TOPICS),
+                PipelineStage("sink, postbacks", "naive", POSTBACK_TOPICS),
+                PipelineStage("sink, messages", "naive", (CHANGELOG,)),
             ),
             MESSAGE_TABLE,
             _pids(broker, clickhouse, gateway, faust, sink),
@@ -135,7 +135,7 @@ async def naive(folder: Path) -> AsyncIterator[Stack]:
 
 
 def _pids(
-    broker: engines.Engine, clickhouse: engines.Engine, gateway: Process, streams: Process, sinks: Process
+    broker: EngineProcess, clickhouse: EngineProcess, gateway: Process, streams: Process, sinks: Process
 ) -> Mapping[str, int]:
     return {
         "gateway": gateway.popen.pid,
@@ -146,14 +146,12 @@ def _pids(
     }
 
 
-async def _topic_there(kafka: str, topic: str) -> None:
+async def _wait_for_topic(kafka: str, topic: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                if topic in await admin.list_topics():
-                    return
-                await asyncio.sleep(LOOK_SECONDS)
+        async with asyncio.timeout(TIMEOUT):
+            while topic not in await admin.list_topics():  # noqa: ASYNC110
+                await asyncio.sleep(POLL_INTERVAL)
     finally:
         await admin.close()

@@ -1,16 +1,16 @@
-"""Tables that are read in a terminal and in a document: of each figure the median, and how far it spreads."""
+"""Formats results as Markdown tables that are readable in a terminal, too: medians and ranges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.harness.result import Result, Target, values
+from benchmarks.harness.result import Result, Target, Trial, figures_by_round
 
 
-def rows(cells: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown, its columns aligned; the first row is the head, numbers stand to the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """Align the columns. The first row is the header; all columns but the first are right-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
     def line(row: Sequence[str]) -> str:
         first, *others = [
@@ -20,47 +20,45 @@ def rows(cells: Sequence[Sequence[str]]) -> str:
         return f"| {' | '.join([first, *others])} |"
 
     ruler = f"|{'|'.join(['-' * (widths[0] + 2), *('-' * (width + 1) + ':' for width in widths[1:])])}|"
-    return "\n".join([line(cells[0]), ruler, *map(line, cells[1:])])
+    return "\n".join([line(rows[0]), ruler, *map(line, rows[1:])])
 
 
-def spread(measured: Sequence[float]) -> str:
-    """`88,000 (81,000 to 92,000)`: the median, and the least and the greatest when there are several."""
+def format_range(measured: Sequence[float]) -> str:
+    """Return `88,000 (81,000 to 92,000)`: the median, and the minimum and maximum if there are several."""
     digits = 0 if median(measured) >= 100 else 1 if median(measured) >= 10 else 2
-    least, middle, most = (f"{n:,.{digits}f}" for n in (min(measured), median(measured), max(measured)))
-    return middle if len(measured) == 1 else f"{middle} ({least} to {most})"
+    low, middle, high = (f"{n:,.{digits}f}" for n in (min(measured), median(measured), max(measured)))
+    return middle if len(measured) == 1 else f"{middle} ({low} to {high})"
 
 
-def trials_table(result: Result) -> str:
-    """Of each contender its figures."""
-    contenders = list(dict.fromkeys(trial.contender for trial in result.trials))
-    figures = list(dict.fromkeys(figure for trial in result.trials for figure in trial.figures))
+def trials_table(trials: Sequence[Trial]) -> str:
+    """Return a row per candidate and a column per figure."""
+    candidates = list(dict.fromkeys(trial.candidate for trial in trials))
+    figures = list(dict.fromkeys(figure for trial in trials for figure in trial.figures))
     body = []
-    for contender in contenders:
-        measured = [list(values(result.trials, contender, figure).values()) for figure in figures]
-        body.append([contender, *(spread(one) if one else "" for one in measured)])
-    return rows([["", *figures], *body])
+    for candidate in candidates:
+        measured = [[*figures_by_round(trials, candidate, figure).values()] for figure in figures]
+        body.append([candidate, *(format_range(values) if values else "" for values in measured)])
+    return format_table([["", *figures], *body])
 
 
-def reaches_table(targets: Sequence[Target]) -> str:
-    """What was to be reached, and whether it was."""
+def targets_table(targets: Sequence[Target]) -> str:
+    """Return a row per target."""
     body = [
         [
-            target.what,
-            f"{target.bound} {target.wanted:g}",
-            spread(target.measured),
+            target.description,
+            f"{target.bound} {target.threshold:g}",
+            format_range(target.measured),
             "yes" if target.met else "no",
         ]
         for target in targets
     ]
-    return rows([["target", "wanted", "measured", "met"], *body])
+    return format_table([["target", "threshold", "measured", "met"], *body])
 
 
-def page(result: Result) -> str:
-    """All that a result says, for the terminal and for the report alike."""
-    parts = [
-        "\n".join(f"- {line}" for line in [*result.conditions, *result.remarks]),
-        trials_table(result),
-    ]
+def format_result(result: Result) -> str:
+    """Return the tables and the conditions, for the terminal and the report."""
+    parts = [trials_table(result.trials)]
     if result.targets:
-        parts.append(reaches_table(result.targets))
+        parts.append(targets_table(result.targets))
+    parts.append("\n".join(f"- {line}" for line in [*result.conditions, *result.remarks]))
     return "\n\n".join(parts)

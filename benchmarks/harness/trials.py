@@ -1,4 +1,4 @@
-"""Contenders take turns, round after round, so that a slow minute of the machine meets all of them."""
+"""Runs candidates alternately, round by round, so that a slow minute of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ Figures: TypeAlias = Mapping[str, float]
 
 
 class Candidate(NamedTuple):
-    """Runs once through the work; may tell of several things that it measured, by their names."""
+    """Something to measure. `run` does one run, and returns figures by the names they are reported under."""
 
     name: str
     run: Callable[[], Awaitable[Mapping[str, Figures]]]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What was asked for on the command line."""
+class BenchmarkOptions:
+    """The options of the command line."""
 
     rounds: int
-    #: How much work; None: as much as the benchmark finds right.
+    #: The amount of work; None for the benchmark's default.
     size: int | None
-    #: The names of contenders that take part; empty: all.
+    #: The names of the candidates to run; all, if empty.
     only: frozenset[str]
 
 
-async def alternate(contenders: Iterable[Candidate], plan: Plan) -> list[Trial]:
-    """Run those that take part, each round beginning with another; says what comes out as it goes."""
-    chosen = [one for one in contenders if not plan.only or one.name in plan.only]
+async def alternate(candidates: Iterable[Candidate], options: BenchmarkOptions) -> list[Trial]:
+    """Run the chosen candidates, and print each result. The order rotates from round to round."""
+    chosen = [candidate for candidate in candidates if not options.only or candidate.name in options.only]
     trials: list[Trial] = []
-    for number in range(1, plan.rounds + 1):
-        first = (number - 1) * len(chosen) // plan.rounds
-        for contender in chosen[first:] + chosen[:first]:
-            for name, figures in (await contender.run()).items():
+    for number in range(1, options.rounds + 1):
+        first = (number - 1) * len(chosen) // options.rounds
+        for candidate in chosen[first:] + chosen[:first]:
+            for name, figures in (await candidate.run()).items():
                 trials.append(Trial(name, number, dict(figures)))
-                told = ", ".join(f"{value:,.4g} {figure}" for figure, value in figures.items())
-                print(f"  round {number}: {name}: {told}", flush=True)
+                line = ", ".join(f"{value:,.4g} {figure}" for figure, value in figures.items())
+                print(f"  round {number}: {name}: {line}", flush=True)
     return trials

@@ -1,4 +1,4 @@
-"""CPU and memory of a process and of all that it started, as Linux counts them in /proc."""
+"""CPU time and memory of a process and all of its descendants, from Linux's /proc."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ PROC = Path("/proc")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads so far, and of its children, those that have ended included.
+    """Return the user and system time so far of the process and its descendants, exited ones included.
 
     Raises:
-        ProcessLookupError: it has ended.
+        ProcessLookupError: the process has exited.
     """
     ticks = 0
-    for each in _tree(pid):
-        # The second field, the program's name, may hold blanks; the third is the first after its bracket.
-        fields = (PROC / str(each) / "stat").read_text().rpartition(")")[2].split()
-        if fields[0] == "Z" and each == pid:
-            raise ProcessLookupError(f"Process {each} has ended")
+    for member in _tree(pid):
+        # The second field, the program's name, may contain blanks; the third follows its closing bracket.
+        fields = (PROC / str(member) / "stat").read_text().rpartition(")")[2].split()
+        if fields[0] == "Z" and member == pid:
+            raise ProcessLookupError(f"Process {member} has exited")
         ticks += sum(map(int, fields[11:15]))
     return ticks / TICKS_PER_SECOND
 
 
 def memory_bytes(pid: int) -> int:
-    """What it and its children hold in memory now."""
-    return sum(_status(each, "VmRSS") for each in _tree(pid)) * 1024
+    """Return the resident memory of the process and its descendants."""
+    return sum(_status(member, "VmRSS") for member in _tree(pid)) * 1024
 
 
 def _tree(pid: int) -> list[int]:
     found = [pid]
     for task in (PROC / str(pid) / "task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended just now
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
             for child in (task / "children").read_text().split():
                 found += _tree(int(child))
     return found

@@ -1,57 +1,55 @@
-"""`postbacks up`: the whole stack on this machine, from its first process to its last.
+"""`postbacks up`: the whole stack on this machine, from start to shutdown.
 
-Where its processes are is decided in `cli/up/ports.py`, which there are in `cli/up/stack.py`, how they are
-kept running in `cli/up/supervisor.py`, and how they end in `cli/up/drain.py`.
+`cli/up/stack.py` defines its processes, `cli/up/ports.py` their addresses and `cli/up/drain.py` the order in
+which they shut down; `runtime/supervisor.py` keeps them running.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from cli.options import PORT, RATE
 from cli.up.download import download_kafka
 from cli.up.drain import stop_in_order
 from cli.up.ports import PortOptions, allocate_ports
 from cli.up.screen import Screen
-from cli.up.stack import ENGINES, Endpoints, Service, plan, simulator, with_embedded_kafka
+from cli.up.stack import ENGINES, Endpoints, plan, simulator, with_embedded_kafka
 from cli.up.stack_file import lock_data_dir, write_stack_file
-from cli.up.supervisor import Supervisor
-from cli.up.throughput import show_rates
+from cli.up.throughput import show_throughput
 from cli.up.welcome import postback_url, ready_page, stack_settings
-from embedded.kafka.recovery import reread_since, rewind_groups
+from embedded.kafka.recovery import rewind_groups, rewind_time
 from runtime.errors import InvalidSetting
 from runtime.kafka.clients import client_options
 from runtime.logging import configure_logs
-from runtime.process import DONE, FAILED
+from runtime.process import DONE, FAILED, first_completed, stop_on_signals
 from runtime.settings import PREFIX, Settings, load_settings
+from runtime.supervisor import Service, Supervisor
 
 NAME = "up"
-DRAINED = "everything that was accepted is in ClickHouse"
-NOT_DRAINED = "what has not drained is in Kafka; the next start continues with it"
-PORT = click.IntRange(0, 65535)
-RATE = click.FloatRange(min=0, min_open=True)
+DRAINED = "everything accepted is in ClickHouse"
+NOT_DRAINED = "not drained: the rest is in Kafka, and the next start continues with it"
 
 
 @click.command()
 @click.option(
-    "--port", type=PORT, help="Where the gateway listens. [default: that of POSTBACKS_LISTEN, 8080]"
+    "--port", type=PORT, metavar="PORT", help="The gateway's port. [default: that of POSTBACKS_LISTEN, 8080]"
 )
-@click.option("--kafka-port", type=PORT, help="Of the embedded Kafka. [default: 9092]")
-@click.option("--clickhouse-port", type=PORT, help="Of the embedded ClickHouse. [default: 8123]")
+@click.option("--kafka-port", type=PORT, metavar="PORT", help="The embedded Kafka's port. [default: 9092]")
+@click.option(
+    "--clickhouse-port", type=PORT, metavar="PORT", help="The embedded ClickHouse's port. [default: 8123]"
+)
 @click.option(
     "--data", type=click.Path(path_type=Path), help="The folder of all data. [default: POSTBACKS_DATA, data]"
 )
-@click.option(
-    "--simulate", type=RATE, metavar="RATE", help="Let a simulated provider post RATE postbacks a second."
-)
+@click.option("--simulate", type=RATE, metavar="RATE", help="Also post RATE simulated postbacks per second.")
 def up(
     port: int | None,
     kafka_port: int | None,
@@ -59,129 +57,109 @@ def up(
     data: Path | None,
     simulate: float | None,
 ) -> None:
-    """Run everything on this machine: an engine for the log, one for SQL, and the three stages.
+    """Run the whole pipeline on this machine.
 
-    Kafka and ClickHouse come embedded, except where POSTBACKS_KAFKA or POSTBACKS_CLICKHOUSE names one that
-    runs elsewhere. Every part is a process of its own; what ends by itself is started again. When all are
-    ready, it says where to post and how to look at the result. Any port may be 0, which takes a free one.
+    Starts an embedded Kafka, an embedded ClickHouse, the gateway, streams and the sinks, each as a process of
+    its own, and restarts a process that exits. POSTBACKS_KAFKA or POSTBACKS_CLICKHOUSE replace an embedded
+    engine with one that runs elsewhere. When everything is ready, prints the PostBackURL and how to try it. A
+    port of 0 picks a free one.
 
-    Kafka and ClickHouse keep their data in the folder: the next `postbacks up` on it continues where this one
-    ended, however it ended. Other commands find the running stack by themselves, on whatever ports, when they
-    are started in the same directory or with the same --data.
+    All data is in one folder; the next `postbacks up` on it continues, however this one ended. Other commands
+    find the running stack when they are called in the same directory or with the same --data.
 
-    Ctrl-C (or SIGTERM) stops the gateway first and then each stage when it has nothing left to do, so that
-    everything accepted is in ClickHouse. A second Ctrl-C ends everything at once.
+    Ctrl-C (or SIGTERM) shuts down gracefully: the gateway first, then each stage once it has drained, so that
+    everything accepted is in ClickHouse. A second Ctrl-C kills everything at once.
 
     \b
     Example:
       postbacks up
       postbacks up --simulate 100
-      postbacks up --port 8081 --kafka-port 0 --clickhouse-port 0 --data /tmp/postbacks
+      postbacks up --port 8081 --kafka-port 0 --clickhouse-port 0 --data /tmp/up
       POSTBACKS_KAFKA=kafka:9092 POSTBACKS_REPLICATION=3 postbacks up
 
     \b
-    Settings: all (`postbacks settings` lists them), handed on to the processes; of its own it reads
-      POSTBACKS_KAFKA       use this Kafka instead of the embedded one
-      POSTBACKS_CLICKHOUSE  use this ClickHouse instead of the embedded one
+    Settings (all are passed on to the processes; see `postbacks settings`):
+      POSTBACKS_KAFKA       a Kafka to use instead of the embedded one
+      POSTBACKS_CLICKHOUSE  a ClickHouse to use instead of the embedded one
       POSTBACKS_LISTEN      where the gateway listens
-      POSTBACKS_TOKENS      which accounts there are
-      POSTBACKS_DATA        the folder of all data, with one for each process in it
+      POSTBACKS_TOKENS      accounts and tokens
+      POSTBACKS_DATA        the folder of all data
 
     \b
     Exit status:
-      0  stopped, and everything that was accepted is in ClickHouse
-      1  stopped, and not everything is; or ended at once by a second Ctrl-C
-      2  it cannot run: a port or the folder is in use, or a setting, a topic or the schema is wrong
+      0  shut down; everything accepted is in ClickHouse
+      1  shut down without that, or killed by a second Ctrl-C
+      2  cannot run: a port or the folder is in use, or a setting, a topic or
+         the schema is wrong
     """
-    settings = load_settings()  # not those of a stack that runs already
+    settings = load_settings()  # not `find_settings`: that may return those of a running stack
     command = sys.argv[0] if Path(sys.argv[0]).name == "postbacks" else "postbacks"
-    wanted = PortOptions(port, kafka_port, clickhouse_port, data)
-    sys.exit(asyncio.run(run_stack(settings, wanted, simulate, os.environ, command)))
+    options = PortOptions(port, kafka_port, clickhouse_port, data)
+    sys.exit(asyncio.run(run_stack(settings, options, simulate, os.environ, command)))
 
 
 async def run_stack(
     settings: Settings,
-    wanted: PortOptions,
+    options: PortOptions,
     simulate: float | None,
     environment: Mapping[str, str],
     command: str,
 ) -> int:
-    """Run until SIGTERM or SIGINT, and drain then (a second one ends all at once); the exit status.
+    """Run until SIGTERM or SIGINT, then drain; return the exit status. A second signal kills all processes.
 
     Args:
-        simulate: postbacks a second of a simulated provider, if any.
-        environment: for the processes, which read their settings from it.
-        command: how people call `postbacks`, for what is shown to them.
+        simulate: simulated postbacks per second, if any.
+        environment: of the processes, which load their settings from it.
+        command: how to call `postbacks`, for the texts printed.
 
     Raises:
-        Refused: a port or the folder is in use, or a process cannot run with these settings.
+        StartupError: a port or the folder is in use, or a process refuses its settings.
     """
-    places = allocate_ports(settings, wanted)
+    endpoints = allocate_ports(settings, options)
+    url = postback_url(endpoints, settings)
     if simulate and settings.tokens.get_secret_value():
         raise InvalidSetting(
             f"--simulate posts without a token, but {PREFIX}TOKENS is set: leave out one of the two, "
-            f"or run `{command} simulate --url {postback_url(places, settings)}` beside this"
+            f"or run `{command} simulate --url {url}` in another terminal"
         )
-    found = with_embedded_kafka(settings, places.kafka) if places.kafka else settings
+    if endpoints.kafka:
+        settings = with_embedded_kafka(settings, endpoints.kafka)
     console = Console()
-    with lock_data_dir(places.data):
-        if places.kafka:
-            download_kafka(settings, console)
+    with lock_data_dir(endpoints.data):
+        if endpoints.kafka:
+            download_kafka(settings.java, settings.cache_folder, console)
         with Screen(console) as screen:
-            configure_logs(
-                settings.log_level, settings.log_format
-            )  # now, so that its lines mind the live one
-            supervisor = Supervisor(environment, screen.say)
-            write_stack_file(places.data, stack_settings(places, found))
-            stop = _until_signal(supervisor)
-            started = _start(supervisor, places, plan(places, found))
-            if await _first(started, stop.wait(), supervisor.given_up) == 0:
-                screen.page(ready_page(places, found, command))
-                if simulate:
-                    supervisor.keep(simulator(postback_url(places, settings), simulate))
-                await _first(show_rates(places.ops, screen), stop.wait(), supervisor.given_up)
-            say = partial(screen.say, NAME)
-            drained = await stop_in_order(supervisor, client_options(found), say)
-            if supervisor.given_up.done():
-                raise supervisor.given_up.result()
-            say(DRAINED if drained else NOT_DRAINED)
+            configure_logs(settings.log_level, settings.log_format)  # after Screen has redirected the output
+            supervisor = Supervisor(environment, screen.print_line, screen.print_line)
+            write_stack_file(endpoints.data, stack_settings(endpoints, settings))
+            stop = stop_on_signals(partial(_kill, supervisor))
+            report = partial(screen.print_line, NAME)
+            try:
+                started = _start(supervisor, endpoints, plan(endpoints, settings))
+                await first_completed(started, stop.wait(), supervisor.wait_failed())
+                if not stop.is_set():
+                    screen.print_page(ready_page(endpoints, settings, command))
+                    if simulate:
+                        supervisor.start(simulator(url, simulate))
+                    throughput = show_throughput(endpoints.ops, screen)
+                    await first_completed(throughput, stop.wait(), supervisor.wait_failed())
+            finally:
+                drained = await stop_in_order(supervisor, client_options(settings), report)
+            report(DRAINED if drained else NOT_DRAINED)
     return DONE if drained else FAILED
 
 
-async def _start(supervisor: Supervisor, places: Endpoints, services: tuple[Service, ...]) -> None:
-    """Return when all are ready. Engines are started first: a client that finds none retries, and says so."""
-    since = reread_since(places.data / "kafka" / "data") if places.kafka else None
-    supervisor.keep(*(service for service in services if service.name in ENGINES))
-    await supervisor.ready()
-    if places.kafka and since:
-        await rewind_groups(places.kafka, since)
-    supervisor.keep(*(service for service in services if service.name not in ENGINES))
-    await supervisor.ready()
+async def _start(supervisor: Supervisor, endpoints: Endpoints, services: tuple[Service, ...]) -> None:
+    """Start everything and wait until it is ready; engines first, so that no process logs that it retries."""
+    since = rewind_time(endpoints.data / "kafka" / "data") if endpoints.kafka else None
+    supervisor.start(*(service for service in services if service.name in ENGINES))
+    await supervisor.wait_ready()
+    if endpoints.kafka and since:
+        await rewind_groups(endpoints.kafka, since)
+    supervisor.start(*(service for service in services if service.name not in ENGINES))
+    await supervisor.wait_ready()
 
 
-def _until_signal(supervisor: Supervisor) -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; the second one ends everything at once."""
-    stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            supervisor.kill()
-            os._exit(FAILED)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    return stop
-
-
-async def _first(*waited: Awaitable[object]) -> int:
-    """Which of them is done first (its exception is raised); the rest of the coroutines are cancelled."""
-    tasks = [asyncio.ensure_future(one) for one in waited]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        if isinstance(task, asyncio.Task):  # the future of somebody else is left to him
-            task.cancel()
-    index = min(tasks.index(task) for task in done)
-    tasks[index].result()
-    return index
+def _kill(supervisor: Supervisor) -> None:
+    supervisor.kill()
+    os._exit(FAILED)

@@ -1,7 +1,7 @@
-"""Stops the stack in the order of the flow, so that what the gateway accepted comes to its end.
+"""Shuts the stack down in the order of the data flow, so that everything accepted gets to ClickHouse.
 
-Each stage is stopped only when its consumer group has committed everything that the stages before it, which
-no longer write, have left in the logs.
+A stage is stopped once its consumer group has committed everything that the stages before it have written.
+Those are stopped already, so the ends of the logs are final.
 """
 
 from __future__ import annotations
@@ -10,58 +10,66 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cli.up.stack import ENGINES, SIMULATOR
-from cli.up.supervisor import Supervisor
-from gateway.postback import POSTBACK_TOPICS, REJECTED
+from gateway.postback import POSTBACK_TOPICS
+from gateway.rejected import REJECTED
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.offsets import NotDrained, open_logs
+from runtime.supervisor import Supervisor
 from streams.message import MESSAGES
 
-#: Seconds without any progress after which a stage is given up.
-TIMEOUT = 60.0
-Tell = Callable[[str], None]
+#: Seconds without progress after which a stage is stopped although it has not drained.
+DRAIN_TIMEOUT = 60.0
 
-#: Consumer group, which is also the stage's name, and what it reads.
-READS: Mapping[str, tuple[str, ...]] = {
+#: The topics that each stage reads, by its name, which is also that of its consumer group.
+INPUTS: Mapping[str, tuple[str, ...]] = {
     "streams": POSTBACK_TOPICS,
     "sinks": (*POSTBACK_TOPICS, REJECTED, MESSAGES),
 }
 
 
-async def stop_in_order(supervisor: Supervisor, kafka: Mapping[str, Any], say: Tell) -> bool:
-    """End all services; whether everything that was accepted has reached ClickHouse.
+async def stop_in_order(
+    supervisor: Supervisor, kafka: Mapping[str, Any], report: Callable[[str], None]
+) -> bool:
+    """Stop all services; return whether everything accepted is in ClickHouse.
 
-    `kafka` are the options of its clients (`runtime.kafka.client_options`).
+    Args:
+        kafka: options of aiokafka's clients (`runtime.kafka.clients.client_options`).
+        report: called with lines about the progress.
     """
-    say("stopping the gateway, then the rest as it drains; once more to stop at once")
-    accepting = supervisor.was_ready("gateway")
+    report("shutting down: the gateway first, then each stage once it has drained; Ctrl-C again kills all")
+    accepted_any = supervisor.was_ready("gateway")
     await supervisor.stop(SIMULATOR)
     await supervisor.stop("gateway")
-    complete = True
-    for stage, topics in READS.items():
-        if accepting and complete:
-            patience = TIMEOUT if supervisor.was_ready(stage) else 0
-            complete = await _drain(stage, topics, patience, kafka, say)
+    drained = True
+    for stage, topics in INPUTS.items():
+        if accepted_any and drained:
+            timeout = DRAIN_TIMEOUT if supervisor.was_ready(stage) else 0
+            drained = await _drain(stage, topics, timeout, kafka, report)
         await supervisor.stop(stage)
     for engine in ENGINES:
         await supervisor.stop(engine)
-    return complete
+    return drained
 
 
 async def _drain(
-    stage: str, topics: tuple[str, ...], patience: float, kafka: Mapping[str, Any], say: Tell
+    stage: str,
+    topics: tuple[str, ...],
+    timeout: float,
+    kafka: Mapping[str, Any],
+    report: Callable[[str], None],
 ) -> bool:
-    told = 0
+    reported = 0
 
-    def tell(left: int) -> None:
-        nonlocal told
-        if not told or left < told / 2:  # a line for every halving: few, and they show that it goes on
-            say(f"{stage} has {left:,} records left")
-            told = left
+    def on_lag(lag: int) -> None:
+        nonlocal reported
+        if not reported or lag < reported / 2:  # each time it halves: few lines that show progress
+            report(f"{stage} has {lag:,} records left")
+            reported = lag
 
     try:
         async with open_logs(kafka) as logs:
-            await logs.drained(stage, await logs.ends(topics), patience, tell)
+            await logs.wait_drained(stage, await logs.ends(topics), timeout, on_lag)
     except (KafkaUnavailable, NotDrained) as error:
-        say(f"{stage} did not drain: {error}")
+        report(f"{stage} did not drain: {error}")
         return False
     return True

@@ -1,4 +1,4 @@
-"""Finds places on this machine for the processes of `postbacks up`: free ports."""
+"""Allocates the ports of the processes of `postbacks up`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KAFKA_PORT, CLICKHOUSE_PORT = 9092, 8123
 
 @dataclass(frozen=True)
 class PortOptions:
-    """What the command line asks for; port 0 takes a free one, and None leaves it to the settings."""
+    """The command line options; a port of 0 picks a free one, None is the default or the setting."""
 
     port: int | None
     kafka_port: int | None
@@ -28,35 +28,35 @@ class PortOptions:
     data: Path | None
 
 
-def allocate_ports(settings: Settings, wanted: PortOptions) -> Endpoints:
-    """Choose an address for each process; an engine that the settings name gets none.
+def allocate_ports(settings: Settings, options: PortOptions) -> Endpoints:
+    """Choose an address for each process; an engine that a setting names gets none.
 
     Raises:
-        Occupied: another process listens on a port that was asked for.
-        BadSetting: a port is asked for, for an engine that runs elsewhere.
+        AddressInUse: another process listens on the port.
+        InvalidSetting: an option has a port for an engine that runs elsewhere.
     """
-    for engine, chosen in (("kafka", wanted.kafka_port), ("clickhouse", wanted.clickhouse_port)):
-        if chosen is not None and engine in settings.model_fields_set:
+    for engine, port in (("kafka", options.kafka_port), ("clickhouse", options.clickhouse_port)):
+        if port is not None and engine in settings.model_fields_set:
             raise InvalidSetting(
                 f"--{engine}-port is for the embedded engine, and {PREFIX}{engine.upper()} names another: "
                 "leave out one of the two"
             )
-    host, _, port = settings.listen.rpartition(":")
-    with ExitStack() as held:  # each until all are chosen, so that none is chosen twice
+    host, _, default = settings.listen.rpartition(":")
+    with ExitStack() as reserved:  # until all are chosen, so that none is chosen twice
 
-        def free(port: int, option: str, host: str = HOST) -> str:
-            return held.enter_context(_held(host, port, option))
+        def reserve(port: int, option: str, host: str = HOST) -> str:
+            return reserved.enter_context(_reserve(host, port, option))
 
         return Endpoints(
-            listen=free(int(port) if wanted.port is None else wanted.port, "--port", host),
-            data=(wanted.data or settings.data).absolute(),
-            ops={stage: free(0, "") for stage in STAGES},
+            listen=reserve(int(default) if options.port is None else options.port, "--port", host),
+            data=(options.data or settings.data).absolute(),
+            ops={stage: reserve(0, "") for stage in STAGES},
             kafka=None
             if "kafka" in settings.model_fields_set
-            else free(_port(wanted.kafka_port, KAFKA_PORT), "--kafka-port"),
+            else reserve(_port(options.kafka_port, KAFKA_PORT), "--kafka-port"),
             clickhouse=None
             if "clickhouse" in settings.model_fields_set
-            else free(_port(wanted.clickhouse_port, CLICKHOUSE_PORT), "--clickhouse-port"),
+            else reserve(_port(options.clickhouse_port, CLICKHOUSE_PORT), "--clickhouse-port"),
         )
 
 
@@ -65,17 +65,17 @@ def _port(chosen: int | None, default: int) -> int:
 
 
 @contextmanager
-def _held(host: str, port: int, option: str) -> Iterator[str]:
-    """The address (`host:port`), listened on for the while of the block."""
+def _reserve(host: str, port: int, option: str) -> Iterator[str]:
+    """Listen on the port while the block runs; yields its `host:port`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        probe = socket.create_server((host.strip("[]"), port), family=family)
+        listener = socket.create_server((host.strip("[]"), port), family=family)
     except OSError as error:
-        instead = {
-            "--kafka-port": f", or set {PREFIX}KAFKA to use a broker that runs already",
-            "--clickhouse-port": f", or set {PREFIX}CLICKHOUSE to use a server that runs already",
+        alternative = {
+            "--kafka-port": f", or set {PREFIX}KAFKA to use a running broker",
+            "--clickhouse-port": f", or set {PREFIX}CLICKHOUSE to use a running server",
         }.get(option, "")
         problem = f"Port {port} on {host} cannot be used: {os.strerror(error.errno or 0)}"
-        raise AddressInUse(f"{problem}. Choose another with {option}{instead}") from None
-    with probe:
-        yield f"{host}:{probe.getsockname()[1]}"
+        raise AddressInUse(f"{problem}. Choose another with {option}{alternative}") from None
+    with listener:
+        yield f"{host}:{listener.getsockname()[1]}"

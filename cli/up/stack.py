@@ -1,37 +1,27 @@
-"""Which processes make the stack of `postbacks up`, and with which settings. Pure."""
+"""The processes of `postbacks up` and their settings. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from embedded.kafka.retention import HOLD_FILE
 from runtime.settings import PREFIX, Settings
+from runtime.supervisor import Service
 
-#: In the order of the flow, which is the order in which they are stopped.
+#: In the order of the data flow, in which they are stopped.
 STAGES = ("gateway", "streams", "sinks")
 ENGINES = ("kafka", "clickhouse")
 SIMULATOR = "simulator"
 
-#: What the embedded Kafka is used with, whatever is set: one node, without TLS.
+#: Settings that the embedded Kafka overrides: it is a single node without TLS.
 EMBEDDED_KAFKA = {"kafka_security": "PLAINTEXT", "replication": 1}
 
 
 @dataclass(frozen=True)
-class Service:
-    """A process: `python -m arguments…`, with `settings` on top of what `postbacks up` itself was given."""
-
-    name: str
-    arguments: tuple[str, ...]
-    settings: Mapping[str, str] = field(default_factory=dict)
-    #: `host:port` of its /readyz; without one it is ready when it has printed its first line.
-    ops: str | None = None
-
-
-@dataclass(frozen=True)
 class Endpoints:
-    """Where everything is: addresses are `host:port`; engines without one are somebody else's."""
+    """Addresses (`host:port`) and the data folder; an engine that runs elsewhere has no address."""
 
     listen: str
     data: Path
@@ -45,38 +35,41 @@ def with_embedded_kafka(settings: Settings, address: str) -> Settings:
     return settings.model_copy(update={"kafka": address} | EMBEDDED_KAFKA)
 
 
-def plan(places: Endpoints, settings: Settings) -> tuple[Service, ...]:
-    """The services; `settings` are those by which Kafka is found. Each waits for those that it needs."""
+def plan(endpoints: Endpoints, settings: Settings) -> tuple[Service, ...]:
+    """The services of the stack, in any order: each retries until its dependencies are ready.
+
+    Args:
+        settings: with the embedded Kafka, if there is one.
+    """
     services: list[Service] = []
     shared: dict[str, str] = {}
-    data = str(places.data)
-    if places.kafka:
-        services.append(
-            Service("kafka", ("embedded", "kafka", "--port", _port(places.kafka), "--data", data))
-        )
+    data = str(endpoints.data)
+    if endpoints.kafka:
+        arguments = ("embedded", "kafka", "--port", _port(endpoints.kafka), "--data", data)
+        services.append(Service("kafka", arguments))
         shared |= {name.upper(): str(getattr(settings, name)) for name in ("kafka", *EMBEDDED_KAFKA)}
-    if places.clickhouse:
-        arguments = ("embedded", "clickhouse", "--port", _port(places.clickhouse), "--data", data)
+    if endpoints.clickhouse:
+        arguments = ("embedded", "clickhouse", "--port", _port(endpoints.clickhouse), "--data", data)
         services.append(Service("clickhouse", arguments))
-        shared["CLICKHOUSE"] = embedded_clickhouse(places.clickhouse)
+        shared["CLICKHOUSE"] = embedded_clickhouse(endpoints.clickhouse)
     for stage in STAGES:
-        own = {"OPS": places.ops[stage], "DATA": str(places.data / stage)}
+        own = {"OPS": endpoints.ops[stage], "DATA": str(endpoints.data / stage)}
         if stage == "gateway":
-            own["LISTEN"] = places.listen
-            if places.kafka:
-                own["HOLD"] = str(places.data / "kafka" / HOLD_FILE)
+            own["LISTEN"] = endpoints.listen
+            if endpoints.kafka:
+                own["HOLD"] = str(endpoints.data / "kafka" / HOLD_FILE)
         environment = {PREFIX + name: value for name, value in (shared | own).items()}
-        services.append(Service(stage, (stage,), environment, places.ops[stage]))
+        services.append(Service(stage, (stage,), environment, endpoints.ops[stage]))
     return tuple(services)
 
 
 def embedded_clickhouse(address: str) -> str:
-    """The setting that names an embedded ClickHouse at `host:port`."""
+    """The value of POSTBACKS_CLICKHOUSE for the embedded ClickHouse at `host:port`."""
     return f"http://default:@{address}/postbacks"
 
 
 def simulator(url: str, rate: float) -> Service:
-    """The provider, simulated until it is stopped."""
+    """The simulated provider, which posts until it is stopped."""
     return Service(SIMULATOR, ("cli", "simulate", "--url", url, "--rate", f"{rate:g}"))
 
 

@@ -1,6 +1,6 @@
-"""`DATA/stack.env`: by which settings other commands find the stack that runs on a folder.
+"""`DATA/stack.env`: the settings with which other commands find the stack that runs on a folder.
 
-It is valid while `postbacks up` holds the folder; what a killed one left behind is ignored.
+It is valid while `postbacks up` holds the folder's lock. A file left by a stack that was killed is ignored.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ LOCK, FILE = "up.lock", "stack.env"
 
 
 class AddressInUse(StartupError):
-    """A port or folder that the stack needs is in use; names it and the option."""
+    """A port or folder that the stack needs is in use; the message names it and the option to change it."""
 
 
 @contextmanager
 def lock_data_dir(folder: Path) -> Iterator[None]:
-    """Make the folder, and hold it against another `postbacks up` while the block runs.
+    """Create the folder, and lock it against another `postbacks up` while the block runs.
 
     Raises:
-        Occupied: another one holds it.
+        AddressInUse: another one has the lock, or the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def lock_data_dir(folder: Path) -> Iterator[None]:
         raise AddressInUse(f"{folder} cannot be used: {error.strerror}. Choose another with --data") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (folder / FILE).unlink(missing_ok=True)  # a killed one left it
+        (folder / FILE).unlink(missing_ok=True)  # left by a stack that was killed
         yield
     except BlockingIOError:
         raise AddressInUse(f"Another `postbacks up` uses {folder}. Choose another with --data") from None
@@ -46,7 +46,7 @@ def lock_data_dir(folder: Path) -> Iterator[None]:
 
 
 def write_stack_file(folder: Path, settings: Mapping[str, str]) -> None:
-    """Write the settings (by their full names), readable for the folder's owner only."""
+    """Write the settings (by their full names) atomically, readable by the folder's owner only."""
     part = folder / f"{FILE}.part"
     part.touch(mode=0o600)
     part.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
@@ -54,26 +54,26 @@ def write_stack_file(folder: Path, settings: Mapping[str, str]) -> None:
 
 
 def find_settings(data: Path | None = None) -> Settings:
-    """The settings, with those of the stack that runs on the folder where the environment has no others.
+    """The settings; where the environment sets none, those of the stack that runs on the folder.
 
     Args:
         data: the folder; None: that of POSTBACKS_DATA.
 
     Raises:
-        BadSetting: as `load_settings`.
+        InvalidSetting: as `load_settings`.
     """
     settings = load_settings()
     folder = data or settings.data
-    if not _runs(folder):
+    if not _is_running(folder):
         return settings
     found = dotenv_values(folder / FILE, interpolate=False)
-    given = {PREFIX + field.upper() for field in settings.model_fields_set}
-    of_stack = {name: value for name, value in found.items() if value and name not in given}
-    return load_settings(of_stack | os.environ)
+    set_by_user = {PREFIX + field.upper() for field in settings.model_fields_set}
+    from_stack = {name: value for name, value in found.items() if value and name not in set_by_user}
+    return load_settings(from_stack | os.environ)
 
 
-def _runs(folder: Path) -> bool:
-    """Whether a `postbacks up` holds the folder now."""
+def _is_running(folder: Path) -> bool:
+    """Whether a `postbacks up` holds the folder's lock and has written the file."""
     try:
         lock = os.open(folder / LOCK, os.O_RDWR)
     except OSError:

@@ -1,1 +1,1 @@
-"""Pages that follow from the code, one file here for each kind; tests hold that they are current."""
+"""Generates documents from the code, one module per kind; a test checks that they are up to date."""

@@ -1,4 +1,4 @@
-"""`python -m docs.generate`: writes every page that follows from the code."""
+"""`python -m docs.generate` (`make docs`): writes every generated document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml: the topics as an AsyncAPI 3 document, for another team's tools."""
+"""Generates docs/asyncapi.yaml: the topics as an AsyncAPI 3 document, for the tools of other teams."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from msgspec import json
 from docs.generate import examples
 from docs.generate.schemas import STRUCT_OF, components
 from gateway.kafka.cloudevents import headers_of
-from gateway.postback import POSTBACK_TOPICS, RECEIPT, REJECTED, RESPONSE, SENT
+from gateway.postback import POSTBACK_TOPICS, RECEIPT, RESPONSE, SENT
+from gateway.rejected import REJECTED
 from gateway.topics import gateway_topics
 from runtime.settings import Settings, load_settings
 from streams.message import MESSAGES, STATUSES
 from streams.topics import messages_topic
 
-#: With this many copies the topics are made safe.
+#: The document shows the topics as they are created in production.
 PRODUCTION: Settings = load_settings({"POSTBACKS_REPLICATION": "3"})
 SUMMARY = {
-    SENT: "The provider handed a message to the carrier's side, or was refused",
-    RESPONSE: "Somebody answered a message, or wrote by themselves",
+    SENT: "The provider's attempt to hand a message to the carrier: accepted or refused",
+    RESPONSE: "A person replied to a message, or wrote first",
     RECEIPT: "A delivery receipt",
-    REJECTED: "What was no postback, with the reason and all that came",
-    MESSAGES: "All that is known of one message; without a value: streams lets go of it",
+    REJECTED: "A rejected request or record, with the reason and everything received",
+    MESSAGES: "Everything known about one message; a tombstone when streams expires it",
 }
 WRITERS = (
     *(("gateway", topic) for topic in (*POSTBACK_TOPICS, REJECTED)),
@@ -32,13 +33,13 @@ WRITERS = (
 )
 KEY = {
     "type": "string",
-    "description": "account/message_id: all events of a message meet in one partition of the same number",
+    "description": "account/message_id: all events of a message are in partitions of the same number",
     "pattern": "^[^/]+/[0-9a-f-]{36}$",
 }
 KEY_OF_REJECTED = {"type": "string", "description": "rejection_id"}
 CLOUDEVENT = {
     "type": "object",
-    "description": "CloudEvents in binary mode; without POSTBACKS_CLOUDEVENTS there are none",
+    "description": "CloudEvents in binary mode; absent without POSTBACKS_CLOUDEVENTS",
     "properties": {
         "ce_specversion": {"type": "string", "const": "1.0"},
         "ce_id": {"type": "string", "description": "event_id"},
@@ -53,12 +54,12 @@ TRANSITION = {
     "properties": {
         "status": {
             "type": "string",
-            "description": "The status now; empty in a tombstone",
+            "description": "The new status; empty in a tombstone",
             "enum": ["", *STATUSES],
         },
         "previous": {
             "type": "string",
-            "description": "The status before; empty when nothing was known of it",
+            "description": "The previous status; empty for a new message",
             "enum": ["", *STATUSES],
         },
     },
@@ -71,15 +72,18 @@ def page() -> str:
 
 
 def document() -> dict[str, Any]:
-    specs = [*gateway_topics(PRODUCTION), messages_topic(PRODUCTION)]
+    specs = [
+        *gateway_topics(PRODUCTION.partitions, PRODUCTION.replication),
+        messages_topic(PRODUCTION.partitions, PRODUCTION.replication),
+    ]
     schemas = components("#/components/schemas/{name}", *STRUCT_OF.values())
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "postbacks",
             "version": "1.0.0",
-            "description": "What an SMS provider tells about messages, as Kafka topics. "
-            "docs/consuming.md has programs, and says what order and which duplicates to expect.",
+            "description": "An SMS provider's postbacks, and the messages they are about, as Kafka topics. "
+            "docs/consuming.md has example consumers, and documents ordering and duplicates.",
         },
         "defaultContentType": "application/json",
         "channels": {
@@ -102,7 +106,7 @@ def document() -> dict[str, Any]:
             f"{writer}.{topic}": {
                 "action": "send",
                 "channel": {"$ref": f"#/channels/{topic}"},
-                "summary": f"{writer} writes it",
+                "summary": f"{writer} produces it",
             }
             for writer, topic in WRITERS
         },
@@ -134,7 +138,7 @@ def _message(topic: str) -> dict[str, Any]:
 
 
 def _configuration(config: dict[str, str]) -> dict[str, Any]:
-    """As the Kafka binding of AsyncAPI spells it: lists and numbers."""
+    """The configuration as AsyncAPI's Kafka binding expects it, with lists and numbers."""
     numbers = {name: int(value) for name, value in config.items() if value.isdigit()}
     known = {"retention.ms", "max.message.bytes"}
     return {

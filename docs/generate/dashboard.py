@@ -1,4 +1,4 @@
-"""The Grafana dashboard, as JSON for its provisioning: what flows, what waits, what fails."""
+"""Generates the Grafana dashboard, as JSON for provisioning: throughput, lag, errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from msgspec import json
 
 DATASOURCE = {"type": "prometheus", "uid": "prometheus"}
-#: Of Grafana's grid of 24: three panels a row.
+#: Grafana's grid is 24 wide: three panels per row.
 WIDTH, HEIGHT, COLUMNS = 8, 8, 3
 RATE = "[$__rate_interval]"
 
@@ -20,7 +20,7 @@ class Query(NamedTuple):
 
 class Panel(NamedTuple):
     title: str
-    #: Grafana's name of it: reqps, s, bytes, short, …
+    #: Grafana's unit: reqps, s, bytes, short, …
     unit: str
     queries: tuple[Query, ...]
 
@@ -30,43 +30,43 @@ def rate(metric: str, by: str) -> str:
 
 
 def lag(metric: str) -> str:
-    """A group's lag by topic; every member reports all of it."""
+    """A group's lag by topic; every member reports all partitions."""
     return f"sum by (topic) (max by (topic, partition) ({metric}))"
 
 
 def quantiles(histogram: str, title: str) -> Panel:
-    """The median and the two slowest parts of a histogram of seconds."""
+    """A panel with p50, p99 and p99.9 of a histogram of seconds."""
     return Panel(
         title,
         "s",
         tuple(
-            Query(f"histogram_quantile({part}, sum by (le) (rate({histogram}_bucket{RATE})))", legend)
-            for part, legend in ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"))
+            Query(f"histogram_quantile({quantile}, sum by (le) (rate({histogram}_bucket{RATE})))", legend)
+            for quantile, legend in ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"))
         ),
     )
 
 
 ROWS: dict[str, tuple[Panel, ...]] = {
-    "All of it": (
+    "Overview": (
         Panel("Ready", "short", (Query("postbacks_ready", "{{job}} {{instance}}"),)),
         Panel(
-            "Through each stage",
+            "Throughput by stage",
             "reqps",
             (
                 Query(rate("postbacks_gateway_requests_total", "job"), "requests"),
                 Query(rate("postbacks_streams_merged_total", "job"), "postbacks merged"),
-                Query(rate("postbacks_sinks_rows_total", "job"), "rows stored"),
+                Query(rate("postbacks_sinks_rows_total", "job"), "rows inserted"),
             ),
         ),
         Panel(
-            "How old the newest row is",
+            "Age of the newest row",
             "s",
             (Query("min by (table) (postbacks_sinks_freshness_seconds)", "{{table}}"),),
         ),
     ),
     "Gateway": (
         Panel(
-            "Requests by answer",
+            "Requests by status",
             "reqps",
             (Query(rate("postbacks_gateway_requests_total", "answer"), "{{answer}}"),),
         ),
@@ -75,11 +75,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "reqps",
             (Query(rate("postbacks_gateway_requests_total", "type"), "{{type}}"),),
         ),
-        quantiles("postbacks_gateway_request_seconds", "From a request to its answer"),
-        Panel("Bytes in", "Bps", (Query(rate("postbacks_gateway_request_bytes_total", "job"), "bodies"),)),
+        quantiles("postbacks_gateway_request_seconds", "Request duration"),
+        Panel(
+            "Bytes received", "Bps", (Query(rate("postbacks_gateway_request_bytes_total", "job"), "bodies"),)
+        ),
         Panel("Connections", "short", (Query("postbacks_gateway_connections", "{{instance}}"),)),
         Panel(
-            "Records in a batch",
+            "Records per batch",
             "short",
             (
                 Query(
@@ -90,93 +92,100 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
-            "Changed files not taken",
+            "Failed reloads",
             "short",
-            (Query("increase(postbacks_gateway_reloads_failed_total[1h])", "{{instance}}"),),
+            (Query("increase(postbacks_gateway_reload_failures_total[1h])", "{{instance}}"),),
         ),
         Panel(
-            "Kafka not acknowledging",
+            "Kafka errors",
             "short",
             (
                 Query(rate("postbacks_gateway_produce_errors_total", "error"), "{{error}}"),
-                Query(rate("postbacks_gateway_producers_rebuilt_total", "job"), "clients made anew"),
-                Query("max(postbacks_gateway_underreplicated_partitions)", "partitions short of replicas"),
+                Query(rate("postbacks_gateway_kafka_clients_recreated_total", "job"), "clients recreated"),
+                Query("max(postbacks_gateway_underreplicated_partitions)", "under-replicated partitions"),
             ),
         ),
         Panel(
             "Spool",
             "short",
             (
-                Query("sum(postbacks_gateway_spool_records)", "records waiting"),
-                Query(rate("postbacks_gateway_spooled_total", "job"), "spooled a second"),
-                Query("sum(postbacks_gateway_spools_damaged_total)", "files damaged"),
+                Query("sum(postbacks_gateway_spool_records)", "records spooled"),
+                Query(rate("postbacks_gateway_spooled_total", "job"), "spooled per second"),
+                Query("sum(postbacks_gateway_spools_damaged_total)", "damaged files"),
             ),
         ),
         Panel(
-            "Spool, how full",
+            "Spool usage",
             "percentunit",
             (Query("postbacks_gateway_spool_bytes / postbacks_gateway_spool_limit_bytes", "{{instance}}"),),
         ),
-        Panel("Spool, its oldest", "s", (Query("postbacks_gateway_spool_age_seconds", "{{instance}}"),)),
+        Panel(
+            "Age of the oldest spooled record",
+            "s",
+            (Query("postbacks_gateway_spool_age_seconds", "{{instance}}"),),
+        ),
     ),
     "Streams": (
         Panel(
-            "Postbacks to merge",
+            "Lag",
             "short",
             (
                 Query(lag("postbacks_streams_lag_records"), "{{topic}}"),
                 Query("max(postbacks_streams_unowned_partitions)", "partitions without an owner"),
             ),
         ),
-        quantiles("postbacks_streams_batch_seconds", "From a fetch to its acknowledged changes"),
-        Panel("States kept", "short", (Query("postbacks_streams_states_kept", "{{instance}}"),)),
+        quantiles("postbacks_streams_batch_seconds", "Batch duration"),
+        Panel("States", "short", (Query("postbacks_streams_states", "{{instance}}"),)),
         Panel(
-            "Recovery",
+            "Restore",
             "short",
             (
                 Query("postbacks_streams_recovery_left_records", "left on {{instance}}"),
-                Query(rate("postbacks_streams_states_recovered_total", "instance"), "{{instance}} a second"),
+                Query(
+                    rate("postbacks_streams_states_recovered_total", "instance"), "{{instance}} per second"
+                ),
             ),
         ),
         Panel(
-            "Written to messages",
+            "Writes to messages",
             "reqps",
             (
                 Query(rate("postbacks_streams_states_written_total", "job"), "records"),
-                Query(rate("postbacks_streams_tombstones_total", "job"), "tombstones among them"),
+                Query(rate("postbacks_streams_tombstones_total", "job"), "tombstones"),
                 Query(rate("postbacks_streams_overdue_total", "job"), "marked overdue"),
             ),
         ),
         Panel(
-            "Two workers at once",
+            "Foreign writes",
             "short",
             (
                 Query(rate("postbacks_streams_lease_lost_total", "instance"), "lease lost, {{instance}}"),
-                Query(rate("postbacks_streams_states_healed_total", "instance"), "states said again"),
+                Query(
+                    rate("postbacks_streams_changelog_repairs_total", "instance"),
+                    "changelog repairs, {{instance}}",
+                ),
             ),
         ),
     ),
     "Sinks": (
         Panel(
-            "Records to store",
+            "Lag",
             "short",
             (
                 Query(lag("postbacks_sinks_lag_records"), "{{topic}}"),
                 Query("max(postbacks_sinks_unowned_partitions)", "partitions without an owner"),
             ),
         ),
-        quantiles("postbacks_sinks_insert_seconds", "An insert, with its repetitions"),
+        quantiles("postbacks_sinks_insert_seconds", "Insert duration, with retries"),
         Panel("Rows", "reqps", (Query(rate("postbacks_sinks_rows_total", "table"), "{{table}}"),)),
-        Panel(
-            "Tries in vain", "short", (Query(rate("postbacks_sinks_retries_total", "part"), "for {{part}}"),)
-        ),
+        Panel("Retries", "short", (Query(rate("postbacks_sinks_retries_total", "part"), "{{part}}"),)),
         Panel(
             "Rows refused by ClickHouse",
             "short",
             (Query(rate("postbacks_sinks_refused_total", "table"), "{{table}}"),),
         ),
         Panel(
-            "What was no postback",
+            "Rejected",
             "short",
             (Query(rate("postbacks_rejected_total", "stage, reason"), "{{stage}}: {{reason}}"),),
         ),
@@ -199,7 +208,7 @@ def page() -> str:
 
 
 def expressions() -> list[str]:
-    """All that the dashboard asks Prometheus."""
+    """Every query of the dashboard."""
     return [query.expression for row in ROWS.values() for panel in row for query in panel.queries]
 
 

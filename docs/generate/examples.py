@@ -1,14 +1,14 @@
-"""Records of each topic, made by the pipeline's own code from what the provider's documents print."""
+"""Example records of each topic, made by the pipeline's code from samples in the provider's documents."""
 
 from __future__ import annotations
 
 from gateway.parsing.postback import parse
 from gateway.parsing.request import RawRequest
-from gateway.postback import RECEIPT, REJECTED, RESPONSE, SENT, AnyPostback, encode, key_of
-from gateway.rejected import rejected
+from gateway.postback import RECEIPT, RESPONSE, SENT, AnyPostback, encode, key_of
+from gateway.rejected import REJECTED, reject_request
 from streams.message import MESSAGES, encode_message, merge
 
-PACKETS = {
+BODIES = {
     SENT: "SMSSent=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&ReferenceID=12345"
     "&FromPhoneNumber=17575449510&ToPhoneNumber=17575449511&SentTime=5%2f8%2f2010+2%3a42%3a36+AM",
     RESPONSE: "SMSResponse=1&MessageID=11111111-2222-1111-2222-000000000004"
@@ -24,29 +24,29 @@ REJECTION_ID = "5f2b6c0e9d3a4a0f8a43c2c0f0b7d1e6"
 
 
 def postbacks() -> dict[str, AnyPostback]:
-    """A postback of each type, all about one message, by topic."""
+    """A postback of each type by topic, all about one message."""
     return {
-        topic: parse(_arrival(body, f"2026-11-23T04:39:4{second}.123Z"))
-        for second, (topic, body) in enumerate(PACKETS.items(), 1)
+        topic: parse(_request(body, f"2026-11-23T04:39:4{second}.123Z"))
+        for second, (topic, body) in enumerate(BODIES.items(), 1)
     }
 
 
 def records() -> dict[str, tuple[bytes, bytes]]:
-    """Key and value of a record of each topic."""
-    known = None
+    """The key and value of a record of each topic."""
+    message = None
     for postback in postbacks().values():
-        known = merge(known, postback)
-    assert known
-    key = key_of(known.account, known.message_id)
-    no_postback = rejected(_arrival("hello=world", "2026-11-23T04:39:44.123Z"), "no_type", REJECTION_ID)
+        message = merge(message, postback)
+    assert message
+    key = key_of(message.account, message.message_id)
+    rejected = reject_request(_request("hello=world", "2026-11-23T04:39:44.123Z"), "no_type", REJECTION_ID)
     return {
         **{topic: (key, encode(postback)) for topic, postback in postbacks().items()},
-        REJECTED: (REJECTION_ID.encode(), encode(no_postback)),
-        MESSAGES: (key, encode_message(known)),
+        REJECTED: (REJECTION_ID.encode(), encode(rejected)),
+        MESSAGES: (key, encode_message(message)),
     }
 
 
-def _arrival(body: str, received_at: str) -> RawRequest:
+def _request(body: str, received_at: str) -> RawRequest:
     return RawRequest(
         account="acme",
         query="campaign=42",

@@ -1,4 +1,4 @@
-"""docs/metrics.md: every metric and every alert, with what it means and what to do about it."""
+"""Generates docs/metrics.md: every metric and its meaning, every alert and what to do about it."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ HEAD = """# Metrics and alerts
 
 <!-- Written by `make docs` from runtime/metrics.py and deploy/prometheus/rules/postbacks.yml. -->
 
-Each process serves three pages on its ops port (`POSTBACKS_OPS`; it logs the address at its start):
+Each process serves three endpoints on its ops port (`POSTBACKS_OPS`; the address is logged at startup):
 
-- `/livez` answers 200 as long as the process turns. Restart a process that does not answer it, and no other:
-  what only a restart mends, a process ends itself for.
-- `/readyz` answers 200 and `ready`, or 503 and a line for each thing that is missing, in words. A gateway
-  that is not ready because Kafka is away still takes postbacks, on its disk (202): send them elsewhere only
-  if another one is ready.
-- `/metrics`, for Prometheus. `postbacks_ready` is what `/readyz` says, as a number.
+- `/livez` answers 200 while the event loop runs. Restart a process that does not answer it, and only then: a
+  process that needs a restart for any other reason exits by itself.
+- `/readyz` answers 200 and `ready`, or 503 and one line per missing dependency with the reason. A gateway
+  that is not ready because Kafka is unavailable still accepts postbacks and spools them to disk (202): route
+  around it only if another one is ready.
+- `/metrics` is for Prometheus. `postbacks_ready` is the result of `/readyz` as a number.
 
-Labels are bounded: nothing that a stranger can make grow is one. Besides these there are those of the client
-library (`process_cpu_seconds_total`, `process_resident_memory_bytes` and so on).
+Label values are bounded: nothing that a stranger can multiply is a label. The client library adds its own
+metrics (`process_cpu_seconds_total`, `process_resident_memory_bytes` and so on).
 
-Several processes of one kind are told apart by Prometheus, by their addresses. Those of one gateway
-(`POSTBACKS_PROCESSES`) report as one: what is theirs is added up, `/readyz` answers 200 as long as one of
-them has all it needs, with a line for whatever another one lacks, and `postbacks_ready` is 0 until nothing
-is missing. What the client library says of a process has a label `process` there.
+Prometheus tells replicas apart by their addresses. The processes of one gateway (`POSTBACKS_PROCESSES`)
+report as one: counters add up, `/readyz` answers 200 while at least one process is ready, with a line for
+each one that is not, and `postbacks_ready` is 0 until all are. The client library's metrics have a label
+`process`.
 """
 PARTS = {
     "": "Every process",
     "gateway": "The gateway",
-    "streams": "Workers of streams",
+    "streams": "Streams workers",
     "sinks": "Sinks",
 }
 
 
-class Known(NamedTuple):
-    """A metric of ours as Prometheus knows it."""
+class MetricDoc(NamedTuple):
+    """A metric of ours as Prometheus names it."""
 
     name: str
     kind: str
@@ -53,29 +53,29 @@ class Known(NamedTuple):
 
     @property
     def part(self) -> str:
-        """The package that it belongs to; empty where several set it."""
+        """The package that sets it; empty if several do."""
         part = self.name.split("_")[1]
         return part if part in PARTS else ""
 
     @property
     def sample_names(self) -> set[str]:
-        """What an expression may call it."""
+        """The names of its samples, which expressions may use."""
         if self.kind == "histogram":
             return {f"{self.name}_{part}" for part in ("bucket", "sum", "count")}
         return {self.name}
 
 
-def all_metrics() -> Iterator[Known]:
-    """Those in runtime/metrics.py, in its order."""
+def all_metrics() -> Iterator[MetricDoc]:
+    """The metrics of runtime/metrics.py, in its order."""
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
             family = next(iter(metric.describe()))
             name = family.name + ("_total" if family.type == "counter" else "")
-            yield Known(name, family.type, family.documentation, tuple(metric._labelnames))
+            yield MetricDoc(name, family.type, family.documentation, tuple(metric._labelnames))
 
 
 def all_alerts() -> list[dict[str, Any]]:
-    """The rules as Prometheus reads them."""
+    """The alerting rules as Prometheus reads them."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
@@ -96,12 +96,12 @@ def _metric_tables() -> Iterator[str]:
 
 def _alert_table() -> Iterator[str]:
     yield (
-        "## Alerts\n\nThe rules are in `deploy/prometheus/rules/postbacks.yml`, for jobs called `gateway`, "
-        "`streams` and `sinks`;\n`tests/docs/alerts.yml` tries each of them. "
-        "A *page* is for now, a *ticket* for today.\n"
+        "## Alerts\n\nThe rules are in `deploy/prometheus/rules/postbacks.yml`, for jobs named `gateway`, "
+        "`streams` and `sinks`;\n`tests/docs/alerts.yml` tests each of them. "
+        "Handle a *page* now, a *ticket* today.\n"
     )
     yield "| alert | | what to do |\n|---|---|---|"
     for rule in all_alerts():
-        do = rule["annotations"]["do"].replace("|", "\\|")
-        yield f"| {rule['alert']} | {rule['labels']['severity']} | {do} |"
+        action = rule["annotations"]["do"].replace("|", "\\|")
+        yield f"| {rule['alert']} | {rule['labels']['severity']} | {action} |"
     yield ""

@@ -1,4 +1,4 @@
-"""Which pages follow from the code, and where they are."""
+"""The generated documents and their files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from docs.generate.metrics import ROOT
 
 
 def pages() -> dict[Path, str]:
-    """The text of each, by its file."""
+    """The text of each document by its file."""
     return {
         ROOT / "docs" / "metrics.md": metrics.page(),
         ROOT / "docs" / "asyncapi.yaml": asyncapi.page(),

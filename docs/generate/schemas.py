@@ -1,4 +1,4 @@
-"""docs/schemas/*.json: a JSON Schema of each topic's values, from the structs that encode them."""
+"""Generates docs/schemas/*.json: a JSON Schema of each topic's values, from the structs that encode them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 from msgspec import Struct, json
 
-from gateway.postback import REJECTED, TOPIC_OF, Rejected
+from gateway.postback import TOPIC_OF
+from gateway.rejected import REJECTED, Rejected
 from streams.message import MESSAGES, Message
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-#: What the value of a record of each topic is.
+#: The struct of each topic's values.
 STRUCT_OF: dict[str, type[Struct]] = {
     **{topic: struct for struct, topic in TOPIC_OF.items()},
     REJECTED: Rejected,
@@ -22,7 +23,7 @@ STRUCT_OF: dict[str, type[Struct]] = {
 
 
 def page(topic: str) -> str:
-    """The schema of a topic's values, alone."""
+    """A self-contained schema of a topic's values."""
     definitions = components("#/$defs/{name}", STRUCT_OF[topic])
     schema = {
         "$schema": DIALECT,
@@ -34,22 +35,22 @@ def page(topic: str) -> str:
 
 
 def components(reference: str, *structs: type[Struct]) -> dict[str, Any]:
-    """The schemas of structs and of those within them, by name; fields say what our comments on them say."""
+    """Schemas by name, of the structs and of nested ones; `#:` comments of fields become descriptions."""
     _, schemas = json.schema_components(structs, ref_template=reference)
-    classes = {cls.__name__: cls for struct in structs for cls in _with_parts(struct)}
+    classes = {cls.__name__: cls for struct in structs for cls in _with_nested(struct)}
     for name, schema in schemas.items():
         schema["description"] = inspect.cleandoc(schema.get("description", "")).replace("\n", " ")
-        told = dict(comments(classes[name]))
-        for field, of in schema["properties"].items():
+        descriptions = dict(comments(classes[name]))
+        for field, definition in schema["properties"].items():
             if field.endswith("_at"):
-                of["format"] = "date-time"
-            if field in told:
-                of["description"] = told[field]
+                definition["format"] = "date-time"
+            if field in descriptions:
+                definition["description"] = descriptions[field]
     return schemas
 
 
 def comments(struct: type[Struct]) -> Iterator[tuple[str, str]]:
-    """The `#:` comments above fields, by field; those of its own replace those of its bases."""
+    """The `#:` comments by field; a struct's own override those of its bases."""
     for cls in reversed([base for base in struct.__mro__ if issubclass(base, Struct) and base is not Struct]):
         lines: list[str] = []
         for line in inspect.getsource(cls).splitlines():
@@ -62,8 +63,8 @@ def comments(struct: type[Struct]) -> Iterator[tuple[str, str]]:
             lines = []
 
 
-def _with_parts(struct: type[Struct]) -> Iterator[type[Struct]]:
-    """The struct and, of those that stand in the same file, all that it may hold."""
+def _with_nested(struct: type[Struct]) -> Iterator[type[Struct]]:
+    """The struct, and the structs of its module, which it may contain."""
     module = inspect.getmodule(struct)
     yield struct
     for cls in vars(module).values():

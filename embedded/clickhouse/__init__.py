@@ -1,18 +1,18 @@
-"""ClickHouse for one machine: chDB, the engine in a wheel, behind ClickHouse's own HTTP interface.
+"""A single-machine ClickHouse: chDB, the engine as a wheel, behind ClickHouse's own HTTP interface.
 
-Enough for clickhouse-connect, curl and whatever else speaks HTTP to ClickHouse: the pipeline cannot tell it
-from a server. It has no native protocol, no clusters, no external tables, and does not compress its answers.
+Clients that speak HTTP to ClickHouse (clickhouse-connect, curl) cannot tell it from a server. Not supported:
+the native protocol, clusters, external tables, compressed responses.
 
-    statements   what must be known of a statement before the engine sees it
-    compression  the bodies of requests, decompressed piece by piece
-    native       the header that the engine leaves out of an empty result
-    errors       the engine's errors, and the HTTP status of each
-    users        who may do what
+    statements   what has to be known about a statement before the engine parses it
+    compression  streaming decompression of request bodies
+    native       the header block that the engine omits from an empty result
+    errors       the engine's errors and their HTTP statuses
+    users        authentication and permissions
     sessions     connections that outlive a request
-    connection   what is set on one before a statement, and put back after it
-    upload       the file that inserted data is gathered in
-    engine       one statement on one connection
-    request      an HTTP request, read into what is asked of the engine
-    http         the answer to it
+    connection   database and settings of a connection, applied and restored
+    upload       the temporary file for inserted data
+    engine       runs one statement on one connection
+    request      HTTP request -> engine query
+    http         engine result -> HTTP response
     server       the process
 """

@@ -1,7 +1,7 @@
-"""The bodies of requests, decompressed piece by piece.
+"""Streaming decompression of request bodies.
 
-Clients send one frame per block (clickhouse-connect does), and one-shot functions stop silently after the
-first: here all frames count, and a body that ends within one is refused.
+Clients send one frame per block (clickhouse-connect does), and one-shot functions silently stop after the
+first. This decompresses all frames, and rejects a body that ends inside one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from embedded.clickhouse.errors import ClickHouseError
 
 
 class _Frame(Protocol):
-    """One frame: what zlib's, lz4's and zstd's decompressors have in common."""
+    """The common interface of zlib's, lz4's and zstd's decompressors of one frame."""
 
     @property
     def eof(self) -> bool: ...
@@ -35,7 +35,7 @@ _FRAMES: dict[str, Callable[[], _Frame]] = {
 
 
 class Decompressor:
-    """Turns pieces of a compressed body into pieces of the body.
+    """Decompresses a body chunk by chunk.
 
     Raises:
         ClickHouseError: 48, the Content-Encoding is none of lz4, zstd, gzip, deflate.
@@ -48,24 +48,32 @@ class Decompressor:
         self._encoding = encoding
         self._frame: _Frame | None = None
 
-    def feed(self, data: bytes) -> bytes:
-        """What the piece brings; ClickHouseError 271 when it is not of this encoding."""
-        whole = []
+    def decompress(self, data: bytes) -> bytes:
+        """Decompress the next chunk.
+
+        Raises:
+            ClickHouseError: 271, the data is not in this encoding.
+        """
+        decompressed = []
         while data:
             self._frame = self._frame or _FRAMES[self._encoding]()
             try:
-                whole.append(self._frame.decompress(data))
+                decompressed.append(self._frame.decompress(data))
             except (RuntimeError, zstd.ZstdError, zlib.error) as error:
-                raise self._broken(str(error)) from None
+                raise self._error(str(error)) from None
             data = b""
             if self._frame.eof:
                 data, self._frame = self._frame.unused_data or b"", None
-        return b"".join(whole)
+        return b"".join(decompressed)
 
-    def end(self) -> None:
-        """The body is over; ClickHouseError 271 when a frame is not."""
+    def finish(self) -> None:
+        """Check that the body ended with a complete frame.
+
+        Raises:
+            ClickHouseError: 271, it ended inside a frame.
+        """
         if self._frame:
-            raise self._broken("the body ends within a frame")
+            raise self._error("the body ends within a frame")
 
-    def _broken(self, why: str) -> ClickHouseError:
-        return ClickHouseError(271, f"Cannot decompress {self._encoding}: {why}", "CANNOT_DECOMPRESS")
+    def _error(self, reason: str) -> ClickHouseError:
+        return ClickHouseError(271, f"Cannot decompress {self._encoding}: {reason}", "CANNOT_DECOMPRESS")

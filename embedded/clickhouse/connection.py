@@ -1,4 +1,4 @@
-"""What is set on a connection of the engine before a statement, and put back after it."""
+"""Database and settings of an engine connection."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from embedded.clickhouse.statements import quoted
+from embedded.clickhouse.statements import quote
 
 
-def use(connection: Any, database: str) -> None:
-    """Make it the current database; none is named: leave it."""
+def use_database(connection: Any, database: str) -> None:
+    """Switch to a database; an empty name leaves the current one."""
     if database:
         name = database.replace("\\", "\\\\").replace("`", "\\`")
         connection.query(f"USE `{name}`", "Null")
 
 
-def set_all(connection: Any, settings: Mapping[str, str]) -> None:
-    """Set them until the connection's end."""
+def apply_settings(connection: Any, settings: Mapping[str, str]) -> None:
+    """Apply settings for the rest of the connection."""
     if settings:
-        connection.query("SET " + ", ".join(f"{k}={quoted(v)}" for k, v in settings.items()), "Null")
+        connection.query("SET " + ", ".join(f"{k}={quote(v)}" for k, v in settings.items()), "Null")
 
 
 @contextmanager
-def settings_for_now(connection: Any, settings: Mapping[str, str]) -> Iterator[None]:
-    """Settings of one request in a session: afterwards the session's own are back."""
+def temporary_settings(connection: Any, settings: Mapping[str, str]) -> Iterator[None]:
+    """Apply a request's settings for the block, then restore those of its session."""
     if not settings:
         yield
         return
-    names = ", ".join(quoted(name) for name in settings)
+    names = ", ".join(quote(name) for name in settings)
     changed = connection.query(
         f"SELECT name, value FROM system.settings WHERE changed AND name IN ({names})", "JSONCompact"
     )
-    before = {name: quoted(value) for name, value in json.loads(changed.bytes())["data"]}
-    set_all(connection, settings)
+    previous = {name: quote(value) for name, value in json.loads(changed.bytes())["data"]}
+    apply_settings(connection, settings)
     try:
         yield
     finally:
-        after = (f"{name}={before.get(name, 'DEFAULT')}" for name in settings)
-        connection.query("SET " + ", ".join(after), "Null")
+        restored = (f"{name}={previous.get(name, 'DEFAULT')}" for name in settings)
+        connection.query("SET " + ", ".join(restored), "Null")

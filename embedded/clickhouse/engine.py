@@ -1,10 +1,10 @@
-"""One statement on one connection of the engine, in a thread.
+"""Runs one statement on one connection of the engine; blocks, so call it from a thread.
 
-A connection costs 0.1 ms, so every request has its own: settings, database and parameters cannot leak, a SET
-cannot kill somebody's stream, and requests run in parallel. Sessions keep theirs.
+A connection costs 0.1 ms, so each request gets its own: settings, database and parameters cannot leak, a SET
+cannot break a result that is being streamed, and requests run in parallel. A session keeps its connection.
 
-Data is inserted through `FROM INFILE` on a file in memory: the engine's own way of taking data hides the
-errors of views and constraints, and reports rows as written that are not.
+Data is inserted with `FROM INFILE` from an in-memory file: the engine's own insert API hides errors of views
+and constraints, and reports rows as written that are not.
 """
 
 from __future__ import annotations
@@ -19,56 +19,57 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from embedded.clickhouse.connection import set_all, settings_for_now, use
+from embedded.clickhouse.connection import apply_settings, temporary_settings, use_database
 from embedded.clickhouse.errors import ClickHouseError, translate
-from embedded.clickhouse.native import header
+from embedded.clickhouse.native import header_block
 from embedded.clickhouse.sessions import Sessions
-from embedded.clickhouse.statements import Insert, can_stream, named_files, without_format
+from embedded.clickhouse.statements import Insert, can_stream, file_clause, strip_format
 from embedded.clickhouse.upload import path_of
-from embedded.errors import CannotServe
+from runtime.errors import StartupError
 
-#: Pieces of a streamed result are gathered to at least this many bytes.
-PIECE_BYTES = 1 << 20
-#: The engine gathers small inserts by itself since 26.x: an answer must mean that the rows are there.
+#: Minimum size of a chunk of a streamed result, except for the last one.
+CHUNK_BYTES = 1 << 20
+#: The engine buffers small inserts by default since 26.x; a response must mean that the rows are stored.
 DEFAULTS = {"async_insert": "0"}
 
 
 @dataclass(frozen=True)
 class EngineQuery:
-    """A request to the engine. For an INSERT with data, `data` is a file that holds it."""
+    """A statement with its context. For an INSERT with data, `data` is the file that holds it."""
 
     statement: str
     insert: Insert | None
     data: IO[bytes] | None
     user: str
-    #: The user, or the request's method, may only read.
-    reads_only: bool
-    #: May not read files of this machine either.
-    confined: bool
+    #: Only reads are allowed, because of the user or the HTTP method.
+    read_only: bool
+    #: Reading files of this machine is not allowed either.
+    sandboxed: bool
     database: str
     settings: Mapping[str, str]
     parameters: Mapping[str, str]
     session_id: str
-    session_seconds: float
-    #: Of the result.
+    #: Seconds until an idle session expires.
+    session_timeout: float
+    #: Format of the result.
     format: str
-    #: The result must not be begun before it is complete.
+    #: Do not stream: send the response only once the result is complete.
     wait_end: bool
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Bytes of the result; `summary` comes with the whole of it, counts as text, and not with a part."""
+class Chunk:
+    """Bytes of a result, with a `summary` (counters as text) only if they are all of it."""
 
     body: bytes
     summary: Mapping[str, str] | None = None
 
 
 class Engine:
-    """The engine on one data folder (or `:memory:`); a process can have one, a folder one process.
+    """The engine on one data folder (or `:memory:`): one per process, and one process per folder.
 
     Raises:
-        CannotServe: the wheel is missing, or another process uses the folder.
+        StartupError: the wheel is missing, or another process uses the folder.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -76,133 +77,133 @@ class Engine:
             self._chdb: Any = importlib.import_module("chdb._chdb")
         except ImportError:
             missing = "The embedded ClickHouse is not installed: pip install 'postbacks[embedded]'"
-            raise CannotServe(missing) from None
+            raise StartupError(missing) from None
         self._chdb.set_signal_handlers_enabled(0)
         self._path = str(path)
         try:
             self._base = self._chdb.connect(self._path)  # keeps the engine up between requests
         except RuntimeError as error:
-            raise CannotServe(f"{path} cannot be opened; does another process use it? ({error})") from None
-        known: bytes = self._base.query("SELECT version(), timezone()", "TSV").bytes()
-        self.version, self.timezone = known.decode().split()
-        self._parser = threading.Lock()
+            raise StartupError(f"{path} cannot be opened; does another process use it? ({error})") from None
+        info: bytes = self._base.query("SELECT version(), timezone()", "TSV").bytes()
+        self.version, self.timezone = info.decode().split()
+        self._parser_lock = threading.Lock()
         self._sessions = Sessions(self._connect, time.monotonic)
 
-    def run(self, asked: EngineQuery) -> Iterator[Piece]:
-        """The result: one piece with a summary, or as many without as a streamed one takes (at least one).
+    def run(self, query: EngineQuery) -> Iterator[Chunk]:
+        """Yield the result: a single chunk with a summary, or one or more without if it is streamed.
 
-        Closing the iterator ends the statement.
+        Closing the iterator cancels the statement.
 
         Raises:
-            ClickHouseError: the engine's, or 164 (reads only), 62 (several statements), 78 and 358 (files).
+            ClickHouseError: from the engine; or 164 (read-only), 62 (several statements), 78 and 358 (files).
         """
         try:
-            parses = self._check(asked)
-            with self._connection(asked, parses) as connection:
-                if asked.insert:
-                    yield self._insert(connection, asked, asked.insert)
-                elif not asked.wait_end and can_stream(asked.statement, asked.format):
-                    yield from self._stream(connection, asked)
+            parses = self._check(query)
+            with self._connection(query, parses) as connection:
+                if query.insert:
+                    yield self._insert(connection, query, query.insert)
+                elif not query.wait_end and can_stream(query.statement, query.format):
+                    yield from self._stream(connection, query)
                 else:
-                    yield self._query(connection, asked)
+                    yield self._query(connection, query)
         except (RuntimeError, UnicodeDecodeError) as error:
             raise translate(error) from None
 
     def cancel_all(self) -> None:
-        """End every statement that runs; their callers get error 394."""
+        """Cancel all running statements; their callers get error 394."""
         connection = self._connect()
         connection.query("KILL QUERY WHERE 1 ASYNC", "Null")
         connection.close()
 
     def _connect(self) -> Any:
         connection = self._chdb.connect(self._path)
-        set_all(connection, DEFAULTS)
+        apply_settings(connection, DEFAULTS)
         return connection
 
-    def _check(self, asked: EngineQuery) -> bool:
-        """Whether the statement parses; raises when it is not to be run."""
+    def _check(self, query: EngineQuery) -> bool:
+        """Return whether the statement parses; raise if it is not allowed."""
         kinds = self._chdb.query_class
-        kind, count = self._classify(asked.statement)
+        kind, count = self._classify(query.statement)
         if count > 1:
             raise ClickHouseError(62, "Syntax error: Multi-statements are not allowed", "SYNTAX_ERROR")
-        match named_files(asked.statement):
+        match file_clause(query.statement):
             case "INTO OUTFILE":
                 raise ClickHouseError(358, "INTO OUTFILE is not allowed", "INTO_OUTFILE_NOT_ALLOWED")
             case "FROM INFILE":
                 text = "Query has infile and was send directly to server"
                 raise ClickHouseError(78, text, "UNKNOWN_TYPE_OF_QUERY")
-        if asked.reads_only and kind not in (kinds.READ_ONLY, kinds.UNKNOWN):
+        if query.read_only and kind not in (kinds.READ_ONLY, kinds.UNKNOWN):
             raise ClickHouseError(164, "Cannot execute query in readonly mode", "READONLY")
         return bool(kind != kinds.UNKNOWN)
 
     def _classify(self, statement: str) -> tuple[Any, int]:
-        """The engine's own parser: what kind of statement, and how many."""
-        with self._parser:
-            found = self._base.classify_query(statement)
-        return found["query_class"], found["statement_count"]
+        """Return the kind of the statement and the number of statements, from the engine's own parser."""
+        with self._parser_lock:
+            parsed = self._base.classify_query(statement)
+        return parsed["query_class"], parsed["statement_count"]
 
     @contextmanager
-    def _connection(self, asked: EngineQuery, parses: bool) -> Iterator[Any]:
-        # What does not parse is run for its error alone, where it cannot do anything.
-        if asked.session_id and parses and not asked.confined:
-            with self._sessions.use(asked.user, asked.session_id, asked.session_seconds) as connection:
-                use(connection, asked.database)
-                with settings_for_now(connection, asked.settings):
+    def _connection(self, query: EngineQuery, parses: bool) -> Iterator[Any]:
+        # A statement that does not parse is run for its error only, on a connection where it can do no harm.
+        if query.session_id and parses and not query.sandboxed:
+            with self._sessions.acquire(query.user, query.session_id, query.session_timeout) as connection:
+                use_database(connection, query.database)
+                with temporary_settings(connection, query.settings):
                     yield connection
             return
         connection = self._connect()
         try:
-            use(connection, asked.database)
-            set_all(connection, asked.settings)
-            if asked.confined or not parses:
-                set_all(connection, {"readonly": "1"})
+            use_database(connection, query.database)
+            apply_settings(connection, query.settings)
+            if query.sandboxed or not parses:
+                apply_settings(connection, {"readonly": "1"})
             yield connection
         finally:
             connection.close()
 
-    def _insert(self, connection: Any, asked: EngineQuery, insert: Insert) -> Piece:
-        assert asked.data
+    def _insert(self, connection: Any, query: EngineQuery, insert: Insert) -> Chunk:
+        assert query.data
         result = connection.query(
-            f"{insert.into} FROM INFILE '{path_of(asked.data)}' COMPRESSION 'none' "
+            f"{insert.into} FROM INFILE '{path_of(query.data)}' COMPRESSION 'none' "
             f"{insert.settings} FORMAT {insert.format}",
             "Null",
         )
-        return Piece(b"", _summary(result))
+        return Chunk(b"", _summary(result))
 
-    def _query(self, connection: Any, asked: EngineQuery) -> Piece:
-        result = connection.query(asked.statement, asked.format, params=dict(asked.parameters))
-        return Piece(result.bytes() or self._empty(connection, asked), _summary(result))
+    def _query(self, connection: Any, query: EngineQuery) -> Chunk:
+        result = connection.query(query.statement, query.format, params=dict(query.parameters))
+        return Chunk(result.bytes() or self._empty_result(connection, query), _summary(result))
 
-    def _stream(self, connection: Any, asked: EngineQuery) -> Iterator[Piece]:
-        stream = connection.send_query(asked.statement, asked.format, params=dict(asked.parameters))
-        gathered, size, began, over = [], 0, False, False
+    def _stream(self, connection: Any, query: EngineQuery) -> Iterator[Chunk]:
+        stream = connection.send_query(query.statement, query.format, params=dict(query.parameters))
+        buffer, size, started, done = [], 0, False, False
         try:
-            while not over:
+            while not done:
                 part = connection.streaming_fetch_result(stream).bytes() or b""
-                over = not part
-                gathered.append(part)
+                done = not part
+                buffer.append(part)
                 size += len(part)
-                if size >= PIECE_BYTES or (over and size):
-                    yield Piece(b"".join(gathered))
-                    gathered, size, began = [], 0, True
+                if size >= CHUNK_BYTES or (done and size):
+                    yield Chunk(b"".join(buffer))
+                    buffer, size, started = [], 0, True
         finally:
-            if not over:
+            if not done:
                 connection.streaming_cancel_query(stream)
-        if not began:
-            yield Piece(self._empty(connection, asked))
+        if not started:
+            yield Chunk(self._empty_result(connection, query))
 
-    def _empty(self, connection: Any, asked: EngineQuery) -> bytes:
-        """An empty result: nothing, but a header in Native."""
+    def _empty_result(self, connection: Any, query: EngineQuery) -> bytes:
+        """Return an empty result: a header block in the Native format, nothing in all others."""
         if (
-            asked.format.lower() != "native"
-            or self._classify(asked.statement)[0] != self._chdb.query_class.READ_ONLY
+            query.format.lower() != "native"
+            or self._classify(query.statement)[0] != self._chdb.query_class.READ_ONLY
         ):
             return b""
-        again = connection.query(
-            without_format(asked.statement), "JSONCompact", params=dict(asked.parameters)
+        result = connection.query(
+            strip_format(query.statement), "JSONCompact", params=dict(query.parameters)
         ).bytes()
-        columns = json.loads(again)["meta"] if again else []
-        return header([(column["name"], column["type"]) for column in columns]) if columns else b""
+        columns = json.loads(result)["meta"] if result else []
+        return header_block([(column["name"], column["type"]) for column in columns]) if columns else b""
 
 
 def _summary(result: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""ClickHouse's errors: their text as a server would write it, and the HTTP status of each code."""
+"""ClickHouse's errors: text as a server writes it, and the HTTP status of each code."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 _CODE = re.compile(r"^Code: (\d+)\. DB::Exception: ")
 _NAME = re.compile(r" \(([A-Z_0-9]+)\)$")
-# An insert is read from a file here (see engine.py), which is not the client's business.
-_OF_THE_FILE = re.compile(
+# Inserts read from a file here (see engine.py): an implementation detail that clients must not see.
+_FILE_DETAILS = re.compile(
     r": \(in file/uri [^)]*\)|: While executing File: data for INSERT was parsed from file"
     r"|(?<=DB::Exception: )Code: \d+\. DB::Exception: | \([A-Z_]+\) \(version [^)]*\)(?=\. \()"
 )
@@ -23,7 +23,7 @@ _STATUS = {
 
 
 class ClickHouseError(Exception):
-    """A statement failed, or was refused. `str()` is the text a server would answer, but for its version."""
+    """A statement failed or was rejected. `str()` is the text of a server's response, without its version."""
 
     def __init__(self, code: int, text: str, name: str) -> None:
         super().__init__(f"Code: {code}. DB::Exception: {text}. ({name})")
@@ -31,17 +31,17 @@ class ClickHouseError(Exception):
 
     @property
     def status(self) -> int:
-        """Of HTTP; as ClickHouse chooses it."""
+        """The HTTP status that ClickHouse sends for this code."""
         return _STATUS.get(self.code, 500)
 
 
 def translate(error: RuntimeError | UnicodeDecodeError) -> ClickHouseError:
-    """What the engine raised, as ours; the engine tells code and name only in its text.
+    """Convert an engine error, whose code and name are only in its text.
 
-    When its text quotes bytes that are no UTF-8, the engine's binding fails to raise it, and has it as bytes.
+    When the text quotes bytes that are not UTF-8, the binding raises a UnicodeDecodeError that contains it.
     """
-    said = str(error) if isinstance(error, RuntimeError) else error.object.decode(errors="backslashreplace")
-    text = _OF_THE_FILE.sub("", said.strip())
+    raw = str(error) if isinstance(error, RuntimeError) else error.object.decode(errors="backslashreplace")
+    text = _FILE_DETAILS.sub("", raw.strip())
     code = _CODE.search(text)
     name = _NAME.search(text)
     begin, end = code.end() if code else 0, name.start() if name else len(text)

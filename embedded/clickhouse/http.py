@@ -1,7 +1,7 @@
-"""ClickHouse's HTTP interface: a request in, the engine's answer out, an error with its status and code.
+"""ClickHouse's HTTP interface: runs a request on the engine and sends the result, or the error and its code.
 
-An error that comes after the first piece of a result cannot have a status any more: it is written into the
-body, marked as ClickHouse does, and the connection is closed before the body's end.
+An error after the first chunk of a result comes too late for a status: it is written into the body, in
+ClickHouse's exception block, and the connection is closed before the body ends.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from embedded.clickhouse.engine import Engine, EngineQuery, Piece
+from embedded.clickhouse.engine import Chunk, Engine, EngineQuery
 from embedded.clickhouse.errors import ClickHouseError
-from embedded.clickhouse.request import read_request
+from embedded.clickhouse.request import read_query
 
 THREADS = 16
-#: A statement may come in the URL.
+#: Maximum length of the URL, which may contain a statement.
 URL_BYTES = 1 << 20
 
 _TYPES = {
@@ -38,11 +38,11 @@ _TYPES = {
 Result = TypeVar("Result")
 
 
-def make_runner(engine: Engine, shutdown_seconds: float) -> web.AppRunner:
-    """The interface, to be put on a socket. Its clean-up gives requests in hand that long to end."""
+def make_runner(engine: Engine, shutdown_timeout: float) -> web.AppRunner:
+    """Create the runner; its cleanup waits up to `shutdown_timeout` seconds for active requests."""
     threads = ThreadPoolExecutor(THREADS, "engine")
 
-    async def in_thread(function: Callable[[], Result]) -> Result:
+    async def run_in_thread(function: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(threads, function)
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -52,48 +52,52 @@ def make_runner(engine: Engine, shutdown_seconds: float) -> web.AppRunner:
             "X-ClickHouse-Server-Display-Name": "chdb",
         }
         try:
-            asked = await read_request(request)
+            query = await read_query(request)
         except ClickHouseError as error:
-            return _refusal(error, headers, engine.version)
+            return _error_response(error, headers, engine.version)
         try:
-            if not asked.statement.strip():
+            if not query.statement.strip():
                 return web.Response(text="Ok.\n")
-            return await answer(request, asked, headers)
+            return await respond(request, query, headers)
         finally:
-            if asked.data:
-                asked.data.close()
+            if query.data:
+                query.data.close()
 
-    async def answer(request: web.Request, asked: EngineQuery, headers: dict[str, str]) -> web.StreamResponse:
+    async def respond(
+        request: web.Request, query: EngineQuery, headers: dict[str, str]
+    ) -> web.StreamResponse:
         headers |= {
-            "X-ClickHouse-Format": asked.format,
-            "Content-Type": _TYPES.get(asked.format.lower(), "application/octet-stream"),
+            "X-ClickHouse-Format": query.format,
+            "Content-Type": _TYPES.get(query.format.lower(), "application/octet-stream"),
         }
-        pieces = engine.run(asked)
+        chunks = engine.run(query)
         try:
             try:
-                first = await in_thread(lambda: next(pieces))
+                first = await run_in_thread(lambda: next(chunks))
             except ClickHouseError as error:
-                return _refusal(error, headers, engine.version)
+                return _error_response(error, headers, engine.version)
             if first.summary is not None:
                 headers["X-ClickHouse-Summary"] = json.dumps(first.summary)
                 return web.Response(body=first.body, headers=headers)
-            return await stream(request, first, pieces, headers)
+            return await stream(request, first, chunks, headers)
         finally:
-            await asyncio.shield(in_thread(lambda: _close(pieces)))
+            await asyncio.shield(run_in_thread(lambda: _close(chunks)))
 
     async def stream(
-        request: web.Request, first: Piece, pieces: Iterator[Piece], headers: dict[str, str]
+        request: web.Request, first: Chunk, chunks: Iterator[Chunk], headers: dict[str, str]
     ) -> web.StreamResponse:
         tag = uuid.uuid4().hex[:16]
         response = web.StreamResponse(headers=headers | {"X-ClickHouse-Exception-Tag": tag})
         await response.prepare(request)
-        piece: Piece | None = first
+        chunk: Chunk | None = first
         try:
-            while piece:
-                await response.write(piece.body)
-                piece = await in_thread(lambda: next(pieces, None))
+            while chunk:
+                await response.write(chunk.body)
+                chunk = await run_in_thread(lambda: next(chunks, None))
         except ClickHouseError as error:
-            await response.write(_marked(f"{error} (version {engine.version} (official build))", tag))
+            await response.write(
+                _exception_block(f"{error} (version {engine.version} (official build))", tag)
+            )
             if request.transport:
                 request.transport.close()
         return response
@@ -101,27 +105,27 @@ def make_runner(engine: Engine, shutdown_seconds: float) -> web.AppRunner:
     async def ping(_: web.Request) -> web.Response:
         return web.Response(text="Ok.\n")
 
-    async def end_threads(_: web.Application) -> None:
+    async def shutdown_threads(_: web.Application) -> None:
         threads.shutdown(wait=False)
 
     application = web.Application()
     application.router.add_get("/ping", ping)
     application.router.add_route("*", "/", handle)
-    application.on_cleanup.append(end_threads)
+    application.on_cleanup.append(shutdown_threads)
     return web.AppRunner(
         application,
         access_log=None,
-        shutdown_timeout=shutdown_seconds,
-        auto_decompress=False,  # it would lose the frames after the first
+        shutdown_timeout=shutdown_timeout,
+        auto_decompress=False,  # aiohttp would drop all frames but the first
         max_line_size=URL_BYTES,
     )
 
 
-def _close(pieces: Iterator[Piece]) -> None:
-    pieces.close()  # type: ignore[attr-defined]
+def _close(chunks: Iterator[Chunk]) -> None:
+    chunks.close()  # type: ignore[attr-defined]
 
 
-def _refusal(error: ClickHouseError, headers: dict[str, str], version: str) -> web.Response:
+def _error_response(error: ClickHouseError, headers: dict[str, str], version: str) -> web.Response:
     return web.Response(
         status=error.status,
         text=f"{error} (version {version} (official build))\n",
@@ -130,7 +134,7 @@ def _refusal(error: ClickHouseError, headers: dict[str, str], version: str) -> w
     )
 
 
-def _marked(text: str, tag: str) -> bytes:
+def _exception_block(text: str, tag: str) -> bytes:
     message = text.encode()
     return b"\r\n__exception__\r\n%b\r\n%b\n%d %b\r\n__exception__\r\n" % (
         tag.encode(), message, len(message) + 1, tag.encode(),

@@ -1,6 +1,6 @@
 """The header block of an empty result in ClickHouse's Native format.
 
-The engine leaves it out, and clients would lose the names of the columns.
+The engine omits it, and clients would lose the column names.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def header(columns: Sequence[tuple[str, str]]) -> bytes:
-    """A block of no rows with these columns: (name, type)."""
+def header_block(columns: Sequence[tuple[str, str]]) -> bytes:
+    """Encode a block of no rows with these columns, each a name and a type."""
     texts = [text.encode() for column in columns for text in column]
-    return _number(len(columns)) + _number(0) + b"".join(_number(len(text)) + text for text in texts)
+    return _varint(len(columns)) + _varint(0) + b"".join(_varint(len(text)) + text for text in texts)
 
 
-def _number(value: int) -> bytes:
+def _varint(value: int) -> bytes:
     """LEB128."""
     out = bytearray()
     while value > 0x7F:

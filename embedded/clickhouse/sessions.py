@@ -1,4 +1,4 @@
-"""Sessions: connections that outlive a request, for temporary tables and SET. One request at a time each."""
+"""Sessions: connections that outlive a request, for temporary tables and SET; one request at a time each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from embedded.clickhouse.errors import ClickHouseError
 
-LONGEST_SECONDS = 3600.0
+MAX_TIMEOUT = 3600.0
 
 
 @dataclass
@@ -21,7 +21,7 @@ class _Session:
 
 
 class Sessions:
-    """All sessions of a server, by user and id; used from many threads."""
+    """The sessions of a server, by user and id. Thread-safe."""
 
     def __init__(self, connect: Callable[[], Any], clock: Callable[[], float]) -> None:
         self._connect = connect
@@ -30,15 +30,17 @@ class Sessions:
         self._lock = threading.Lock()
 
     @contextmanager
-    def use(self, user: str, session_id: str, seconds: float) -> Iterator[Any]:
-        """The session's connection, for this request alone; kept for `seconds` after it.
+    def acquire(self, user: str, session_id: str, timeout: float) -> Iterator[Any]:
+        """Lock the session for the block and yield its connection; create the session if there is none.
+
+        It expires `timeout` seconds after the block.
 
         Raises:
-            ClickHouseError: 373, another request is using the session.
+            ClickHouseError: 373, another request holds the lock.
         """
         key = (user, session_id)
         with self._lock:
-            self._let_go_of_expired()
+            self._evict_expired()
             session = self._sessions.get(key)
             if session and session.busy:
                 text = f"Session {session_id} is locked by a concurrent client"
@@ -49,10 +51,10 @@ class Sessions:
         try:
             yield session.connection
         finally:
-            session.expires_at = self._clock() + min(seconds, LONGEST_SECONDS)
+            session.expires_at = self._clock() + min(timeout, MAX_TIMEOUT)
             session.busy = False
 
-    def _let_go_of_expired(self) -> None:
+    def _evict_expired(self) -> None:
         now = self._clock()
         for key, session in list(self._sessions.items()):
             if not session.busy and session.expires_at < now:

@@ -1,7 +1,7 @@
-"""What must be known of a statement before the engine sees it; pure text.
+"""Finds what has to be known about a statement before the engine parses it. Pure.
 
-The engine's own parser says what kind a statement is (engine.py). Here is only what it does not say: where
-the data of an INSERT begins, whether files of this machine are named, and the format of the result.
+The engine's own parser tells the kind of a statement (engine.py). This adds what it does not tell: where the
+data of an INSERT begins, whether the statement names files of this machine, and the format of the result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _QUOTED = rb"`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\""
 _NAME = rb"(?:" + _QUOTED + rb"|\w+)"
 _VALUE = rb"(?:'(?:[^'\\]|\\.)*'|[-+.\w]+)"
 _SETTING = _NAME + rb"\s*=\s*" + _VALUE
-#: Possessive, and no alternative twice: what is no such INSERT, however long, is known as that at once.
+#: Possessive quantifiers and distinct alternatives: no backtracking, so that a long non-match fails fast.
 _INSERT = re.compile(
     rb"(?P<into>" + _GAP + rb"*+INSERT" + _GAP + rb"++INTO" + _GAP + rb"++(?:TABLE" + _GAP + rb"++)?"
     + _NAME + rb"(?:\s*\.\s*" + _NAME + rb")?"
@@ -23,16 +23,16 @@ _INSERT = re.compile(
     + _GAP + rb"*+\bFORMAT" + _GAP + rb"++(?P<format>\w+)[ \t\f]*;?[ \t]*\r?\n?",
     re.IGNORECASE | re.DOTALL,
 )  # fmt: skip
-_NOT_CODE = re.compile(
+_LITERAL = re.compile(
     r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`(?:[^`\\]|\\.)*`|--[^\n]*|#[ !][^\n]*|/\*.*?\*/", re.DOTALL
 )
-_FILES = re.compile(r"\b(INTO\s+OUTFILE|FROM\s+INFILE)\b", re.IGNORECASE)
+_FILE_CLAUSE = re.compile(r"\b(INTO\s+OUTFILE|FROM\s+INFILE)\b", re.IGNORECASE)
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\b[^;]*)?;?\s*$", re.IGNORECASE)
 
 _SELECT = re.compile(r"[\s(]*(SELECT|WITH|FROM)\b", re.IGNORECASE)
 
-#: Formats without head and foot: pieces of a result, each formatted by itself, are the result.
-_CONCATENATES = {"native", "rowbinary", "jsoneachrow", "tabseparated", "tsv", "csv"}
+#: Formats without header and footer: chunks can be formatted separately and concatenated.
+_STREAMABLE = {"native", "rowbinary", "jsoneachrow", "tabseparated", "tsv", "csv"}
 
 
 @dataclass(frozen=True)
@@ -50,45 +50,45 @@ class Insert:
 
 
 def find_insert(statement: bytes) -> Insert | None:
-    """The INSERT with data in a format that the bytes begin with; None for every other statement."""
-    found = _INSERT.match(statement)
-    if not found:
+    """Parse the INSERT with inline data at the beginning of the bytes; None for any other statement."""
+    match = _INSERT.match(statement)
+    if not match:
         return None
     try:
-        into, settings = found["into"].decode(), (found["settings"] or b"").decode()
+        into, settings = match["into"].decode(), (match["settings"] or b"").decode()
     except UnicodeDecodeError:
         return None
-    return Insert(into, settings, found["format"].decode(), found.end())
+    return Insert(into, settings, match["format"].decode(), match.end())
 
 
-def named_files(statement: str) -> str:
-    """`INTO OUTFILE` or `FROM INFILE` when the statement has it, outside of text and comments; else empty."""
-    found = _FILES.search(_code(statement))
-    return " ".join(found[1].upper().split()) if found else ""
+def file_clause(statement: str) -> str:
+    """Return `INTO OUTFILE` or `FROM INFILE` if the statement has one, ignoring literals and comments."""
+    match = _FILE_CLAUSE.search(_mask_literals(statement))
+    return " ".join(match[1].upper().split()) if match else ""
 
 
 def result_format(statement: str, default: str) -> str:
-    """The format in which the result is asked for."""
-    found = _FORMAT.search(_code(statement))
-    return found[1] if found else default
+    """Return the format that the statement requests for its result."""
+    match = _FORMAT.search(_mask_literals(statement))
+    return match[1] if match else default
 
 
-def without_format(statement: str) -> str:
-    """The same statement, leaving the format of its result to the default."""
-    found = _FORMAT.search(_code(statement))
-    return statement[: found.start()] if found else statement
+def strip_format(statement: str) -> str:
+    """Remove the FORMAT clause, so that the default format applies."""
+    match = _FORMAT.search(_mask_literals(statement))
+    return statement[: match.start()] if match else statement
 
 
 def can_stream(statement: str, format: str) -> bool:
-    """Whether its result can be had in pieces that add up to the whole."""
-    return bool(_SELECT.match(_code(statement))) and format.lower() in _CONCATENATES
+    """Return whether the result can be formatted in chunks."""
+    return bool(_SELECT.match(_mask_literals(statement))) and format.lower() in _STREAMABLE
 
 
-def _code(statement: str) -> str:
-    """The statement with blanks in place of its texts, quoted names and comments."""
-    return _NOT_CODE.sub(lambda found: " " * len(found[0]), statement)
+def _mask_literals(statement: str) -> str:
+    """Blank out string literals, quoted names and comments; lengths stay the same."""
+    return _LITERAL.sub(lambda match: " " * len(match[0]), statement)
 
 
-def quoted(text: str) -> str:
-    """As a literal of SQL."""
+def quote(text: str) -> str:
+    """Quote a string as an SQL literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

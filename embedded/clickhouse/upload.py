@@ -1,4 +1,4 @@
-"""The file that the data of an INSERT is gathered in: in memory where the system has that."""
+"""The temporary file for the data of an INSERT: in memory on Linux."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import IO
 if sys.platform == "linux":
 
     def new_upload() -> IO[bytes]:
-        """A file to write to; closing it lets go of what is in it."""
+        """Open a file for writing, which is deleted when closed."""
         return os.fdopen(os.memfd_create("insert"), "wb")
 
     def path_of(upload: IO[bytes]) -> str:
-        """Where the engine can read it."""
+        """Return the path under which the engine can read the file."""
         return f"/proc/self/fd/{upload.fileno()}"
 
 else:

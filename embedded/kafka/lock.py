@@ -1,4 +1,4 @@
-"""`python -m embedded.kafka.lock`: resolve what Kafka consists of, and write it to `jars.lock`."""
+"""`python -m embedded.kafka.lock`: resolve Kafka's dependencies and write them to `jars.lock`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jgo.maven import MavenContext, Model, PythonResolver
 
 from embedded.kafka.jars import LOCK_FILE
 
-#: Kafka, and what carries its log lines from SLF4J to Log4j.
+#: Kafka, and the bridge for its logs from SLF4J to Log4j.
 KAFKA = ("org.apache.kafka", "kafka_2.13", "4.4.0")
 BRIDGE = ("org.apache.logging.log4j", "log4j-slf4j-impl")
 LOG4J = "log4j-core"
-HEADER = "# Written by `make lock`: what Apache Kafka consists of. Coordinates, SHA-256, bytes.\n"
+HEADER = "# Written by `make lock`: the jars of Apache Kafka. Coordinates, SHA-256, bytes.\n"
 
 
 def main() -> None:
@@ -22,11 +22,11 @@ def main() -> None:
         context = MavenContext(repo_cache=Path(folder), resolver=PythonResolver())
         kafka = context.project(*KAFKA[:2]).at_version(KAFKA[2])
         dependencies, _ = Model(kafka.pom(), context).dependencies()
-        log4j = next(one.version for one in dependencies if one.artifactId == LOG4J)
+        log4j = next(dependency.version for dependency in dependencies if dependency.artifactId == LOG4J)
         artifacts = [
             kafka.artifact(),
             context.project(*BRIDGE).at_version(log4j).artifact(),
-            *(one.artifact for one in dependencies),
+            *(dependency.artifact for dependency in dependencies),
         ]
         lines = []
         for artifact in artifacts:

@@ -1,8 +1,8 @@
 """One node of Apache Kafka as a process: formatted, started, stopped, killed.
 
-Its folder holds its properties, its data, and its log. Formatting, waiting and stopping block; run them in a
-thread where a loop must go on. `start` does not block, and its thread must outlive the node: Linux kills a
-node with the thread that started it.
+Its folder holds its properties, data and log. `format`, `wait_ready`, `stop` and `kill` block: call them from
+a thread where an event loop is running. `start` does not block, and must be called from a thread that
+outlives the node: Linux kills a node together with the thread that started it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,9 +19,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded.errors import CannotServe
 from embedded.ports import HOST
-from runtime.process import exit_with_thread
+from runtime.errors import StartupError
+from runtime.process import exit_with_parent
 
 LOG4J = Path(__file__).parent / "log4j2.properties"
 JVM = (
@@ -32,36 +31,36 @@ JVM = (
 START_TIMEOUT, STOP_TIMEOUT = 120.0, 20.0
 POLL_INTERVAL = 0.05
 STANDARD_ERROR = 2
-#: Kafka's own mark of a shutdown in good order, which it removes when it starts.
+#: Kafka's marker of a clean shutdown, which it removes when it starts.
 CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
 
 
-class KafkaFailed(CannotServe):
-    """A node did not start; ends with the last lines of its log."""
+class KafkaFailed(StartupError):
+    """A node did not start. The text ends with the last lines of its log."""
 
 
 @dataclass(frozen=True)
 class Kafka:
-    """Apache Kafka as installed here: a Java and its jars."""
+    """An installation of Apache Kafka: a Java and the jars."""
 
     java: Path
     jars: Sequence[Path]
 
     def command(self, log: Path, program: str, *arguments: str) -> list[str]:
-        """The command line of one of Kafka's programs, which writes its log there."""
+        """Return the command line of one of Kafka's programs, which logs to the file `log`."""
         classpath = os.pathsep.join(map(str, self.jars))
         return [str(self.java), *JVM, f"-Dpostbacks.log={log}", "-cp", classpath, program, *arguments]
 
 
 class Node:
-    """A node whose properties name `port`, the one for clients on loopback."""
+    """A node; its properties must have the listener for clients on `port` of loopback."""
 
     def __init__(
         self, kafka: Kafka, home: Path, port: int, properties: Mapping[str, str], output: Path | None = None
     ) -> None:
         """
         Args:
-            output: the file for what the process prints, warnings and errors; None: our standard error.
+            output: file for the process's output (warnings and errors); None: our standard error.
         """
         self.number = int(properties["node.id"])
         self.home = home
@@ -82,14 +81,14 @@ class Node:
 
     @property
     def formatted(self) -> bool:
-        """Whether it has data from an earlier start."""
+        """Whether it has data from an earlier run."""
         return (self.data / "meta.properties").is_file()
 
     def format(self, cluster: str, options: Sequence[str] = ()) -> None:
-        """Write an empty log of that cluster id. `options` go to kafka-storage (`--add-scram …`).
+        """Initialise the data folder for a cluster id; `options` go to kafka-storage (`--add-scram …`).
 
         Raises:
-            KafkaFailed: Kafka refuses to.
+            KafkaFailed: the tool failed.
         """
         config = self._write_properties()
         program = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *options)
@@ -100,49 +99,49 @@ class Node:
             raise KafkaFailed(f"Kafka cannot format {self.data}:\n{done.stdout}{done.stderr}")
 
     def start(self) -> None:
-        """Start the process, for the first time or again, without waiting for it."""
+        """Start or restart the process, without waiting until it is ready."""
         config = self._write_properties()
         with self._output.open("ab") if self._output else nullcontext() as output:
             self.process = subprocess.Popen(
                 self._kafka.command(self._log, "kafka.Kafka", str(config)),
                 stdin=subprocess.DEVNULL,
-                stdout=output or STANDARD_ERROR,  # the parent's standard output is for its own lines
+                stdout=output or STANDARD_ERROR,  # standard output is for the parent's own lines
                 stderr=output,
-                start_new_session=True,  # Ctrl-C is for the parent, which stops it in its order
-                preexec_fn=exit_with_thread(os.getpid()) if sys.platform == "linux" else None,
+                start_new_session=True,  # Ctrl-C goes to the parent only, which stops its children in order
+                preexec_fn=exit_with_parent(),
             )
 
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
-        """Return when it takes connections.
+        """Wait until the node accepts connections.
 
         Raises:
-            KafkaFailed: it ended instead, or took longer.
+            KafkaFailed: it exited, or took longer than `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         while self.running and time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex((HOST, self.port)) == 0:
                     return
-            time.sleep(POLL_INTERVAL)  # a port does not tell when it opens
+            time.sleep(POLL_INTERVAL)  # a port opens without notification
         tail = self._log.read_text(errors="replace").splitlines()[-20:] if self._log.exists() else []
         raise KafkaFailed("\n".join([f"Kafka did not start on {self.address}:", *tail]))
 
     def pause(self) -> None:
-        """Suspend it: connections stay open, nothing answers."""
+        """Freeze the process (SIGSTOP): connections stay open, requests get no response."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it at once; what it wrote is in the system's page cache, which survives it."""
+        """Kill the process at once; its writes survive in the page cache of the system."""
         if self.running:
             self._signal(signal.SIGKILL)
         if self.process:
             self.process.wait()
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
-        """Shut it down in good order. One whose quorum is gone never ends by itself, and is killed."""
+        """Shut down cleanly; kill the node after `timeout` seconds, as one without a quorum never exits."""
         if self.process and self.running:
             self._signal(signal.SIGCONT)
             self._signal(signal.SIGTERM)
@@ -162,20 +161,20 @@ class Node:
         return config
 
     def _signal(self, number: signal.Signals) -> None:
-        assert self.process, "it was never started"
+        assert self.process, "the node was never started"
         os.kill(self.process.pid, number)
 
 
 def node_properties(number: int, port: int, data: Path, voters: Mapping[int, int]) -> dict[str, str]:
-    """Properties of a node of a cluster on this machine: broker, and controller if it is among the voters.
+    """Return the properties of a node: a broker, and also a controller if it is one of the voters.
 
-    Internal topics have a copy for each voter.
+    Internal topics get a replica per voter.
 
     Args:
-        port: of its clients' listener, on loopback.
-        voters: the controllers' ports, by node.
+        port: the loopback port of the listener for clients.
+        voters: ports of the controllers, by node.
     """
-    copies, in_sync = str(len(voters)), str(max(1, len(voters) - 1))
+    replicas, in_sync = str(len(voters)), str(max(1, len(voters) - 1))
     listeners = [f"CLIENTS://{HOST}:{port}"]
     if number in voters:
         listeners.append(f"CONTROLLER://{HOST}:{voters[number]}")
@@ -190,14 +189,14 @@ def node_properties(number: int, port: int, data: Path, voters: Mapping[int, int
         "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": str(data),
         "auto.create.topics.enable": "false",
-        "default.replication.factor": copies,
+        "default.replication.factor": replicas,
         "min.insync.replicas": in_sync,
-        "offsets.topic.replication.factor": copies,
+        "offsets.topic.replication.factor": replicas,
         "offsets.topic.num.partitions": "4",
-        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,
         "transaction.state.log.num.partitions": "4",
-        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": in_sync,
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
@@ -206,7 +205,7 @@ def node_properties(number: int, port: int, data: Path, voters: Mapping[int, int
 
 
 def new_cluster_id() -> str:
-    """An id as Kafka makes them: 16 bytes in URL-safe base64."""
+    """Generate a cluster id as Kafka does: 16 bytes in URL-safe base64."""
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
-        pass  # a command line would take that one for an option
+        pass  # kafka-storage would parse it as an option
     return text

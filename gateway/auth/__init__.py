@@ -1,5 +1,5 @@
-"""Who may post: accounts and their tokens, from where, and how often.
+"""Admission: which account a request belongs to, from where and how often it may post.
 
-`accounts` finds the account of a token, `accounts_file` reads them from the settings or a file, `networks`
-checks the client's address, `rate_limit` how often an account may post.
+`accounts` authenticates a token, `accounts_file` loads the accounts, `networks` matches client addresses,
+`rate_limit` limits each account's rate.
 """

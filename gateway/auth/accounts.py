@@ -1,7 +1,7 @@
-"""Which account a token names, and from where and how much that account may post. Pure.
+"""Authenticates a request's token and client address. Pure.
 
-Of the tokens only digests are kept, under a key of this process. How accounts are set is decided in
-`gateway.auth.accounts_file`.
+Tokens are stored as digests only, keyed with a secret of this process. `gateway.auth.accounts_file` loads the
+accounts.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import NamedTuple
 
 from gateway.auth.networks import Network, read_address, read_network, read_networks, within
 
-#: The account of a gateway without tokens, and those who need none: whom a proxy names is somebody else.
+#: The account if none are configured. It needs no token, only a loopback client address.
 DEFAULT_ACCOUNT = "default"
 LOOPBACK = read_networks("127.0.0.0/8, ::1/128")
 
 
 @dataclass(frozen=True)
 class Account:
-    """Whose postbacks they are. `networks` are those that it posts from, all when there are none."""
+    """An owner of postbacks. `networks` are those it may post from; any, if empty."""
 
     name: str
     networks: tuple[Network, ...] = ()
-    #: Postbacks a second, and how many of them at once; null: as many as come.
+    #: Postbacks per second and at once; unlimited if `rate` is None.
     rate: float | None = None
     burst: int = 1
 
 
 @dataclass(frozen=True)
 class Token:
-    """A secret that names an account, until `expires_at` (seconds since 1970; never when null)."""
+    """A secret that identifies an account until `expires_at`: seconds since 1970, or None for never."""
 
     text: str = field(repr=False)
     expires_at: float | None = None
@@ -43,7 +43,7 @@ class Token:
 
 @dataclass(frozen=True)
 class AccountConfig:
-    """An account with its tokens, as it was set."""
+    """An account with its tokens, as configured."""
 
     account: Account
     tokens: tuple[Token, ...]
@@ -54,34 +54,35 @@ class _Entry(NamedTuple):
     expires_at: float
 
 
-#: For whom a token is nobody's: nothing is valid in the past, or from a network in which nobody is.
-_NOBODY = _Entry(Account("", (read_network("::/128"),)), float("-inf"))
+#: Entry for unknown tokens: expired and unreachable, so that a miss takes as long as a hit.
+_UNKNOWN = _Entry(Account("", (read_network("::/128"),)), float("-inf"))
 _NEVER = float("inf")
 
 
 class Accounts:
-    """Accounts by digest. Finding one is the same work whatever the token: nobody can aim a digest."""
+    """Accounts by keyed digest of their tokens, so that timing reveals nothing about a token."""
 
-    def __init__(self, listed: Iterable[AccountConfig]) -> None:
-        """With no account at all, the default one needs no token, but to be on this machine."""
-        listed = list(listed) or [AccountConfig(Account(DEFAULT_ACCOUNT, LOOPBACK), (Token(""),))]
-        self.names = sorted(one.account.name for one in listed)
+    def __init__(self, configs: Iterable[AccountConfig]) -> None:
+        """Without any account, the default one is available to loopback clients without a token."""
+        configs = list(configs) or [AccountConfig(Account(DEFAULT_ACCOUNT, LOOPBACK), (Token(""),))]
+        self.names = sorted(config.account.name for config in configs)
         self._key = secrets.token_bytes(32)
         self._entries: Mapping[bytes, _Entry] = {
             self._digest(token.text): _Entry(
-                one.account, _NEVER if token.expires_at is None else token.expires_at
+                config.account, _NEVER if token.expires_at is None else token.expires_at
             )
-            for one in listed
-            for token in one.tokens
+            for config in configs
+            for token in config.tokens
         }
 
-    def admitted(self, token: str, client: str, now: float) -> Account | None:
-        """The account of this token, if it is valid now and may come from the client's address.
+    def authenticate(self, token: str, client: str, now: float) -> Account | None:
+        """The token's account, if the token is valid and the client's address is allowed.
 
         Args:
+            client: an IP address; anything else is in no network.
             now: seconds since 1970.
         """
-        account, expires_at = self._entries.get(self._digest(token), _NOBODY)
+        account, expires_at = self._entries.get(self._digest(token), _UNKNOWN)
         allowed = not account.networks or within(read_address(client), account.networks)
         return account if allowed and now < expires_at else None
 

@@ -1,10 +1,10 @@
-"""How accounts are set: POSTBACKS_TOKENS itself, or the TOML file that it names.
+"""Loads the accounts from POSTBACKS_TOKENS itself, or from the TOML file that it names.
 
 [acme]
 tokens = ["…", {token = "…", expires = 2027-01-01T00:00:00Z}]
-networks = ["203.0.113.0/24"]   # those that may post; without it all
-rate = 100                      # postbacks a second; without it as many as come
-burst = 500                     # of them at once; without it those of one second
+networks = ["203.0.113.0/24"]   # allowed client networks; default: all
+rate = 100                      # postbacks per second; default: unlimited
+burst = 500                     # postbacks at once; default: those of one second
 """
 
 from __future__ import annotations
@@ -17,70 +17,109 @@ from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 from msgspec import Meta, Struct, ValidationError, convert
 
-from gateway.auth.accounts import Account, AccountConfig, Token
+from gateway.auth.accounts import Account, AccountConfig, Accounts, Token
 from gateway.auth.networks import read_network
 from runtime.errors import InvalidSetting
 
-#: In a URL as they are; long enough not to be guessed by somebody who must ask over the network.
+#: Characters that a URL needs not escape, and enough of them that guessing over the network is hopeless.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,128}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SETTING = "POSTBACKS_TOKENS"
 _ALLOWED = (
     'tokens = ["…", {token = "…", expires = 2027-01-01T00:00:00Z}], networks = ["203.0.113.0/24"], '
-    "rate = 100, burst = 500; all but tokens may be left out"
+    "rate = 100, burst = 500; only tokens is required"
 )
 
+log = structlog.get_logger(__name__)
 
-class _Token(Struct, forbid_unknown_fields=True):
+
+class _TokenTable(Struct, forbid_unknown_fields=True):
     token: str
     expires: Annotated[datetime, Meta(tz=True)] | None = None
 
 
-class _Table(Struct, forbid_unknown_fields=True):
-    tokens: Annotated[list[str | _Token], Meta(min_length=1)]
+class _AccountTable(Struct, forbid_unknown_fields=True):
+    tokens: Annotated[list[str | _TokenTable], Meta(min_length=1)]
     networks: Annotated[list[str], Meta(min_length=1)] | None = None
     rate: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     burst: Annotated[int, Meta(ge=1, le=10**9)] | None = None
 
 
+class AccountStore:
+    """The accounts in force: `current`, which each `load` replaces as a whole. Unset before the first."""
+
+    current: Accounts
+
+    def __init__(self, setting: str, listen: str) -> None:
+        """
+        Args:
+            setting: the value of POSTBACKS_TOKENS.
+            listen: the gateway's `host:port`, which must be loopback if there are no tokens.
+        """
+        self._setting = setting
+        self._listen = listen
+
+    @property
+    def files(self) -> list[Path]:
+        file = file_of(self._setting)
+        return [file] if file else []
+
+    def load(self) -> None:
+        """Read the accounts, for requests from now on.
+
+        Raises:
+            InvalidSetting: the setting or its file is invalid; `current` is unchanged.
+        """
+        configs = read_accounts(self._setting)
+        if not configs:
+            if self.files:
+                raise InvalidSetting(
+                    f"{_SETTING}={self._setting}: must name an account; `postbacks token` adds one"
+                )
+            require_loopback(self._listen)
+        self.current = Accounts(configs.values())
+        log.info("Accounts loaded", accounts=self.current.names)
+
+
 def file_of(setting: str) -> Path | None:
-    """The file that the setting names; null when the setting says all itself."""
+    """The file that the setting names; None if the setting lists the accounts itself."""
     return Path(setting) if setting and "=" not in setting else None
 
 
 def read_accounts(setting: str) -> dict[str, AccountConfig]:
-    """The accounts by their names, as POSTBACKS_TOKENS sets them; none when it is empty.
+    """The accounts by name, as POSTBACKS_TOKENS configures them; none if it is empty.
 
-    With a `=` in it the setting is `account=token,account=token` itself, where an account may come again;
-    else it is the path of the file.
+    A setting with a `=` is `account=token,account=token`, where an account may repeat. Any other is the path
+    of the file.
 
     Raises:
-        BadSetting: naming the account or entry at fault, never a token.
+        InvalidSetting: names the account or entry at fault, never a token.
     """
     file = file_of(setting)
-    listed = _from_file(file) if file else _inline(setting)
+    configs = _read_file(file) if file else _read_inline(setting)
     owners: dict[str, str] = {}
-    for name, one in listed.items():
+    for name, config in configs.items():
         if not _ACCOUNT.fullmatch(name):
             raise InvalidSetting(
                 f"{_SETTING}: the account {name!r} must be 1 to 64 of a-z, 0-9, _ and -, "
                 "and begin with a letter or digit"
             )
-        for token in one.tokens:
+        for token in config.tokens:
             if not _TOKEN.fullmatch(token.text):
                 raise InvalidSetting(f"{_SETTING}: a token of {name} must be 8 to 128 of A-Z a-z 0-9 . _ ~ -")
             if owners.setdefault(token.text, name) != name:
                 raise InvalidSetting(f"{_SETTING}: {owners[token.text]} and {name} have the same token")
-    return listed
+    return configs
 
 
 def require_loopback(listen: str) -> None:
-    """Without tokens anybody who reaches the port is believed, so only this machine may.
+    """Check that a gateway without tokens is reachable from this machine only.
 
     Raises:
-        BadSetting: `listen` (`host:port`) is no loopback address.
+        InvalidSetting: `listen` (`host:port`) is not a loopback address.
     """
     host = listen.rpartition(":")[0].strip("[]")
     try:
@@ -90,11 +129,11 @@ def require_loopback(listen: str) -> None:
     if not loopback:
         raise InvalidSetting(
             f"POSTBACKS_LISTEN={listen}: must be a loopback address, such as 127.0.0.1:8080, "
-            f"as long as there is no {_SETTING}"
+            f"unless {_SETTING} is set"
         )
 
 
-def _inline(setting: str) -> dict[str, AccountConfig]:
+def _read_inline(setting: str) -> dict[str, AccountConfig]:
     tokens: dict[str, tuple[Token, ...]] = {}
     for number, entry in enumerate(setting.split(",") if setting else (), 1):
         account, equals, token = entry.strip().partition("=")
@@ -104,7 +143,7 @@ def _inline(setting: str) -> dict[str, AccountConfig]:
     return {name: AccountConfig(Account(name), own) for name, own in tokens.items()}
 
 
-def _from_file(path: Path) -> dict[str, AccountConfig]:
+def _read_file(path: Path) -> dict[str, AccountConfig]:
     try:
         tables: dict[str, Any] = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -112,24 +151,24 @@ def _from_file(path: Path) -> dict[str, AccountConfig]:
             f"{_SETTING}={path}: must be account=token,account=token or a readable TOML file ({error})"
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise InvalidSetting(f"{_SETTING}={path}: is no TOML: {error}") from None
-    return {name: _listed(f"{_SETTING}={path}: [{name}]", name, table) for name, table in tables.items()}
+        raise InvalidSetting(f"{_SETTING}={path}: must be TOML: {error}") from None
+    return {name: _convert(f"{_SETTING}={path}: [{name}]", name, table) for name, table in tables.items()}
 
 
-def _listed(place: str, name: str, table: object) -> AccountConfig:
+def _convert(where: str, name: str, value: object) -> AccountConfig:
     try:
-        read = convert(table, _Table)
-        networks = tuple(read_network(text) for text in read.networks or ())
+        table = convert(value, _AccountTable)
+        networks = tuple(read_network(text) for text in table.networks or ())
     except ValidationError as error:
-        raise InvalidSetting(f"{place}: {error}; allowed are {_ALLOWED}") from None
+        raise InvalidSetting(f"{where}: {error}; allowed are {_ALLOWED}") from None
     except ValueError as error:
-        raise InvalidSetting(f"{place}: in networks, {error}; allowed are {_ALLOWED}") from None
-    if read.burst and not read.rate:
-        raise InvalidSetting(f"{place}: has a burst, and so needs a rate")
+        raise InvalidSetting(f"{where}: in networks, {error}; allowed are {_ALLOWED}") from None
+    if table.burst and not table.rate:
+        raise InvalidSetting(f"{where}: burst requires rate")
     tokens = tuple(
-        Token(one)
-        if isinstance(one, str)
-        else Token(one.token, one.expires.timestamp() if one.expires else None)
-        for one in read.tokens
+        Token(token)
+        if isinstance(token, str)
+        else Token(token.token, token.expires.timestamp() if token.expires else None)
+        for token in table.tokens
     )
-    return AccountConfig(Account(name, networks, read.rate, read.burst or ceil(read.rate or 1)), tokens)
+    return AccountConfig(Account(name, networks, table.rate, table.burst or ceil(table.rate or 1)), tokens)

@@ -1,4 +1,4 @@
-"""Addresses and networks of the Internet Protocol, and who of them is whose. Pure."""
+"""Parses and matches IP addresses and networks. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 @lru_cache(maxsize=4096)
 def read_address(text: str) -> Address | None:
-    """The address; null when it is none. An IPv4 one that came over IPv6 is taken for the IPv4 one."""
+    """Parse an address; None if it is invalid. An IPv4-mapped IPv6 address becomes the IPv4 one."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -22,23 +22,23 @@ def read_address(text: str) -> Address | None:
 
 
 def read_network(text: str) -> Network:
-    """A network such as 203.0.113.0/24 or 2001:db8::/32; an address alone is a network of one.
+    """Parse a network such as 203.0.113.0/24 or 2001:db8::/32; an address alone is a network of one.
 
     Raises:
-        ValueError: it is none, or bits are set beyond its mask.
+        ValueError: invalid, or host bits are set.
     """
     return ip_network(text.strip())
 
 
 def read_networks(text: str) -> tuple[Network, ...]:
-    """Networks with commas between them; none for an empty text.
+    """Parse comma-separated networks; none for an empty text.
 
     Raises:
-        ValueError: one is none.
+        ValueError: one is invalid.
     """
     return tuple(read_network(part) for part in text.split(",")) if text.strip() else ()
 
 
 def within(address: Address | None, networks: Sequence[Network]) -> bool:
-    """Whether the address is in one of the networks; one that is not known is in none."""
+    """Whether the address is in one of the networks; None is in none."""
     return address is not None and any(address in network for network in networks)

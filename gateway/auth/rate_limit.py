@@ -1,4 +1,4 @@
-"""How much each account may post now. Pure: time is a parameter."""
+"""Limits how often each account may post. Pure: time is a parameter."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from runtime.token_bucket import TokenBucket
 
 
 class RateLimiter:
-    """A token bucket for each account that has a rate; one whose rate was changed begins anew."""
+    """A token bucket per account with a rate. Changing an account's rate or burst resets its bucket."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, tuple[Account, TokenBucket]] = {}
 
-    def wait(self, account: Account, now: float) -> float:
-        """Take one postback of the account's, or say how many seconds to wait until there is one to take.
+    def retry_after(self, account: Account, now: float) -> float:
+        """Admit one postback and return 0, or return the seconds until one is admitted.
 
         Args:
-            now: seconds of a clock that never goes back.
+            now: seconds of a monotonic clock.
         """
         if account.rate is None:
             return 0.0
@@ -24,4 +24,4 @@ class RateLimiter:
         if bucket is None or known is None or (known.rate, known.burst) != (account.rate, account.burst):
             bucket = TokenBucket(account.burst, 1 / account.rate, now)
             self._buckets[account.name] = account, bucket
-        return 0.0 if bucket.take(now) else bucket.wait(now)
+        return 0.0 if bucket.acquire(now) else bucket.retry_after(now)

@@ -1,8 +1,8 @@
-"""Who sent a request that came through proxies. Pure.
+"""Finds the client's address of a request that came through proxies. Pure.
 
-A proxy adds the address it was talked to from at the right end of X-Forwarded-For. What stands there is
-believed from right to left, as long as the one who says it is a proxy of ours: the first who is none is the
-client, and whatever he wrote himself stands further left.
+Each proxy appends the address of its peer to X-Forwarded-For. The header is read from the right, as long as
+the address that added an entry is a trusted proxy. The first address that is not is the client; entries
+further left are the client's own claim.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from gateway.auth.networks import Network, read_address, within
 
-#: An address as proxies write it: in brackets or not, with a port or without.
+#: An address as proxies write it: with or without brackets and port.
 _HOP = re.compile(r"\s*(?:\[([^\]]*)\](?::[0-9]+)?|([0-9.]+)(?::[0-9]+)?|([^\[\]]*?))\s*")
 
 
@@ -21,28 +21,28 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Networ
     """The client's address.
 
     Args:
-        peer: the address at the other end of the connection.
-        forwarded: the values of X-Forwarded-For, as they stand in the request.
-        proxies: the networks of those who are believed.
+        peer: the address of the connection's other end.
+        forwarded: the values of X-Forwarded-For, in the order of the request.
+        proxies: the networks of trusted proxies.
 
     Returns:
-        Its usual spelling; an empty text when a proxy names somebody by what is no address.
+        The address in its canonical form; empty if a proxy named something else than an address.
     """
     if not (forwarded and proxies):
-        return _spelled(peer)
+        return _canonical(peer)
     client = read_address(peer)
     hops = ",".join(forwarded).split(",")
     while hops and within(client, proxies):
-        client = read_address(_bare(hops.pop()))
+        client = read_address(_strip_port(hops.pop()))
     return "" if client is None else str(client)
 
 
 @lru_cache(maxsize=4096)
-def _spelled(peer: str) -> str:
+def _canonical(peer: str) -> str:
     client = read_address(peer)
     return "" if client is None else str(client)
 
 
-def _bare(hop: str) -> str:
+def _strip_port(hop: str) -> str:
     match = _HOP.fullmatch(hop)
     return next(filter(None, match.groups()), "") if match else ""

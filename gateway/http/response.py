@@ -1,6 +1,6 @@
-"""What a request is answered: a line of text, head and body in one write.
+"""The response to a request: a line of text, written with its head in one call.
 
-aiohttp's own response can be anything; making it out of a head and a body cost a tenth of the gateway's CPU.
+Assembling aiohttp's general response cost a tenth of the gateway's CPU time.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class TextResponse(web.StreamResponse):
-    """An answer for aiohttp to give. Like all of its responses it is for one request."""
+    """A response of plain text, for one request."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
         super().__init__(status=status)
         self._text = text
-        self._more = headers
+        self._more_headers = headers
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """aiohttp calls it before `write_eof`; nothing goes out yet."""
+        """Called by aiohttp before `write_eof`; sends nothing yet."""
         self._req = request
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send it.
+        """Send head and body.
 
         Raises:
-            ConnectionResetError: the client is gone.
+            ConnectionResetError: the client has disconnected.
         """
         request = self._req
         assert request
@@ -44,13 +44,15 @@ class TextResponse(web.StreamResponse):
             connection = "close"
         else:
             connection = "" if request.version >= HttpVersion11 else "keep-alive"
-        head, body = packet(self.status, self._text, self._more, connection)
+        head, body = encode_response(self.status, self._text, self._more_headers, connection)
         request.transport.write(head if request.method == hdrs.METH_HEAD else head + body)
         self._eof_sent = True
 
 
-def packet(status: int, text: str, headers: Mapping[str, str], connection: str) -> tuple[bytes, bytes]:
-    """Head and body as they go over the wire, with what is said of the connection, if anything."""
+def encode_response(
+    status: int, text: str, headers: Mapping[str, str], connection: str
+) -> tuple[bytes, bytes]:
+    """Encode head and body; `connection` is the value of that header, which is left out if empty."""
     body = f"{text}\n".encode()
     more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if connection:

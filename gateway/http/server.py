@@ -1,6 +1,6 @@
-"""The public port: how many may be connected, how long a client may take, and how it closes in good order.
+"""The public port: limits the number of connections, reaps slow ones, and shuts down gracefully.
 
-What a single connection knows is in `gateway.http.connection`; what requests are answered, in `gateway.app`.
+`gateway.http.connection` handles one connection, `gateway.app` the requests.
 """
 
 from __future__ import annotations
@@ -8,191 +8,180 @@ from __future__ import annotations
 import asyncio
 import resource
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-import structlog
 from aiohttp import hdrs, web
 
-from gateway.http.connection import Connection
+from gateway.http.connection import Connection, Handler
 from gateway.http.response import RETRY_AFTER_SECONDS
 from runtime.errors import InvalidSetting
 from runtime.metrics import CONNECTIONS
 
 BACKLOG = 1024
-#: Files that a gateway opens besides its connections, with much to spare.
+#: Generous number of files that a gateway opens besides its connections.
 OTHER_FILES = 200
 POLL_INTERVAL = 0.5
-#: Seconds to answer what is in hand after SIGTERM; whoever is slower is cut off.
+#: Seconds to finish requests in flight at shutdown; slower ones are cancelled.
 SHUTDOWN_TIMEOUT = 12.0
-#: Seconds that handlers then have to come to an end.
+#: Seconds for cancelled handlers to finish.
 CANCEL_TIMEOUT = 1.0
-#: Seconds to read on after an answer that did not wait for the body, so that it is not lost in a reset.
+#: Seconds to read on after responding before the end of the body, lest a reset destroys the response.
 LINGER_TIMEOUT = 2.0
-#: Bytes of a request's first line, of a header's name and of its value; and how many headers there may be.
-LINE_BYTES, FIELD_BYTES, FIELDS = 8_190, 8_190, 64
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-log = structlog.get_logger(__name__)
+#: Limits in bytes of the request line and of a header field, and of the number of headers.
+MAX_LINE_BYTES, MAX_FIELD_BYTES, MAX_HEADERS = 8_190, 8_190, 64
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What clients may take: connections at a time, and seconds for a request, and between two."""
+    """Timeouts in seconds. `request_timeout` is for a request to arrive, or a response to be read."""
 
-    connections: int
-    request_seconds: float
-    idle_seconds: float
+    max_connections: int
+    request_timeout: float
+    idle_timeout: float
 
 
-class HttpServer(web.Server):
-    """All connections. When there are too many, the one that rests longest makes room."""
+@dataclass(frozen=True)
+class ListenOptions:
+    """Where and how to listen."""
 
-    def __init__(self, handler: Handler, patience: ConnectionLimits) -> None:
-        super().__init__(self._handle)
+    #: `host:port`; port 0 takes a free one.
+    address: str
+    tls: ssl.SSLContext | None = None
+    #: Whether other processes listen on the same port; the kernel spreads connections over them.
+    reuse_port: bool = False
+
+
+class HttpServer:
+    """The open connections; their `Listener`. At the limit, a new one evicts the one idle for longest."""
+
+    def __init__(self, handler: Handler, limits: ConnectionLimits) -> None:
         self._handler = handler
-        self._patience = patience
+        self._limits = limits
+        self._manager = web.Server(self._dispatch)
         self._open: set[Connection] = set()
-        self._resting: dict[Connection, None] = {}  # in the order in which they began to
-        self._in_hand = 0
-        self._closing = False
-        self._done = asyncio.Event()
+        self._idle: dict[Connection, None] = {}  # longest idle first
+        #: Includes requests whose client has disconnected.
+        self._active_requests = 0
+        self._drained = asyncio.Event()
+        self.closing = False
 
-    def __call__(self) -> Connection:
+    def connect(self) -> Connection:
+        """Create a connection; a protocol factory for asyncio."""
         return Connection(
+            self._manager,
+            self._handler,
             self,
-            keepalive_timeout=self._patience.idle_seconds,
+            self._limits.request_timeout,
+            keepalive_timeout=self._limits.idle_timeout,
             lingering_time=LINGER_TIMEOUT,
-            max_line_size=LINE_BYTES,
-            max_field_size=FIELD_BYTES,
-            max_headers=FIELDS,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+            max_headers=MAX_HEADERS,
             auto_decompress=False,
             access_log=None,
         )
 
-    # -- what connections say of themselves
-
-    def enter(self, connection: Connection) -> None:
-        """It is open."""
+    def on_open(self, connection: Connection) -> None:
         self._open.add(connection)
         CONNECTIONS.set(len(self._open))
-        if len(self._open) > self._patience.connections:
-            if not self._resting:
-                connection.turn_away(503, "Too many connections", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
+        if len(self._open) > self._limits.max_connections:
+            if not self._idle:
+                connection.reject(503, "Too many connections", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
                 return
-            next(iter(self._resting)).force_close()
-        self.rest(connection)
+            next(iter(self._idle)).force_close()
+        self._idle[connection] = None
 
-    def work(self, connection: Connection) -> None:
-        """A request comes in on it."""
-        self._resting.pop(connection, None)
+    def on_request(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
 
-    def rest(self, connection: Connection) -> None:
-        """It waits for the next request."""
+    def on_idle(self, connection: Connection) -> None:
+        self._active_requests -= 1
         if connection in self._open:
-            self._resting[connection] = None
+            self._idle[connection] = None
+        else:
+            self._check_drained()
 
-    def leave(self, connection: Connection) -> None:
-        """It is gone."""
+    def on_close(self, connection: Connection) -> None:
         self._open.discard(connection)
-        self._resting.pop(connection, None)
+        self._idle.pop(connection, None)
         CONNECTIONS.set(len(self._open))
-        self._tell_if_done()
+        self._check_drained()
 
-    # -- what is done to them
+    async def shutdown(self) -> None:
+        """Finish the requests in flight, and close all connections; the listening socket is closed before.
 
-    async def look(self) -> None:
-        """Cut off who is too slow, again and again."""
+        Takes at most SHUTDOWN_TIMEOUT and twice CANCEL_TIMEOUT.
+        """
+        self.closing = True
+        await asyncio.sleep(0)  # read requests that have already arrived
+        for connection in list(self._idle):
+            connection.force_close()
+        self._check_drained()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._drained.wait(), SHUTDOWN_TIMEOUT)
+        await self._manager.shutdown(CANCEL_TIMEOUT)
+
+    def _check_drained(self) -> None:
+        if self.closing and not self._open and not self._active_requests:
+            self._drained.set()
+
+    def _dispatch(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        self._active_requests += 1
+        return connection.handle(request)
+
+    async def reap(self) -> None:
+        """Check all connections' timeouts until cancelled."""
         while True:
             await asyncio.sleep(POLL_INTERVAL)
             now = asyncio.get_running_loop().time()
             for connection in list(self._open):
-                connection.look(now, self._patience.request_seconds)
-
-    async def end(self) -> None:
-        """Let nobody ask again, answer what is in hand, and close, all within some seconds."""
-        self._closing = True
-        await asyncio.sleep(0)  # who has asked already is heard
-        for connection in list(self._resting):
-            connection.force_close()
-        self._tell_if_done()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._done.wait(), SHUTDOWN_TIMEOUT)
-        await self.shutdown(CANCEL_TIMEOUT)
-
-    def _tell_if_done(self) -> None:
-        """A request may outlive its connection: whose client left is in hand all the same."""
-        if self._closing and not self._open and not self._in_hand:
-            self._done.set()
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        connection.begin(request)
-        self._in_hand += 1
-        response: web.StreamResponse | None = None
-        try:
-            response = await self._handler(request)
-            if self._closing:
-                response.force_close()
-            return response
-        finally:
-            connection.end(last=response is None or response.keep_alive is False)
-            self._in_hand -= 1
-            self._tell_if_done()
+                connection.check_timeouts(now)
 
 
 @asynccontextmanager
-async def open_port(
-    handler: Handler,
-    listen: str,
-    patience: ConnectionLimits,
-    tls: ssl.SSLContext | None,
-    shared: bool = False,
-) -> AsyncIterator[str]:
-    """The port, open while the block runs; yields the address in use (port 0 takes a free one).
-
-    At the end nobody new is let in, and who is in hand is answered.
-
-    Args:
-        shared: with other processes, each of which gets a part of the connections.
+async def open_port(handler: Handler, listen: ListenOptions, limits: ConnectionLimits) -> AsyncIterator[str]:
+    """Serve while the block runs; yields the actual `host:port`. Shuts down gracefully at its end.
 
     Raises:
-        BadSetting: the address cannot be used, or the system does not allow as many connections.
+        InvalidSetting: the address is unusable, or the system does not allow as many connections.
     """
-    _demand_files(patience.connections + OTHER_FILES)
-    port = HttpServer(handler, patience)
-    host, _, number = listen.rpartition(":")
+    _require_open_files(limits.max_connections + OTHER_FILES)
+    server = HttpServer(handler, limits)
+    host, _, port = listen.address.rpartition(":")
+    tls_timeout = limits.request_timeout if listen.tls else None
     try:
-        server = await asyncio.get_running_loop().create_server(
-            port,
+        listener = await asyncio.get_running_loop().create_server(
+            server.connect,
             host.strip("[]"),
-            int(number),
+            int(port),
             backlog=BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=patience.request_seconds if tls else None,
-            ssl_shutdown_timeout=patience.request_seconds if tls else None,
-            reuse_port=shared or None,
+            ssl=listen.tls,
+            ssl_handshake_timeout=tls_timeout,
+            ssl_shutdown_timeout=tls_timeout,
+            reuse_port=listen.reuse_port or None,
         )
     except OSError as error:
-        raise InvalidSetting(f"POSTBACKS_LISTEN={listen}: cannot be used: {error.strerror}") from None
-    looking = asyncio.create_task(port.look())
+        raise InvalidSetting(f"POSTBACKS_LISTEN={listen.address}: cannot be used: {error.strerror}") from None
+    reaper = asyncio.create_task(server.reap())
     try:
-        yield f"{host}:{server.sockets[0].getsockname()[1]}"
+        yield f"{host}:{listener.sockets[0].getsockname()[1]}"
     finally:
-        server.close()
-        await port.end()
-        looking.cancel()
+        listener.close()
+        await server.shutdown()
+        reaper.cancel()
 
 
-def _demand_files(wanted: int) -> None:
+def _require_open_files(count: int) -> None:
+    """Raise the soft limit of open files if needed, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < wanted:
+    if hard != resource.RLIM_INFINITY and hard < count:
         raise InvalidSetting(
-            f"POSTBACKS_CONNECTIONS={wanted - OTHER_FILES}: must be {max(hard - OTHER_FILES, 1)} at most, "
+            f"POSTBACKS_CONNECTIONS={count - OTHER_FILES}: must be {max(hard - OTHER_FILES, 1)} at most, "
             f"as the system allows this process {hard} open files (ulimit -Hn)"
         )
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

@@ -1,4 +1,4 @@
-"""The gateway's own TLS: its certificate, read again when it was renewed."""
+"""The gateway's TLS certificate, which can be reloaded after renewal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from runtime.errors import InvalidSetting
 
 
 class Certificate:
-    """A certificate with its key, in PEM. `context` keeps serving what was last loaded."""
+    """A certificate and its key, in PEM. `context` serves the last version that was loaded."""
 
     def __init__(self, certificate: Path, key: Path | None) -> None:
-        """Nothing is loaded yet. Without a key of its own it is in the certificate's file."""
+        """Loads nothing yet. Without `key`, the certificate's file holds it."""
         self._certificate = certificate
         self._key = key
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -24,26 +24,26 @@ class Certificate:
         return [self._certificate, *([self._key] if self._key else [])]
 
     def load(self) -> None:
-        """Take what the files hold now, for connections from now on.
+        """Read the files, for connections from now on.
 
         Raises:
-            BadSetting: they cannot be read, or do not belong together; `context` is as it was.
+            InvalidSetting: unreadable, or the key does not match; `context` is unchanged.
         """
-        self._load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        self._load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # if this fails, `context` is untouched
         self._load_into(self.context)
 
     def _load_into(self, context: ssl.SSLContext) -> None:
         try:
             context.load_cert_chain(self._certificate, self._key, password=self._no_password)
         except (OSError, ssl.SSLError) as error:
-            self._refuse(error.strerror or str(error))
+            self._fail(error.strerror or str(error))
 
     def _no_password(self) -> str:
-        self._refuse("the key is encrypted")
+        self._fail("the key is encrypted")
 
-    def _refuse(self, why: str) -> NoReturn:
+    def _fail(self, reason: str) -> NoReturn:
         key = f", POSTBACKS_TLS_KEY={self._key}" if self._key else ""
         raise InvalidSetting(
             f"POSTBACKS_TLS_CERTIFICATE={self._certificate}{key}: must be a certificate and its key in PEM, "
-            f"without a password ({why})"
+            f"without a password ({reason})"
         ) from None

@@ -1,18 +1,18 @@
-"""Which partition a key belongs to: as Kafka's own clients choose it, so that everybody agrees. Pure."""
+"""Maps keys to partitions as Kafka's default partitioner does, so that all clients agree. Pure."""
 
 from __future__ import annotations
 
 from struct import Struct
 
 _SEED, _M, _MASK = 0x9747B28C, 0x5BD1E995, 0xFFFFFFFF
-#: The key's four-byte words, for as many of them as keys usually have.
+#: Unpacks a key's four-byte words, by their number; covers keys of common length.
 _WORDS = [Struct(f"<{count}I") for count in range(64)]
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of this key, of so many: murmur2, as in Kafka's default partitioner.
+    """The partition of a key: its murmur2 hash modulo the number of partitions.
 
-    aiokafka has the same, which goes byte by byte and takes several times as long.
+    aiokafka's implementation hashes byte by byte and takes several times as long.
     """
     length = len(key)
     count = length // 4

@@ -1,181 +1,243 @@
-"""All lanes, and when their batches are sent: in one request to each broker, a moment after the first record.
+"""Sends buffered records: one produce request per broker at a time, with a batch of each partition it leads.
 
-That moment lets requests that come together share their batches. A broker has one request under way at a
-time; what comes meanwhile goes with the next. So the busier it is, the more goes with each.
+A short linger lets concurrent HTTP requests share a batch. Records that arrive while a broker's request is in
+flight go with its next one, so requests grow with the load.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import structlog
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import CloseReason
-from aiokafka.errors import KafkaError, LeaderNotAvailableError, UnknownError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnknownError,
+    for_code,
+)
 from aiokafka.protocol.produce import ProduceRequest
 
-from gateway.kafka.buffer import PartitionBuffer, Record
+from gateway.kafka.buffer import PartitionBuffer, PendingRecord
 from gateway.kafka.cloudevents import HeadersOf
+from gateway.sink import TooLarge, Unavailable
+from runtime.metrics import BATCH_RECORDS, PRODUCE_ERRORS
 
 ALL_IN_SYNC = -1
-#: Of the time that is left: then it says itself which partition's replicas are late, and is not hung up on.
-BROKER_TIMEOUT_SHARE = 0.75
-#: Until a batch is tried again that a broker did not take: it may not know yet that it leads the partition.
-RETRY_BACKOFF = 0.1
-#: That a request has, though a record in it has less: nobody is to pay for who was tried again.
-MIN_REQUEST_TIMEOUT = 0.5
-#: Who leads a partition that has no leader, or that the client does not know.
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+#: Leader of a partition that has none, or that the client does not know.
 NO_LEADER = (-1, None)
+#: Share of the remaining time given to the broker, so that it reports per-partition timeouts before we drop
+#: the connection.
+BROKER_TIMEOUT_SHARE = 0.75
+#: Minimum request timeout in seconds: a retried record with little time left must not shorten the others'
+#: deadline.
+MIN_REQUEST_TIMEOUT = 0.5
+#: Seconds before a batch is retried: the broker may not know yet that it leads the partition.
+RETRY_BACKOFF = 0.1
+#: Consecutive failed requests after which the client is considered stuck.
+MAX_CONSECUTIVE_FAILURES = 5
+
+log = structlog.get_logger(__name__)
 
 
 class Sender:
-    """A lane for each partition that records went to."""
+    """Buffers records per partition and sends, retries and completes their batches.
 
-    def __init__(
-        self,
-        client: Callable[[], AIOKafkaClient],
-        linger: float,
-        ack_timeout: float,
-        headers: HeadersOf,
-        answered: Callable[[bool], None],
-    ) -> None:
+    A partition whose batch failed is closed: it rejects records until `reopen`.
+    """
+
+    def __init__(self, linger: float, ack_timeout: float, headers: HeadersOf) -> None:
         """
         Args:
-            client: gives the client to send with.
-            linger: seconds of that moment.
-            ack_timeout: seconds that a record may take, at most.
-            answered: is called after a request, with whether Kafka acknowledged any of it; not while all of
-                it is tried again. The lanes' `down` tells more.
+            linger: seconds from a record's arrival to the request, so that others can join its batch.
+            ack_timeout: seconds within which a record must be acknowledged.
+            headers: builds the headers of a record.
         """
+        #: Why each closed partition rejects records.
+        self.errors: dict[TopicPartition, str] = {}
+        #: Set while any partition is closed.
+        self.failing = asyncio.Event()
+        #: Loop time of the last acknowledgement.
+        self.acknowledged_at = 0.0
+        self.consecutive_failures = 0
+        #: Set after MAX_CONSECUTIVE_FAILURES, until another client is used.
+        self.stuck = False
         self._loop = asyncio.get_running_loop()
-        self._client = client
         self._linger = linger
         self._ack_timeout = ack_timeout
         self._headers = headers
-        self._answered = answered
-        self._lanes: dict[tuple[str, int], PartitionBuffer] = {}
+        self._client: AIOKafkaClient | None = None
+        self._buffers: dict[tuple[str, int], PartitionBuffer] = {}
+        #: Buffers that have records to send.
         self._due: set[PartitionBuffer] = set()
-        #: Those whose batch is to be tried again, and not at once.
-        self._resting: set[PartitionBuffer] = set()
-        self._turn: asyncio.TimerHandle | None = None
+        #: Buffers whose batch is retried after the backoff.
+        self._backing_off: set[PartitionBuffer] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        #: The request in flight to each broker.
         self._requests: dict[int | None, asyncio.Task[None]] = {}
-        self._rested = asyncio.Event()
+        self._idle = asyncio.Event()
 
-    def __iter__(self) -> Iterator[PartitionBuffer]:
-        return iter(self._lanes.values())
+    def use(self, client: AIOKafkaClient) -> None:
+        """Send with this client from now on; requests in flight stay with the previous one."""
+        self._client = client
+        self.stuck, self.consecutive_failures = False, 0
 
-    def of(self, topic: str, partition: int) -> PartitionBuffer:
-        """The lane to this partition."""
-        lane = self._lanes.get((topic, partition))
-        if lane is None:
-            lane = self._lanes[topic, partition] = PartitionBuffer(
-                TopicPartition(topic, partition), self._headers
-            )
-        return lane
+    def put(self, topic: str, partition: int, key: bytes, value: bytes) -> asyncio.Future[None]:
+        """Buffer a record. Needs a client (`use`).
 
-    def put(self, topic: str, partition: int, key: bytes, value: bytes) -> asyncio.Future[str | None]:
-        """The answer comes within the time-out and LEAST_SECONDS: None when brokers have it, else why not.
+        Returns:
+            A future that completes once every in-sync replica has the record. It fails with Unavailable
+            within the timeout plus MIN_REQUEST_TIMEOUT, with TooLarge if Kafka rejects the record's size.
 
-        A record that Kafka refuses for its size is answered with the exception TooLarge.
+        Raises:
+            Unavailable: the partition is closed.
         """
-        lane = self.of(topic, partition)
-        record = Record(key, value, self._loop.time() + self._ack_timeout, self._loop.create_future())
-        lane.put(record)
-        if lane.waiting:
-            self._due.add(lane)
-            self._take_turn()
-        return record.answer
+        buffer = self._buffers.get((topic, partition))
+        if buffer is None:
+            buffer = PartitionBuffer(TopicPartition(topic, partition), self._headers)
+            self._buffers[topic, partition] = buffer
+        if self.errors and buffer.partition in self.errors:
+            raise Unavailable(self.errors[buffer.partition])
+        acknowledged = self._loop.create_future()
+        buffer.append(PendingRecord(key, value, self._loop.time() + self._ack_timeout, acknowledged))
+        self._due.add(buffer)
+        self._schedule()
+        return acknowledged
 
-    async def drained(self) -> None:
-        """Return when nothing is waiting or under way in any of them."""
+    def reopen(self, partitions: Collection[TopicPartition]) -> None:
+        """Accept records for these partitions again."""
+        for partition in partitions:
+            self.errors.pop(partition, None)
+        if not self.errors:
+            self.failing.clear()
+
+    async def flush(self) -> None:
+        """Return once no record is buffered or in flight."""
         while self._due or self._requests:
-            self._rested.clear()
-            await self._rested.wait()
+            self._idle.clear()
+            await self._idle.wait()
 
-    def _take_turn(self) -> None:
-        if self._turn is None:
-            self._turn = self._loop.call_later(self._linger, self._send)
+    def _schedule(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._linger, self._send)
 
     def _send(self) -> None:
-        """Start a request to each broker that has none under way and something to get."""
-        self._turn = None
-        cluster = self._client().cluster
-        led_by: dict[int | None, list[PartitionBuffer]] = defaultdict(list)
-        for lane in self._due:
-            leader = cluster.leader_for_partition(lane.partition)
-            if leader not in self._requests and not lane.under_way and lane not in self._resting:
-                led_by[leader].append(lane)
-        for leader, lanes in led_by.items():
-            self._due.difference_update(lanes)
-            self._requests[leader] = self._loop.create_task(self._request(leader, lanes))
+        """Start a request to each broker that has none in flight and leads partitions with records."""
+        self._timer = None
+        assert self._client
+        cluster = self._client.cluster
+        by_leader: dict[int | None, list[PartitionBuffer]] = defaultdict(list)
+        for buffer in self._due:
+            leader = cluster.leader_for_partition(buffer.partition)
+            if leader not in self._requests and not buffer.in_flight and buffer not in self._backing_off:
+                by_leader[leader].append(buffer)
+        for leader, buffers in by_leader.items():
+            self._due.difference_update(buffers)
+            self._requests[leader] = self._loop.create_task(self._request(self._client, leader, buffers))
 
-    async def _request(self, leader: int | None, lanes: Sequence[PartitionBuffer]) -> None:
-        client = self._client()
+    async def _request(
+        self, client: AIOKafkaClient, leader: int | None, buffers: Sequence[PartitionBuffer]
+    ) -> None:
         failure: BaseException | None = None
         errors: Mapping[TopicPartition, BaseException | None] = {}
         try:
-            batches = _packed(lanes)
+            batches = _build_batches(buffers)
             if leader in NO_LEADER:
                 raise LeaderNotAvailableError
-            left = min(lane.deadline for lane in lanes) - self._loop.time()
-            patience = max(left, min(MIN_REQUEST_TIMEOUT, self._ack_timeout))
-            async with asyncio.timeout(patience):
-                milliseconds = int(patience * BROKER_TIMEOUT_SHARE * 1000)
-                request = ProduceRequest(None, ALL_IN_SYNC, milliseconds, batches)
-                errors = _errors(await client.send(leader, request))
+            left = min(buffer.deadline for buffer in buffers) - self._loop.time()
+            timeout = max(left, min(MIN_REQUEST_TIMEOUT, self._ack_timeout))
+            async with asyncio.timeout(timeout):
+                broker_timeout_ms = int(timeout * BROKER_TIMEOUT_SHARE * 1000)
+                request = ProduceRequest(None, ALL_IN_SYNC, broker_timeout_ms, batches)
+                errors = _partition_errors(await client.send(leader, request))
         except TimeoutError:
-            failure = TimeoutError(f"no answer within {self._ack_timeout:g} s")
-            _hang_up(client, leader)
-        except Exception as error:  # the client's edge: assertions and type errors of its own included
+            failure = TimeoutError(f"not acknowledged within {self._ack_timeout:g} s")
+            _drop_connection(client, leader)
+        except Exception as error:  # aiokafka also raises assertion and type errors of its own
             failure = error
         del self._requests[leader]
-        silence = UnknownError("the broker did not say")
-        outcomes = {lane: failure or errors.get(lane.partition, silence) for lane in lanes}
-        again = [lane for lane, error in outcomes.items() if not self._ended(lane, error)]
-        if again:
-            client.force_metadata_update()
-            self._resting.update(again)
-            self._loop.call_later(RETRY_BACKOFF, self._wake, again)
-        if len(again) < len(lanes):
-            self._answered(None in outcomes.values())
+        unreported = UnknownError("the broker did not report on the partition")
+        self._on_result({buffer: failure or errors.get(buffer.partition, unreported) for buffer in buffers})
         if self._due:
-            self._take_turn()
+            self._schedule()
         elif not self._requests:
-            self._rested.set()
+            self._idle.set()
 
-    def _ended(self, lane: PartitionBuffer, error: BaseException | None) -> bool:
-        """Whether its batch has come to its end; else it waits again, as another leader may still take it."""
+    def _on_result(self, outcomes: Mapping[PartitionBuffer, BaseException | None]) -> None:
+        """Complete, fail or retry the batches of a request, given the error of each."""
+        assert self._client
+        retries = [buffer for buffer, error in outcomes.items() if self._requeue_or_complete(buffer, error)]
+        if retries:
+            self._client.force_metadata_update()
+            self._backing_off.update(retries)
+            self._loop.call_later(RETRY_BACKOFF, self._resume, retries)
+        if None in outcomes.values():
+            self.consecutive_failures = 0
+            self.acknowledged_at = self._loop.time()
+        elif len(retries) < len(outcomes):
+            self.consecutive_failures += 1
+            self.stuck = self.stuck or self.consecutive_failures >= MAX_CONSECUTIVE_FAILURES
+
+    def _requeue_or_complete(self, buffer: PartitionBuffer, error: BaseException | None) -> bool:
+        """Requeue a batch that a leader may still accept in time, else complete it.
+
+        Returns:
+            Whether the batch was requeued.
+        """
         retriable = isinstance(error, KafkaError) and error.retriable
-        ended = not retriable or lane.deadline < self._loop.time() + RETRY_BACKOFF
-        if ended:
-            lane.end(error)
+        retry = retriable and buffer.deadline >= self._loop.time() + RETRY_BACKOFF
+        if retry:
+            buffer.requeue()
+        elif isinstance(error, TOO_LARGE) and buffer.in_flight > 1:
+            buffer.split()  # down to the one record that is too large
+        elif isinstance(error, TOO_LARGE) and buffer.in_flight:
+            buffer.complete(TooLarge(_describe(buffer.partition, error)))
         else:
-            lane.wait_again()
-        if lane.waiting:
-            self._due.add(lane)
+            if buffer.in_flight:
+                BATCH_RECORDS.observe(buffer.in_flight)
+            if error is None:
+                buffer.complete()
+            else:
+                self._close(buffer, error)
+        if buffer.buffered:
+            self._due.add(buffer)
         else:
-            self._due.discard(lane)
-        return ended
+            self._due.discard(buffer)
+        return retry
 
-    def _wake(self, lanes: Sequence[PartitionBuffer]) -> None:
-        self._resting.difference_update(lanes)
-        self._take_turn()
+    def _close(self, buffer: PartitionBuffer, error: BaseException) -> None:
+        """Close the partition and fail its records: the buffered ones would only fail later."""
+        reason = _describe(buffer.partition, error)
+        PRODUCE_ERRORS.labels(type(error).__name__).inc()
+        log.warning("Batch not acknowledged", partition=_name(buffer.partition), error=repr(error))
+        self.errors[buffer.partition] = reason
+        self.failing.set()
+        buffer.abort(Unavailable(reason))
+
+    def _resume(self, buffers: Sequence[PartitionBuffer]) -> None:
+        self._backing_off.difference_update(buffers)
+        self._schedule()
 
 
-def _packed(lanes: Sequence[PartitionBuffer]) -> list[tuple[str, list[tuple[int, bytes]]]]:
-    """The batches by partition by topic, as a request has them."""
+def _build_batches(buffers: Sequence[PartitionBuffer]) -> list[tuple[str, list[tuple[int, bytes]]]]:
+    """The next batch of each buffer, grouped by topic as in a produce request."""
     batches: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
-    for lane in lanes:
-        topic, partition = lane.partition
-        batches[topic].append((partition, lane.pack()))
+    for buffer in buffers:
+        topic, partition = buffer.partition
+        batches[topic].append((partition, buffer.build_batch()))
     return [*batches.items()]
 
 
-def _errors(response: Any) -> dict[TopicPartition, BaseException | None]:
-    """What a broker says of each partition; None: every in-sync replica has it."""
+def _partition_errors(response: Any) -> dict[TopicPartition, BaseException | None]:
+    """The error of each partition in a produce response; None if every in-sync replica has the batch."""
     return {
         TopicPartition(topic, partition): for_code(code)() if code else None
         for topic, partitions in response.topics
@@ -183,7 +245,15 @@ def _errors(response: Any) -> dict[TopicPartition, BaseException | None]:
     }
 
 
-def _hang_up(client: AIOKafkaClient, leader: int | None) -> None:
-    """So that nobody stands in line behind what was given up, and a broker must take the call to be there."""
+def _drop_connection(client: AIOKafkaClient, leader: int | None) -> None:
+    """New requests must not queue behind the abandoned one, and a dead broker must fail to connect."""
     if connection := client._conns.get((leader, ConnectionGroup.DEFAULT)):
         connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
+
+
+def _name(partition: TopicPartition) -> str:
+    return f"{partition.topic}/{partition.partition}"
+
+
+def _describe(partition: TopicPartition, error: BaseException) -> str:
+    return f"{_name(partition)}: {str(error) or type(error).__name__}"

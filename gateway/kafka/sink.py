@@ -1,12 +1,11 @@
-"""Keeps records by giving them to Kafka: every in-sync replica has a record before anybody is told so.
+"""Puts records into Kafka and returns once every in-sync replica has them.
 
-Records of concurrent requests are gathered into batches, one lane for each partition
-(`gateway.kafka.sender`). A lane whose batch was not acknowledged in time takes nothing more until the
-partition has a leader that answers; while no broker answers, no lane takes anything. Who would wait in vain
-is told at once.
+`gateway.kafka.sender` batches concurrent records per partition. A partition whose batch was not acknowledged
+in time rejects records until its leader can be reached again; while no broker answers, all of them do.
+Requests for an unavailable partition fail fast.
 
-A record that was not acknowledged in time may be in Kafka all the same. That is harmless: its event_id
-makes it the same fact.
+A record that was not acknowledged in time may be in Kafka all the same. A retry then duplicates it, which is
+harmless: both have the same event_id.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
-from gateway.kafka.buffer import PartitionBuffer
 from gateway.kafka.cloudevents import HeadersOf, headers_of
 from gateway.kafka.partitioner import partition_of
 from gateway.kafka.sender import NO_LEADER, Sender
@@ -32,18 +31,16 @@ from runtime.health import Health
 from runtime.kafka.topics import TopicSpec, ensure_topics
 from runtime.metrics import CLIENTS_RECREATED, UNDERREPLICATED
 
-#: Seconds between looks at Kafka: while all is well, and while something is not.
+#: Seconds between metadata refreshes: while all partitions are available, and while any is not.
 METADATA_INTERVAL, RETRY_INTERVAL = 5.0, 0.5
 METADATA_TIMEOUT = 30.0
-#: Requests that fail in a row, while brokers answer, until the client is taken for wedged and made anew.
-MAX_CONSECUTIVE_FAILURES = 5
 CLOSE_TIMEOUT = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class KafkaSink:
-    """A `gateway.sink.Sink` on Kafka. Use as an asynchronous context; `opened` tells when it can keep."""
+    """A `gateway.sink.Sink` on Kafka. Use as an asynchronous context manager; connects in the background."""
 
     def __init__(
         self,
@@ -54,153 +51,151 @@ class KafkaSink:
         health: Health,
         headers: HeadersOf = headers_of,
     ) -> None:
-        """Nothing is sent yet.
-
+        """
         Args:
-            options: of aiokafka's clients (`runtime.kafka.client_options`).
-            specs: the topics that records go to; created or checked as soon as Kafka answers.
+            options: of aiokafka's clients (`runtime.kafka.clients.client_options`).
+            specs: the topics to write to; created or checked as soon as Kafka answers.
             linger: seconds that a record may wait for others to share its batch.
-            ack_timeout: seconds that a record may take, at most.
-            health: where it says what is wrong with Kafka.
-            headers: of each record.
+            ack_timeout: seconds within which a record must be acknowledged.
+            health: where part "kafka" is reported.
+            headers: builds the headers of a record.
         """
         self._options = options
         self._specs = specs
         self._ack_timeout = ack_timeout
         self._health = health
-        self._away: str | None = "Kafka has not answered yet"
+        self._unavailable_reason: str | None = "Kafka has not answered yet"
         self._client: AIOKafkaClient | None = None
+        self._metadata_failed = False
         self._partitions = {spec.name: spec.partitions for spec in specs}
-        self._lanes = Sender(self._started, linger, ack_timeout, headers, self._note)
-        self._acknowledged_at = 0.0
-        self._failed_in_a_row = 0
-        self._stuck = False
-        self._trouble = asyncio.Event()
-        self._report()
-        self._opened = asyncio.Event()
-        self._watching: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[None] | None = None
+        self._sender = Sender(linger, ack_timeout, headers)
+        self._report_health()
+        self._ready = asyncio.Event()
+        self._monitoring: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     @property
-    def away(self) -> str | None:
-        """Why nothing can be kept now; None while at least some partitions take records."""
-        return self._away
+    def unavailable_reason(self) -> str | None:
+        """Why no record can be put now; None while at least some partitions accept records."""
+        return self._unavailable_reason
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
-        """Return once every in-sync replica has the record, within the time-out.
+    async def put(self, topic: str, key: bytes, value: bytes) -> Durability:
+        """Return once every in-sync replica has the record.
 
         Raises:
-            NotKept: it was not acknowledged in time, or could not be.
+            Unavailable: it was not acknowledged within the timeout, or its partition is unavailable.
+            TooLarge: Kafka rejected it for its size.
         """
-        partition = partition_of(key, self._partitions[topic])
-        if problem := self._away or await self._lanes.put(topic, partition, key, value):
-            raise Unavailable(problem)
+        if self._unavailable_reason:
+            raise Unavailable(self._unavailable_reason)
+        await self._sender.put(topic, partition_of(key, self._partitions[topic]), key, value)
         return Durability.REPLICATED
 
-    async def opened(self) -> None:
-        """Return as soon as Kafka has answered and the topics are as they must be."""
-        await self._opened.wait()
+    async def wait_ready(self) -> None:
+        """Return once Kafka has answered and the topics match their specs."""
+        await self._ready.wait()
 
-    async def refused(self) -> None:
-        """Return never, but raise when it turns out that the gateway must not go on.
+    async def wait_failed(self) -> None:
+        """Never return; raise if the process must not go on.
 
         Raises:
-            Refused: the topics are not as they must be.
+            StartupError: a topic does not match its spec.
         """
-        assert self._watching
-        await asyncio.shield(self._watching)
+        assert self._monitoring
+        await asyncio.shield(self._monitoring)
 
     async def __aenter__(self) -> KafkaSink:
-        self._watching = asyncio.create_task(self._watch())
+        self._monitoring = asyncio.create_task(self._monitor())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Let what is under way come to its end, which is at most the time-out and some seconds."""
-        await self._lanes.drained()
-        assert self._watching
-        self._watching.cancel()
-        await asyncio.wait([self._watching])
+        """Flush buffered records, which takes at most the timeout and some seconds, then close the client."""
+        await self._sender.flush()
+        assert self._monitoring
+        self._monitoring.cancel()
+        await asyncio.wait([self._monitoring])
         if self._client:
-            await _end(self._client)
+            await _close(self._client)
 
-    def _started(self) -> AIOKafkaClient:
-        assert self._client
-        return self._client
-
-    def _note(self, acknowledged: bool) -> None:
-        if acknowledged:
-            self._failed_in_a_row = 0
-            self._acknowledged_at = asyncio.get_running_loop().time()
+    def _report_health(self) -> bool:
+        """Report what is unavailable; return whether all partitions accept records."""
+        reason = self._unavailable_reason or next(iter(self._sender.errors.values()), None)
+        if reason is None:
+            self._health.up("kafka")
         else:
-            self._failed_in_a_row += 1
-            self._stuck = self._stuck or self._failed_in_a_row >= MAX_CONSECUTIVE_FAILURES
-        if any(lane.down for lane in self._lanes):
-            self._trouble.set()
+            self._health.down("kafka", reason)
+        return reason is None
 
-    def _report(self) -> str | None:
-        """Tell the operator why not everything can be kept now, if so."""
-        problem = self._away or next((lane.down for lane in self._lanes if lane.down), None)
-        if problem:
-            self._health.missing["kafka"] = problem
-        else:
-            self._health.missing.pop("kafka", None)
-        return problem
-
-    async def _watch(self) -> None:
-        """Look at Kafka again and again, sooner while something is wrong."""
+    async def _monitor(self) -> None:
+        """Refresh the metadata periodically, more often while a partition is unavailable."""
         while True:
-            self._trouble.clear()
-            began = asyncio.get_running_loop().time()
+            started_at = asyncio.get_running_loop().time()
             try:
                 async with asyncio.timeout(METADATA_TIMEOUT):
-                    await self._look()
+                    await self._refresh_metadata()
             except (KafkaError, KafkaUnavailable, OSError, TimeoutError) as error:
-                problem = str(error) or f"Kafka does not answer within {METADATA_TIMEOUT:g} s"
-                self._stuck = True  # or it knows only brokers that are no more
-                if self._acknowledged_at >= began:
-                    log.warning("Kafka keeps, but does not answer otherwise", error=problem)
-                elif problem != self._away:
-                    log.error("Kafka is away", error=problem)
-                    self._away = problem
+                reason = str(error) or f"Kafka does not answer within {METADATA_TIMEOUT:g} s"
+                self._metadata_failed = True
+                if self._sender.acknowledged_at >= started_at:
+                    log.warning("Metadata refresh failed, produce still works", error=reason)
+                elif reason != self._unavailable_reason:
+                    log.error("Kafka unavailable", error=reason)
+                    self._unavailable_reason = reason
             else:
-                if self._away:
-                    log.info("Kafka is there", brokers=self._options["bootstrap_servers"])
-                self._away = None
-                self._opened.set()
-            if self._report():
-                await asyncio.sleep(RETRY_INTERVAL)
-            else:
-                # Not wait_for: Python 3.11 forgets that it was cancelled when trouble comes in the same turn.
+                if self._unavailable_reason:
+                    log.info("Kafka available", brokers=self._options["bootstrap_servers"])
+                self._unavailable_reason = None
+                self._ready.set()
+            if self._report_health():
+                # Not wait_for: on Python 3.11 it loses a cancellation that comes together with the event.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(METADATA_INTERVAL):
-                        await self._trouble.wait()
+                        await self._sender.failing.wait()
+            else:
+                await asyncio.sleep(RETRY_INTERVAL)
 
-    async def _look(self) -> None:
-        """Make sure of the topics, and open those lanes again whose partition has a leader that answers."""
+    async def _refresh_metadata(self) -> None:
+        """Connect, check the topics, and reopen partitions whose leader can be reached."""
+        client = await self._connected_client()
+        cluster: ClusterMetadata = await client.fetch_all_metadata()
+        if any(len(cluster.partitions_for_topic(name) or ()) != n for name, n in self._partitions.items()):
+            await ensure_topics(self._options, self._specs)  # a broker lost its data
+        UNDERREPLICATED.set(self._underreplicated(cluster))
+        closed = list(self._sender.errors)
+        if closed and not await client.force_metadata_update():
+            raise KafkaUnavailable("Kafka does not report the leaders of its partitions")
+        by_leader: dict[int | None, list[TopicPartition]] = defaultdict(list)
+        for partition in closed:
+            by_leader[client.cluster.leader_for_partition(partition)].append(partition)
+        await asyncio.gather(
+            *(
+                self._reopen(client, leader, partitions)
+                for leader, partitions in by_leader.items()
+                if leader not in NO_LEADER
+            )
+        )
+
+    async def _connected_client(self) -> AIOKafkaClient:
+        """The client; created at first, recreated if it is stuck or may only know brokers that moved."""
         if not self._client:
             await ensure_topics(self._options, self._specs)
             self._client = await self._start_client()
-            self._stuck = False
-        elif self._stuck:
+        elif self._metadata_failed or self._sender.stuck:
             old, self._client = self._client, await self._start_client()
-            log.warning("Kafka's client made anew", failed_in_a_row=self._failed_in_a_row)
+            log.warning("Kafka client recreated", consecutive_failures=self._sender.consecutive_failures)
             CLIENTS_RECREATED.inc()
-            self._stuck, self._failed_in_a_row = False, 0
-            self._ending = asyncio.create_task(_end(old))  # it may take its time; partitions wait to open
-        client = self._client
-        cluster: ClusterMetadata = await client.fetch_all_metadata()
-        if any(len(cluster.partitions_for_topic(name) or ()) != n for name, n in self._partitions.items()):
-            await ensure_topics(self._options, self._specs)  # a broker that lost its memory
-        UNDERREPLICATED.set(self._underreplicated(cluster))
-        down = [lane for lane in self._lanes if lane.down]
-        if down and not await client.force_metadata_update():
-            raise KafkaUnavailable("Kafka does not say who leads the partitions")
-        led_by: dict[int | None, list[PartitionBuffer]] = defaultdict(list)
-        for lane in down:
-            led_by[client.cluster.leader_for_partition(lane.partition)].append(lane)
-        await asyncio.gather(
-            *(_open(client, leader, lanes) for leader, lanes in led_by.items() if leader not in NO_LEADER)
-        )
+            self._closing = asyncio.create_task(_close(old))  # may be slow; closed partitions must not wait
+        else:
+            return self._client
+        self._sender.use(self._client)
+        self._metadata_failed = False
+        return self._client
+
+    async def _reopen(
+        self, client: AIOKafkaClient, leader: int | None, partitions: Sequence[TopicPartition]
+    ) -> None:
+        if await client.ready(leader):
+            self._sender.reopen(partitions)
 
     def _underreplicated(self, cluster: ClusterMetadata) -> int:
         partitions = cluster._partitions
@@ -211,28 +206,21 @@ class KafkaSink:
         )
 
     async def _start_client(self) -> AIOKafkaClient:
-        patience = int(max(self._ack_timeout, 1) * 1000)
-        client = AIOKafkaClient(**self._options, request_timeout_ms=patience)
+        timeout_ms = int(max(self._ack_timeout, 1) * 1000)
+        client = AIOKafkaClient(**self._options, request_timeout_ms=timeout_ms)
         try:
             await client.bootstrap()
-            # Of all topics: asked for by name, one that is not there might be made, and not as it must be.
+            # Metadata of all topics: a request by name might auto-create a topic, with other settings.
             if not await client.force_metadata_update():
-                raise KafkaUnavailable("Kafka does not say who leads the partitions")
+                raise KafkaUnavailable("Kafka does not report the leaders of its partitions")
         except BaseException:
             await client.close()
             raise
         return client
 
 
-async def _open(client: AIOKafkaClient, leader: int | None, lanes: Sequence[PartitionBuffer]) -> None:
-    """Let them take records again as soon as their leader can be asked."""
-    if await client.ready(leader):
-        for lane in lanes:
-            lane.down = None
-
-
-async def _end(client: AIOKafkaClient) -> None:
+async def _close(client: AIOKafkaClient) -> None:
     try:
         await asyncio.wait_for(client.close(), CLOSE_TIMEOUT)
-    except Exception as error:  # the client's edge: one that is stuck may fail in any way
-        log.warning("Kafka's client does not end; left behind", error=repr(error))
+    except Exception as error:  # a stuck client may fail in any way
+        log.warning("Kafka client did not close in time", error=repr(error))

@@ -1,5 +1,5 @@
 """From the bytes of a request to a postback, without I/O.
 
-`postback` is the whole way, `form` decodes the body into pairs, `fields`, `text` and `values` read single
-values.
+`request` holds a raw request, `postback` parses it, `form` splits bodies and queries into pairs, `values`
+decodes single values.
 """

@@ -1,7 +1,7 @@
-"""Reads a form, as the body of a request or the query of a URL, into its pairs of name and value.
+"""Splits a form, from a request's body or a URL's query, into pairs of name and value.
 
-What kind of form it is shows in its bytes, whatever a Content-Type says: a replay of a kept body has none.
-Which names matter is left to `gateway.parsing.postback`.
+The encoding is recognised by the bytes alone, as a replayed request may have no Content-Type. Which names are
+fields is decided in `gateway.parsing.postback`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from urllib.parse import unquote_to_bytes
 
 from multipart import MultipartError, PushMultipartParser
 
-from gateway.parsing.text import decode_text
+from gateway.parsing.values import decode_text
 
-#: Names and values in the order sent, percent-escapes undone; a name may come again, no value is empty.
+#: Names and values in the order sent, percent-decoded. Names may repeat; empty values are left out.
 Pairs: TypeAlias = list[tuple[str, str]]
 
-PART_LIMIT = 1_000
+MAX_PARTS = 1_000
 
 _PART_HEADER = re.compile(rb"content-disposition:\s*form-data", re.IGNORECASE)
 
 
 class UnreadableForm(Exception):
-    """It begins as a multipart form, and then breaks the rules of one."""
+    """A multipart form is damaged."""
 
 
 def read_form(raw: bytes) -> Pairs:
-    """The pairs of a urlencoded or multipart form. Of anything else come odd ones, mostly none.
+    """The pairs of a urlencoded or multipart form. Other bodies yield few or no pairs.
 
     Raises:
         UnreadableForm: a multipart form is damaged.
@@ -42,8 +42,8 @@ def _read_urlencoded(raw: bytes) -> Pairs:
         return []
     raw = raw.replace(b"+", b" ")
     try:
-        whole = raw.decode()
-    except UnicodeDecodeError:  # each part is read by itself then: some may be UTF-8 all the same
+        text = raw.decode()
+    except UnicodeDecodeError:  # decode each part by itself, as others may still be UTF-8
         return [
             (_unescape(name).strip(), _unescape(value))
             for name, _, value in (part.partition(b"=") for part in raw.split(b"&"))
@@ -54,7 +54,7 @@ def _read_urlencoded(raw: bytes) -> Pairs:
             (_unescape(name) if "%" in name else name).strip(),
             _unescape(value) if "%" in value else value,
         )
-        for name, _, value in [part.partition("=") for part in whole.split("&")]
+        for name, _, value in [part.partition("=") for part in text.split("&")]
         if value
     ]
 
@@ -68,8 +68,8 @@ def _read_multipart(raw: bytes) -> Pairs:
     pairs: Pairs = []
     name, value = "", b""
     try:
-        # Latin-1 keeps the bytes of a part's name, whatever they are.
-        with PushMultipartParser(boundary, max_segment_count=PART_LIMIT, header_charset="latin-1") as parser:
+        # Latin-1 preserves the bytes of a part's name, so that decode_text can decode them.
+        with PushMultipartParser(boundary, max_segment_count=MAX_PARTS, header_charset="latin-1") as parser:
             for event in parser.parse(raw):
                 if event is None:
                     if value:

@@ -1,9 +1,9 @@
-"""Takes what arrived for a postback, or says why it is none. Pure: no clock, no network, no chance.
+"""Parses a request into a postback, or says why it is not one. Pure: no clock, no network, no randomness.
 
-The provider's documents leave open where its fields are, so there are three places: the form in the body, the
-URL's query, and headers of those names. A field is taken from the first place where it is not empty. The type
-is decided by the presence of its marker; the place where that is carries the postback, so what else is said
-there belongs to it. What single values mean is left to `gateway.parsing.fields` and `gateway.parsing.values`.
+The provider does not document where it puts its fields, so there are three sources: the form in the body, the
+URL's query, and headers. A field is taken from the first source where it is not empty. The type is given by a
+marker, a field of that name. Unknown fields of the body belong to the postback; those of the query only if
+the marker is there, as it may be the customer's own query.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
-from gateway.parsing.fields import read_guid, read_number
 from gateway.parsing.form import Pairs, UnreadableForm, read_form
 from gateway.parsing.request import MARKERS, PROVIDER_FIELDS, RawRequest
-from gateway.parsing.values import read_time
-from gateway.postback import AnyPostback, Receipt, Response, Sent, encode
+from gateway.parsing.values import read_guid, read_number, read_time
+from gateway.postback import AnyPostback, Receipt, Response, Sent, encode, encode_body
 from gateway.rejected import NotAPostback
 
 _SHARED = ("messageid", "referenceid", "fromphonenumber", "tophonenumber")
-#: The fields of each type, by its marker. Any other field of a postback is one that nobody knows.
+#: The fields of each type, by its marker. All others of a postback are unknown.
 FIELDS_OF = {
     "smssent": frozenset((*_SHARED, "smssent", "senttime")),
     "smsresponse": frozenset((*_SHARED, "smsresponse", "matchedmessageid", "responsereceivedate", "message")),
@@ -31,44 +30,44 @@ FIELDS_OF = {
 _by_name = itemgetter(0)
 
 
-def parse(arrival: RawRequest) -> AnyPostback:
-    """The postback that arrived.
+def parse(request: RawRequest) -> AnyPostback:
+    """Parse a request.
 
     Raises:
-        NotAPostback: it has no type or more than one, no usable id, or a body that cannot be read.
+        NotAPostback: no type or several, no usable id, or an unreadable body.
     """
     try:
-        said, query = read_form(arrival.body), read_form(arrival.query.encode())
+        body_pairs, query_pairs = read_form(request.body), read_form(request.query.encode())
     except UnreadableForm as error:
         raise NotAPostback("undecodable", f"The multipart form is damaged: {error}") from None
-    headers = [(name, value) for name, value in arrival.headers if name.lower() in PROVIDER_FIELDS and value]
+    headers = [(name, value) for name, value in request.headers if name.lower() in PROVIDER_FIELDS and value]
 
-    in_body, in_query = _lower(said), _lower(query)
-    values = dict(reversed([*in_body, *in_query, *_lower(headers)]))
+    body_lower, query_lower = _lower(body_pairs), _lower(query_pairs)
+    values = dict(reversed([*body_lower, *query_lower, *_lower(headers)]))
     marker = _marker(values)
-    fields = FIELDS_OF[marker]
-    in_said = in_body
-    if query and marker in dict(in_query) and marker not in dict(in_body):
-        said, in_said = said + query, in_body + in_query
+    known = FIELDS_OF[marker]
+    pairs, pairs_lower = body_pairs, body_lower
+    if query_pairs and marker in dict(query_lower) and marker not in dict(body_lower):
+        pairs, pairs_lower = body_pairs + query_pairs, body_lower + query_lower
 
-    texts = {name: value for name, value in values.items() if name in fields}
-    body_text, body_base64 = arrival.body_as_json()
-    get = texts.get
+    fields = {name: value for name, value in values.items() if name in known}
+    body, body_base64 = encode_body(request.body)
+    get = fields.get
     shared: dict[str, Any] = {
-        "event_id": _event_id(arrival.account, in_said, texts),
-        "account": arrival.account,
+        "event_id": _event_id(request.account, pairs_lower, fields),
+        "account": request.account,
         "reference_id": get("referenceid", ""),
         "from_number": read_number(get("fromphonenumber", "")),
         "to_number": read_number(get("tophonenumber", "")),
-        "received_at": arrival.received_at,
-        "client_ip": arrival.client_ip,
-        "query": arrival.query,
-        "body": body_text,
+        "received_at": request.received_at,
+        "client_ip": request.client_ip,
+        "query": request.query,
+        "body": body,
         "body_base64": body_base64,
-        "extra": {name: value for name, value in reversed(said) if name.lower() not in fields}
-        if len(texts) < len(values)
+        "extra": {name: value for name, value in reversed(pairs) if name.lower() not in known}
+        if len(fields) < len(values)
         else {},
-        "headers": _used(headers, texts, dict(in_body + in_query)) if headers else {},
+        "headers": _used_headers(headers, fields, dict(body_lower + query_lower)) if headers else {},
     }
     own_id = read_guid(get("messageid", ""))
 
@@ -76,7 +75,7 @@ def parse(arrival: RawRequest) -> AnyPostback:
         matched_id = read_guid(get("matchedmessageid", ""))
         return Response(
             **shared,
-            message_id=matched_id or _usable(own_id),
+            message_id=matched_id or _require_id(own_id),
             occurred_at=read_time(get("responsereceivedate", "")),
             reply_id=own_id,
             matched=matched_id is not None,
@@ -85,13 +84,13 @@ def parse(arrival: RawRequest) -> AnyPostback:
     if marker == "smssent":
         return Sent(
             **shared,
-            message_id=_usable(own_id),
+            message_id=_require_id(own_id),
             occurred_at=read_time(get("senttime", "")),
-            sent=texts["smssent"].strip().lower() not in ("0", "false"),
+            sent=fields["smssent"].strip().lower() not in ("0", "false"),
         )
     return Receipt(
         **shared,
-        message_id=_usable(own_id),
+        message_id=_require_id(own_id),
         occurred_at=None,
         code=get("code", "").strip(),
         text=get("deliveryreceiptmessage", ""),
@@ -103,12 +102,12 @@ def _lower(pairs: Pairs) -> Pairs:
     return [(name.lower(), value) for name, value in pairs]
 
 
-def _used(headers: Pairs, texts: dict[str, str], before: dict[str, str]) -> dict[str, str]:
-    """The headers that a field was taken from, as no place before them has it."""
+def _used_headers(headers: Pairs, fields: dict[str, str], earlier: dict[str, str]) -> dict[str, str]:
+    """The headers that provided a field, as the earlier sources do not have it."""
     return {
         name: value
         for name, value in reversed(headers)
-        if texts.get(name.lower()) == value and name.lower() not in before
+        if fields.get(name.lower()) == value and name.lower() not in earlier
     }
 
 
@@ -123,18 +122,18 @@ def _marker(values: dict[str, str]) -> str:
     return present[0]
 
 
-def _usable(message_id: str | None) -> str:
+def _require_id(message_id: str | None) -> str:
     if message_id is None:
         raise NotAPostback("no_message_id", "MessageID must be a GUID other than zero")
     return message_id
 
 
-def _event_id(account: str, said: Pairs, texts: dict[str, str]) -> str:
-    """A hash of the account and all that the provider said, before any of it was interpreted.
+def _event_id(account: str, pairs: Pairs, fields: dict[str, str]) -> str:
+    """Hash the account and everything that the provider sent, as decoded text before it is parsed.
 
-    The order of fields and the place of a field do not count; the order of values under one name does.
+    Neither the order of the names nor the source of a field matters; the order of values of one name does.
     """
-    there = dict(said)
-    facts = said + [(name, value) for name, value in texts.items() if name not in there]
-    facts.sort(key=_by_name)
-    return blake2b(encode([account, facts]), digest_size=16).hexdigest()
+    names = dict(pairs)
+    hashed = pairs + [(name, value) for name, value in fields.items() if name not in names]
+    hashed.sort(key=_by_name)
+    return blake2b(encode([account, hashed]), digest_size=16).hexdigest()

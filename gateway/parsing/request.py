@@ -1,14 +1,12 @@
-"""A request as it came in, which `gateway.parsing.postback` and `gateway.rejected` work on."""
+"""A request before parsing: the input of `gateway.parsing.postback` and `gateway.rejected`."""
 
 from __future__ import annotations
-
-from base64 import b64encode
 
 from msgspec import Struct
 
 from gateway.postback import Time
 
-#: Every field of the provider, in lower case: names match in any case.
+#: All fields of the provider, in lower case, as names match in any case. A marker gives the postback's type.
 MARKERS = ("smssent", "smsresponse", "deliveryreceipt")
 PROVIDER_FIELDS = frozenset(
     (
@@ -18,26 +16,19 @@ PROVIDER_FIELDS = frozenset(
         *("deliveryreceiptmessage", "code", "backupmessageid"),
     )
 )
-#: Headers that explain a rejection. The body is kept as it came, so its Content-Encoding matters.
-KEPT_HEADERS = frozenset((*PROVIDER_FIELDS, "content-type", "content-encoding", "user-agent"))
+#: Headers that may be stored. Content-Encoding is needed to read the body, which is stored as received.
+STORED_HEADERS = frozenset((*PROVIDER_FIELDS, "content-type", "content-encoding", "user-agent"))
 
 
 class RawRequest(Struct, frozen=True, kw_only=True):
-    """A request to a known account, or one that is replayed."""
+    """A request to a known account, received now or replayed."""
 
     account: str
-    #: The query of the URL, as it came.
+    #: The query of the URL, as received.
     query: str
-    #: Those of KEPT_HEADERS, by the names they came with.
+    #: Only STORED_HEADERS, with their names as received.
     headers: list[tuple[str, str]]
     body: bytes
     client_ip: str
     received_at: Time
     method: str = "POST"
-
-    def body_as_json(self) -> tuple[str, str]:
-        """The contract's `body` and `body_base64`: the text of it, or else its bytes in base64."""
-        try:
-            return self.body.decode(), ""
-        except UnicodeDecodeError:
-            return "", b64encode(self.body).decode()

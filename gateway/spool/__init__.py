@@ -1,4 +1,5 @@
-"""The disk spool, which takes postbacks while Kafka does not.
+"""The disk spool: buffers postbacks durably while Kafka is unavailable.
 
-`file` is one spool in SQLite, `directory` the spools of one folder, `sink` decides between Kafka and disk.
+`file` is one spool in SQLite, `directory` manages the spools of a directory, `sink` chooses between Kafka and
+disk and publishes what was spooled.
 """

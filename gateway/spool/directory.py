@@ -1,7 +1,6 @@
-"""The spools that a gateway publishes: its own, and those whose owners are gone.
+"""The spools that a gateway publishes: its own and orphaned ones, whose process is gone.
 
-Whatever happens to a disk, nothing here ends the gateway: what cannot be read or saved now is left for the
-next look.
+Disk errors never stop the gateway: what cannot be read or salvaged now is retried at the next `adopt`.
 """
 
 from __future__ import annotations
@@ -24,129 +23,128 @@ T = TypeVar("T")
 
 
 class SpoolDirectory:
-    """Those in one folder. All work on them is done in one thread."""
+    """The open spools of one directory. All blocking work on them runs in one thread."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._thread = ThreadPoolExecutor(1, "spool")
         self._own: SpoolFile | None = None
-        self._making = asyncio.Lock()
+        self._creating = asyncio.Lock()
         self._adopted: list[SpoolFile] = []
 
     def __iter__(self) -> Iterator[SpoolFile]:
-        """Those of others first."""
+        """Adopted spools first, then our own."""
         yield from list(self._adopted)
         if self._own:
             yield self._own
 
     @property
     def count(self) -> int:
-        """Records in all of them."""
+        """Records in all spools."""
         return sum(file.count for file in self)
 
     @property
     def size(self) -> int:
-        """Bytes of keys and values in all of them."""
+        """Bytes of keys and values in all spools."""
         return sum(file.size for file in self)
 
     @property
     def oldest_at(self) -> float | None:
-        """Since when the oldest record has waited."""
+        """When the oldest record was spooled (seconds since 1970); None if there is none."""
         return min((file.oldest_at for file in self if file.oldest_at is not None), default=None)
 
     async def open(self) -> None:
-        """Make one, and adopt those without an owner.
+        """Create our own spool and adopt orphaned ones.
 
-        On a full disk there is none of our own until there is room: Kafka may be there.
+        On a full disk our own is created by a later `append`: Kafka may be available.
 
         Raises:
-            SpoolFailed: the folder cannot be written.
+            SpoolFailed: the directory is not writable.
         """
         try:
-            await self._make_own()
+            await self._ensure_own()
         except SpoolFailed as error:
             if spool.free_bytes(self._folder) >= 0:
                 raise
-            log.error("The disk is full: no spool yet", error=str(error))
+            log.error("Disk full, starting without a spool", error=str(error))
         await self.adopt()
 
     async def close(self) -> None:
-        """What is in them stays on disk."""
+        """Close all spools; their records stay on disk."""
         for file in self:
-            await self.blocking(file.close)
+            await self.run_in_thread(file.close)
         self._thread.shutdown()
 
     async def append(self, records: Sequence[Spooled]) -> None:
-        """Keep the records, all or none; on return they are on disk.
+        """Append the records, all or none, and return once they are synced to disk.
 
         Raises:
-            SpoolFailed, SpoolDamaged: they are not kept.
+            SpoolFailed, SpoolDamaged: none was appended.
         """
-        own = await self._make_own()
+        own = await self._ensure_own()
         try:
-            await self.blocking(own.append, records)
+            await self.run_in_thread(own.append, records)
         except SpoolDamaged as error:
             await self.replace(own, str(error))
-            await self.blocking((await self._make_own()).append, records)
+            await self.run_in_thread((await self._ensure_own()).append, records)
 
-    async def drop_empty(self, file: SpoolFile) -> None:
-        """Close it if it is another's, and there is nothing left in it."""
+    async def close_if_drained(self, file: SpoolFile) -> None:
+        """Close an adopted spool that has no records left."""
         if not file.count and file in self._adopted:
             self._adopted.remove(file)
-            await self.blocking(file.close)
+            await self.run_in_thread(file.close)
 
     async def adopt(self) -> None:
-        """Take over those that lost their owner."""
+        """Claim and open orphaned spools."""
         try:
-            for path, lock in await self.blocking(lambda: list(spool.claim_orphaned(self._folder))):
+            for path, lock in await self.run_in_thread(lambda: list(spool.claim_orphaned(self._folder))):
                 await self._adopt_one(path, lock)
         except OSError as error:
-            log.error("Abandoned spools cannot be looked for", error=str(error))
+            log.error("Search for orphaned spools failed", error=str(error))
 
     async def replace(self, damaged: SpoolFile, error: str) -> None:
-        """Go on without one that turned out to be damaged, with what can be read of it."""
-        if damaged not in self:  # who came before does it
+        """Close a damaged spool, salvage its readable records into our own, and quarantine the file."""
+        if damaged not in self:  # another task has replaced it
             return
         if damaged is self._own:
             self._own = None
         else:
             self._adopted.remove(damaged)
         await self._salvage(damaged.path, error)
-        await self.blocking(damaged.close)
+        await self.run_in_thread(damaged.close)
 
-    async def blocking(self, work: Callable[..., T], *arguments: object) -> T:
-        """Do work on a spool in the thread that is for that."""
+    async def run_in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        """Run blocking work in the spools' thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
-    async def _make_own(self) -> SpoolFile:
-        """The gateway's own, new where there is none."""
-        async with self._making:
+    async def _ensure_own(self) -> SpoolFile:
+        async with self._creating:
             if self._own is None:
-                self._own = await self.blocking(spool.create, self._folder)
+                self._own = await self.run_in_thread(spool.create, self._folder)
             return self._own
 
     async def _adopt_one(self, path: Path, lock: int) -> None:
         try:
-            file = await self.blocking(SpoolFile, path, lock)
+            file = await self.run_in_thread(SpoolFile, path, lock)
         except SpoolFailed as error:
             os.close(lock)
-            log.error("An abandoned spool cannot be read yet", error=str(error))
+            log.error("Orphaned spool cannot be read, will retry", error=str(error))
         except SpoolDamaged as error:
             await self._salvage(path, str(error))
             os.close(lock)
         else:
-            log.info("Adopted a spool", path=str(path), records=file.count)
+            log.info("Orphaned spool adopted", path=str(path), records=file.count)
             self._adopted.append(file)
 
     async def _salvage(self, path: Path, error: str) -> None:
-        """Take over what can be read of it. What cannot be kept now is left for who adopts it next."""
+        """Move the readable records to our own spool; on failure the file stays for the next `adopt`."""
         try:
-            saved = await self.blocking(spool.salvage, path)
-            own = await self._make_own()
-            await self.blocking(own.append, saved)  # first: a kill here saves it twice, not never
-            damaged = await self.blocking(spool.quarantine, path)
+            salvaged = await self.run_in_thread(spool.salvage, path)
+            own = await self._ensure_own()
+            await self.run_in_thread(own.append, salvaged)  # first: a kill here duplicates, never loses
+            damaged = await self.run_in_thread(spool.quarantine, path)
         except (SpoolFailed, SpoolDamaged, OSError) as failure:
-            log.error("A spool is damaged, and cannot be saved yet", error=error, why=str(failure))
+            log.error("Damaged spool cannot be salvaged, will retry", error=error, reason=str(failure))
         else:
             SPOOLS_DAMAGED.inc()
-            log.error("A spool is damaged", error=error, set_aside=str(damaged), saved=len(saved))
+            log.error("Damaged spool quarantined", error=error, path=str(damaged), salvaged=len(salvaged))

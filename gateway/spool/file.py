@@ -1,9 +1,9 @@
-"""The disk spool: what Kafka would not take now, kept on local disk until it does.
+"""One spool: an SQLite file of records that are to be published to Kafka.
 
-One spool is one SQLite file with one owner, who holds a lock on the file beside it; a spool whose owner is
-gone can be adopted by anyone on the same folder. `append` returns once the records are synced to disk.
-`gateway/spool/directory.py` keeps several, `gateway/spool/sink.py` decides when to spool and when to publish.
-All functions here block: they belong on a thread of their own, always the same one for one spool.
+A spool belongs to the process that holds the lock on the `.lock` file beside it; one whose process is gone is
+orphaned, and any gateway with the same directory may claim it. `gateway.spool.directory` manages several,
+`gateway.spool.sink` decides when to spool and when to publish. All functions here block: call them from a
+thread, always the same one for one spool.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import NamedTuple
 from uuid import uuid4
 
 SUFFIX = ".spool"
-#: What SQLite keeps beside a file that is open.
+#: Suffixes of the files that SQLite creates beside an open database.
 SQLITE_SUFFIXES = ("-wal", "-shm")
-#: Bytes of the disk that stay free: without room for SQLite's journal no record could be taken out any more.
+#: Free bytes to leave on the disk: SQLite needs its journal even to delete records.
 RESERVE = 16 * 2**20
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS record (
@@ -35,11 +35,12 @@ SCHEMA = """
 
 
 class Spooled(NamedTuple):
-    """A record for Kafka, and when it was spooled (seconds since the epoch)."""
+    """A record for Kafka."""
 
     topic: str
     key: bytes
     value: bytes
+    #: Seconds since 1970.
     spooled_at: float
 
     @property
@@ -48,25 +49,25 @@ class Spooled(NamedTuple):
 
 
 class SpoolFailed(Exception):
-    """The disk does not take or give a record now; nothing of the call was kept."""
+    """The disk is full or failing, and the call had no effect; a retry may succeed."""
 
 
 class SpoolDamaged(Exception):
-    """The file is no sound spool: `salvage` what can be read, and `set_aside` the rest."""
+    """The file is not a valid spool: `salvage` its readable records, then `quarantine` it."""
 
 
 class SpoolFile:
-    """An open spool, owned through its lock until `close`. Ids grow, so the least is the oldest.
-
-    Raises:
-        SpoolDamaged, SpoolFailed: it cannot be opened; the lock stays the caller's.
-    """
+    """An open spool. Holds its lock until `close`. Ids ascend, so the lowest is the oldest record's."""
 
     def __init__(self, path: Path, lock: int) -> None:
+        """
+        Raises:
+            SpoolDamaged, SpoolFailed: it cannot be opened; closing the lock is left to the caller.
+        """
         self.path = path
-        #: Records up to this id are left where they are for now; whoever published others sets it.
-        self.passed_over = 0
-        #: Records that Kafka has, and that the disk has not let go of yet.
+        #: `peek` skips records up to and including this id; the publisher sets it.
+        self.skip_through = 0
+        #: Records that Kafka has acknowledged, but that are not removed from the disk yet.
         self.published: Sequence[tuple[int, Spooled]] = ()
         self._lock = lock
         try:
@@ -74,69 +75,70 @@ class SpoolFile:
             self.count, self.size = self._db.execute(
                 "SELECT count(*), coalesce(sum(length(key) + length(value)), 0) FROM record"
             ).fetchone()
+            #: When the oldest record was spooled; None if the spool is empty.
             self.oldest_at = self._oldest_at()
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._translate(error) from error
 
     def append(self, records: Sequence[Spooled]) -> None:
-        """Keep the records, all or none; on return they are on disk.
+        """Append the records, all or none, and return once they are synced to disk.
 
         Raises:
             SpoolFailed: the disk is full or failing.
             SpoolDamaged: the file is damaged.
         """
         size = sum(record.size for record in records)
-        if free_bytes(self.path.parent) < 3 * size:  # in the journal, in the file, and more
-            raise SpoolFailed(f"{self.path}: its disk is full, but for {RESERVE >> 20} MiB of reserve")
+        if free_bytes(self.path.parent) < 3 * size:  # journal, file and some margin
+            raise SpoolFailed(f"{self.path}: the disk is full, except for {RESERVE >> 20} MiB in reserve")
         try:
             with self._db:
                 self._db.executemany(
                     "INSERT INTO record (topic, key, value, spooled_at) VALUES (?, ?, ?, ?)", records
                 )
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._translate(error) from error
         self.count += len(records)
         self.size += size
         if self.oldest_at is None and records:
             self.oldest_at = records[0].spooled_at
 
-    def oldest(self, most: int) -> list[tuple[int, Spooled]]:
-        """Up to so many records that are not passed over, oldest first, each with its id.
+    def peek(self, limit: int) -> list[tuple[int, Spooled]]:
+        """Read up to `limit` records after `skip_through`, oldest first, each with its id.
 
         Raises:
-            SpoolFailed, SpoolDamaged: it cannot be read.
+            SpoolFailed, SpoolDamaged: they cannot be read.
         """
         try:
             rows = self._db.execute(
                 "SELECT id, topic, key, value, spooled_at FROM record WHERE id > ? ORDER BY id LIMIT ?",
-                (self.passed_over, most),
+                (self.skip_through, limit),
             ).fetchall()
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._translate(error) from error
         return [(number, Spooled(*record)) for number, *record in rows]
 
     def remove(self, published: Sequence[tuple[int, Spooled]]) -> None:
-        """Forget some of what `oldest` gave: Kafka has it.
+        """Delete published records, as returned by `peek`.
 
         Raises:
-            SpoolFailed, SpoolDamaged: the records are still there.
+            SpoolFailed, SpoolDamaged: none was deleted.
         """
         try:
             with self._db:
                 self._db.executemany("DELETE FROM record WHERE id = ?", [(id_,) for id_, _ in published])
                 oldest_at = self._oldest_at()
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._translate(error) from error
         self.oldest_at = oldest_at
         self.count -= len(published)
         self.size -= sum(record.size for _, record in published)
         if not self.count:
-            with suppress(sqlite3.Error):  # the space is used again in any case
+            with suppress(sqlite3.Error):  # without it the space is reused, not freed
                 self._db.execute("VACUUM")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Let go of the file; an empty spool leaves none behind."""
+        """Close the file and release the lock; delete the files of an empty spool."""
         with suppress(sqlite3.Error):
             self._db.close()
         if not self.count:
@@ -144,7 +146,7 @@ class SpoolFile:
                 file.unlink(missing_ok=True)
         os.close(self._lock)
 
-    def _translated(self, error: sqlite3.Error) -> SpoolFailed | SpoolDamaged:
+    def _translate(self, error: sqlite3.Error) -> SpoolFailed | SpoolDamaged:
         failing = isinstance(error, sqlite3.OperationalError)
         return (SpoolFailed if failing else SpoolDamaged)(f"{self.path}: {error}")
 
@@ -159,8 +161,8 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute(SCHEMA)
-        if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        if (result := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(result)
     except sqlite3.Error:
         db.close()
         raise
@@ -168,10 +170,10 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that the disk has above the reserve; below zero when that is touched.
+    """Free bytes of the disk above the reserve; negative once the reserve is in use.
 
     Raises:
-        SpoolFailed: the folder is not there (any more).
+        SpoolFailed: the directory does not exist.
     """
     try:
         return disk_usage(folder).free - RESERVE
@@ -180,28 +182,29 @@ def free_bytes(folder: Path) -> int:
 
 
 def lock_of(path: Path) -> Path:
+    """The lock file of a spool."""
     return path.with_suffix(".lock")
 
 
 def try_lock(path: Path) -> int | None:
-    """Take the lock of a spool; None while another process has it."""
+    """Lock a spool and return the lock's file descriptor; None while another process holds it."""
     lock = os.open(lock_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return None
-    if not lock_of(path).exists():  # its owner closed it, empty, between our two calls
+    if not lock_of(path).exists():  # closed and deleted by its owner between open and flock
         os.close(lock)
         return None
     return lock
 
 
 def create(folder: Path) -> SpoolFile:
-    """A new spool of our own.
+    """Create a spool with a unique name.
 
     Raises:
-        SpoolFailed: the folder cannot be written.
+        SpoolFailed: the directory is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -210,7 +213,7 @@ def create(folder: Path) -> SpoolFile:
     except OSError as error:
         raise SpoolFailed(f"{folder}: {error}") from error
     if lock is None:
-        raise SpoolFailed(f"{path}: another process took it")
+        raise SpoolFailed(f"{path}: another process locked it")
     try:
         return SpoolFile(path, lock)
     except (SpoolFailed, SpoolDamaged):
@@ -221,7 +224,7 @@ def create(folder: Path) -> SpoolFile:
 
 
 def claim_orphaned(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Spools that nobody owns (any more), now owned by us: their paths and locks."""
+    """Lock orphaned spools, and yield the path and lock of each."""
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         if (lock := try_lock(path)) is not None:
             if path.exists():
@@ -231,10 +234,10 @@ def claim_orphaned(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def salvage(path: Path) -> list[Spooled]:
-    """What can still be read of a damaged spool, oldest first.
+    """The readable records of a damaged spool, oldest first.
 
-    Reads from both ends as far as SQLite gets, so that damage in the middle costs only itself. What is no
-    record any more is left where it is.
+    Scans from both ends until SQLite fails, so that damage in the middle hides no other record. Skips rows
+    whose columns do not have the types of a record.
     """
     found: dict[int, Spooled] = {}
     with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
@@ -253,7 +256,7 @@ def salvage(path: Path) -> list[Spooled]:
 
 
 def quarantine(path: Path) -> Path:
-    """Rename a damaged spool, so that nobody opens it again, and give its new name."""
+    """Rename a damaged spool, so that it is not opened again, and return its new path."""
     damaged = path.with_suffix(".damaged")
     for suffix in ("", *SQLITE_SUFFIXES):
         with suppress(FileNotFoundError):

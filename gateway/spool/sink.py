@@ -1,9 +1,9 @@
-"""The sink that goes on while Kafka is away: what Kafka does not take goes to disk, and from there to Kafka.
+"""A sink that spools to disk what Kafka does not acknowledge, and publishes it once Kafka is available.
 
-New records go straight to Kafka whenever it answers; in the background the spool is published, oldest first,
-and a record leaves it only after Kafka's acknowledgement. A record can so be in Kafka twice (it landed after
-all, or a process died between acknowledgement and removal): it is the same bytes, so whoever counts events
-counts one.
+New records go to Kafka first. In the background the spools are drained, oldest record first; a record is
+removed only after Kafka acknowledged it. A record may thus be in Kafka twice (it was written although not
+acknowledged in time, or the process died between acknowledgement and removal); both have the same event_id,
+so it counts once.
 """
 
 from __future__ import annotations
@@ -27,104 +27,117 @@ log = structlog.get_logger(__name__)
 Entry = tuple[int, Spooled]
 
 #: Records that are read and published together.
-DRAIN_RECORDS = 500
-#: Seconds between looks at a spool that cannot be published now, and for spools that lost their owner.
-PAUSE, ADOPTION_PAUSE = 0.5, 10.0
+PAGE_SIZE = 500
+#: Seconds until the next attempt to publish when nothing could be, and between searches for orphaned spools.
+RETRY_INTERVAL, ADOPTION_INTERVAL = 0.5, 10.0
 
 
 @dataclass(frozen=True)
 class SpoolLimits:
-    """Where the spool ends: it is full, or the disk does not answer."""
+    """When the spool rejects records."""
 
     #: Bytes of keys and values.
-    size: int
-    #: Seconds that its oldest record has waited.
-    age: float
-    #: Seconds until a record must be synced.
-    sync: float
+    max_bytes: int
+    #: Seconds since the oldest record was spooled.
+    max_age: float
+    #: Seconds within which a record must be synced to disk.
+    sync_timeout: float
 
 
 class SpoolingSink:
-    """A sink before another one. From `open` to `close` it owns a spool, publishes and adopts."""
+    """A `Sink` in front of another one. Between `open` and `close` it owns a spool, publishes and adopts."""
 
     def __init__(self, kafka: Sink, folder: Path, limits: SpoolLimits, clock: Callable[[], float]) -> None:
         self._kafka = kafka
         self._limits = limits
         self._clock = clock
         self._spools = SpoolDirectory(folder)
-        self._waiting: list[tuple[Spooled, asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._buffered: list[tuple[Spooled, asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Make a spool, adopt those without an owner, begin to publish.
+        """Create a spool, adopt orphaned ones, start publishing.
 
         Raises:
-            SpoolFailed: the folder cannot be written.
+            SpoolFailed: the directory is not writable.
         """
         await self._spools.open()
         self._measure()
-        SPOOL_LIMIT_BYTES.set(self._limits.size)
-        self._working = [asyncio.create_task(work()) for work in (self._drain, self._keep_adopting)]
+        SPOOL_LIMIT_BYTES.set(self._limits.max_bytes)
+        self._tasks = [asyncio.create_task(work()) for work in (self._drain, self._adopt_orphaned)]
 
     async def close(self) -> None:
-        """What is spooled stays on disk, for the next one that opens the folder."""
-        for task in self._working:
+        """Stop publishing and flush; spooled records stay on disk for the next gateway on the directory."""
+        for task in self._tasks:
             task.cancel()
-        await asyncio.wait(self._working)
-        if self._writer:
-            await self._writer
+        await asyncio.wait(self._tasks)
+        if self._flushing:
+            await self._flushing
         await self._spools.close()
 
-    async def failed(self) -> None:
-        """Return never, but raise when the spool is no longer published, which only a restart mends."""
-        ended, _ = await asyncio.wait(self._working, return_when=asyncio.FIRST_COMPLETED)
-        for task in ended:
+    async def wait_failed(self) -> None:
+        """Never return; raise if the spool is no longer drained, which only a restart can fix."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
             task.result()
 
     @property
-    def away(self) -> str | None:
-        return self._kafka.away and self._full
+    def unavailable_reason(self) -> str | None:
+        """Why no record can be put now; None while Kafka or the disk accepts records."""
+        if not self._kafka.unavailable_reason:
+            return None
+        try:
+            self._check_limits()
+        except Unavailable as error:
+            return str(error)
+        return None
 
-    async def keep(self, topic: str, key: bytes, value: bytes) -> Durability:
-        if not self._kafka.away:
+    async def put(self, topic: str, key: bytes, value: bytes) -> Durability:
+        """Return once every in-sync replica has the record, or else once it is synced to disk.
+
+        Raises:
+            Unavailable: neither was possible in time.
+        """
+        if not self._kafka.unavailable_reason:
             with suppress(Unavailable):
-                return await self._kafka.keep(topic, key, value)
-        return await self._keep_on_disk(Spooled(topic, key, value, self._clock()))
+                return await self._kafka.put(topic, key, value)
+        return await self._spool(Spooled(topic, key, value, self._clock()))
 
     # -- into the spool
 
-    @property
-    def _full(self) -> str | None:
-        waiting = sum(record.size for record, _ in self._waiting)
-        if self._spools.size + waiting >= self._limits.size:
-            return f"the spool is full ({self._limits.size} bytes)"
+    def _check_limits(self) -> None:
+        """
+        Raises:
+            Unavailable: the spool is full, or has not been drained for too long.
+        """
+        buffered = sum(record.size for record, _ in self._buffered)
+        if self._spools.size + buffered >= self._limits.max_bytes:
+            raise Unavailable(f"the spool is full ({self._limits.max_bytes} bytes)")
         oldest = self._spools.oldest_at
-        if oldest is not None and self._clock() - oldest > self._limits.age:
-            return f"the spool's oldest record has waited for more than {self._limits.age:g} s"
-        return None
+        if oldest is not None and self._clock() - oldest > self._limits.max_age:
+            raise Unavailable(f"the oldest spooled record is older than {self._limits.max_age:g} s")
 
-    async def _keep_on_disk(self, record: Spooled) -> Durability:
-        if full := self._full:
-            raise Unavailable(full)
+    async def _spool(self, record: Spooled) -> Durability:
+        self._check_limits()
         synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((record, synced))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
+        self._buffered.append((record, synced))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
         try:
-            await asyncio.wait_for(synced, self._limits.sync)
+            await asyncio.wait_for(synced, self._limits.sync_timeout)
         except TimeoutError:
-            raise Unavailable("the disk does not answer") from None
+            raise Unavailable(f"the disk did not sync within {self._limits.sync_timeout:g} s") from None
         SPOOLED.inc()
         return Durability.SPOOLED
 
-    async def _write(self) -> None:
-        """One transaction, and so one sync of the disk, for all that came while the last one was synced."""
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
+    async def _flush(self) -> None:
+        """Append buffered records; those that arrive during a sync share the next transaction."""
+        while self._buffered:
+            batch, self._buffered = self._buffered, []
             try:
                 await self._spools.append([record for record, _ in batch])
             except (SpoolFailed, SpoolDamaged) as error:
-                log.error("The spool takes nothing", error=str(error))
+                log.error("Spool write failed", error=str(error))
                 for _, synced in batch:
                     if not synced.done():
                         synced.set_exception(Unavailable(str(error)))
@@ -138,59 +151,63 @@ class SpoolingSink:
 
     async def _drain(self) -> None:
         while True:
-            if self._kafka.away or not await self._publish_some():
+            if self._kafka.unavailable_reason or not await self._publish_page():
                 self._measure()
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_INTERVAL)
 
-    async def _publish_some(self) -> bool:
-        """Publish the oldest records of one spool; whether Kafka took any."""
+    async def _publish_page(self) -> bool:
+        """Publish the oldest records of one spool; return whether Kafka acknowledged any."""
         for file in self._spools:
             try:
-                if file.count and await self._publish_some_of(file):
+                if file.count and await self._publish_from(file):
                     return True
             except SpoolFailed as error:
-                log.error("The spool cannot be read", error=str(error))
+                log.error("Spool read failed", error=str(error))
         return False
 
-    async def _publish_some_of(self, file: SpoolFile) -> bool:
+    async def _publish_from(self, file: SpoolFile) -> bool:
         try:
             if not file.published:
-                records = await self._spools.blocking(file.oldest, DRAIN_RECORDS)
-                file.published = await self._publish(file, records)
-            if kept := file.published:
-                await self._spools.blocking(file.remove, kept)  # tried again alone: Kafka has them once
+                entries = await self._spools.run_in_thread(file.peek, PAGE_SIZE)
+                file.published = await self._publish(file, entries)
+            if published := file.published:
+                await self._spools.run_in_thread(file.remove, published)  # if it fails, only this is retried
                 file.published = ()
         except SpoolDamaged as error:
             await self._spools.replace(file, str(error))
             return False
-        await self._spools.drop_empty(file)
+        await self._spools.close_if_drained(file)
         self._measure()
-        return bool(kept)
+        return bool(published)
 
-    async def _publish(self, file: SpoolFile, records: Sequence[Entry]) -> list[Entry]:
-        """Those of the records that Kafka took. One that it refuses for its size must not hold up others."""
-        answers = await asyncio.gather(
-            *(self._kafka.keep(record.topic, record.key, record.value) for _, record in records),
+    async def _publish(self, file: SpoolFile, entries: Sequence[Entry]) -> list[Entry]:
+        """Publish the records and return those that Kafka acknowledged.
+
+        Records that are too large for Kafka are skipped until the next `_adopt_orphaned`: they must not block
+        the others.
+        """
+        results = await asyncio.gather(
+            *(self._kafka.put(record.topic, record.key, record.value) for _, record in entries),
             return_exceptions=True,
         )
-        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        failures = [result for result in results if isinstance(result, BaseException)]
         for failure in failures:
             if not isinstance(failure, Unavailable):
                 raise failure
         if failures and all(isinstance(failure, TooLarge) for failure in failures):
-            log.error("Kafka refuses records for their size", records=len(failures), error=str(failures[0]))
-            file.passed_over = records[-1][0]
+            log.error("Records too large for Kafka", records=len(failures), error=str(failures[0]))
+            file.skip_through = entries[-1][0]
         return [
-            entry for entry, answer in zip(records, answers, strict=True) if isinstance(answer, Durability)
+            entry for entry, result in zip(entries, results, strict=True) if isinstance(result, Durability)
         ]
 
-    async def _keep_adopting(self) -> None:
+    async def _adopt_orphaned(self) -> None:
         while True:
-            await asyncio.sleep(ADOPTION_PAUSE)
+            await asyncio.sleep(ADOPTION_INTERVAL)
             await self._spools.adopt()
             self._measure()
             for file in self._spools:
-                file.passed_over = 0  # somebody may have raised the topic's limit
+                file.skip_through = 0  # the topic's size limit may have been raised
 
     def _measure(self) -> None:
         oldest = self._spools.oldest_at

@@ -1,14 +1,14 @@
-"""Proves that all of Kafka is in ClickHouse, and every event in its message.
+"""Proves that everything in Kafka is in ClickHouse, and every event in its message.
 
-| file | holds |
+| file | contains |
 |---|---|
-| `expected` | which offsets of a partition must be stored, and what the counts mean; pure |
-| `partitions` | each partition's expected offsets against its rows |
-| `offsets` | what ClickHouse has of Kafka's coordinates |
-| `kafka` | what Kafka says of its logs, read in the order that makes the answers comparable |
+| `expected` | which offsets of a partition must be stored, and what the counts prove; pure |
+| `partitions` | compares each partition's expected offsets with its rows |
+| `offsets` | counts and missing ranges of Kafka's offsets in ClickHouse |
+| `kafka` | Kafka's offsets, read in the order that makes them comparable |
 | `gaps` | offsets at which a log has no record |
-| `events` | events that no message contains |
-| `messages` | messages of the topic that ClickHouse does not have |
-| `report` | the result, for programs and exit statuses |
-| `run` | all of it in order |
+| `events` | events that are in no message |
+| `messages` | keys of the topic `messages` that are not in ClickHouse |
+| `report` | the result |
+| `run` | all of it, in order |
 """

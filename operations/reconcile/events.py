@@ -1,13 +1,13 @@
-"""Events that are in `postbacks` and in no message: streams can lose, too.
+"""Events that are in `postbacks` but in no message: streams could lose records, too.
 
-Compared are hashes, a slice of time after the other, so that they fit into memory. Of the few messages that
-seem to lack something every event is then looked at. Not missed are an event that a message at its cap has no
-room for, and one whose record streams rejected.
+Compares hashes, one slice of time after the other, so that they fit into memory; then checks every event of
+the few messages that seem to lack some. Not counted as lost are events that a message at its cap has no room
+for, and records that streams rejected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -15,15 +15,17 @@ from itertools import islice
 from msgspec import Struct
 
 from gateway.postback import POSTBACK_TOPICS
-from operations.rows import Query, array, read_rows, text, time
+from operations.progress import Advance
+from operations.rows import Query, array, read_rows, time
 from operations.time_slices import Period, Slice, slices
-from streams.message import FACTS_OF_A_KIND
+from runtime.clickhouse.sql import quote
+from streams.message import MAX_FACTS_PER_KIND
 
 #: Rows of one slice: the sets of their hashes take about 500 MB of ClickHouse's memory.
-SLICE = 8_000_000
+SLICE_ROWS = 8_000_000
 HOUR = timedelta(hours=1)
-#: Messages of one slice that are looked at, and of one question about them.
-LOOKED_AT, TOGETHER = 10_000, 1_000
+#: Suspect messages of one slice that are checked event by event, and of one query.
+MAX_SUSPECTS, QUERY_BATCH = 10_000, 1_000
 
 _STREAMS_REJECTED = (
     "(SELECT cluster, topic, toUInt16(`partition`), toUInt64(`offset`) FROM rejected WHERE stage = 'streams')"
@@ -31,39 +33,39 @@ _STREAMS_REJECTED = (
 
 
 @dataclass(frozen=True)
-class Settled:
-    """Which records' facts must be in ClickHouse: all of other clusters, and of this one some."""
+class StreamsProgress:
+    """Which records' facts must be in ClickHouse: all of other clusters, and of this one those processed."""
 
     cluster: str
-    #: By topic and partition, the offset before which streams has committed.
+    #: Streams' committed offsets by topic and partition.
     committed: Mapping[tuple[str, int], int]
-    #: Partitions whose states are written, but not all stored yet: too early to say.
+    #: Partitions whose states are written but not all stored yet, so that nothing can be said about them.
     lagging: Collection[int]
 
     def condition(self) -> str:
-        """True for such a record."""
-        places = [(topic, number) for topic, number in self.committed if topic in POSTBACK_TOPICS]
-        names = array(text(f"{topic}/{number}") for topic, number in places)
-        offsets = array(f"toUInt64({max(0, self.committed[place])})" for place in places)
-        if not places:
-            return f"cluster != {text(self.cluster)}"
-        early = f" AND NOT has({array(sorted(self.lagging))}, `partition`)" if self.lagging else ""
+        """SQL that is true for such a record."""
+        partitions = [(topic, number) for topic, number in self.committed if topic in POSTBACK_TOPICS]
+        if not partitions:
+            return f"cluster != {quote(self.cluster)}"
+        names = array(quote(f"{topic}/{number}") for topic, number in partitions)
+        offsets = array(f"toUInt64({max(0, self.committed[partition])})" for partition in partitions)
+        not_lagging = f" AND NOT has({array(sorted(self.lagging))}, `partition`)" if self.lagging else ""
         return (
-            f"(cluster != {text(self.cluster)} OR (`offset` < transform(concat(topic, '/', "
-            f"toString(`partition`)), {names}, {offsets}, toUInt64(0)){early}))"
+            f"(cluster != {quote(self.cluster)} OR (`offset` < transform(concat(topic, '/', "
+            f"toString(`partition`)), {names}, {offsets}, toUInt64(0)){not_lagging}))"
         )
 
 
-class Suspect(Struct, frozen=True, kw_only=True):
-    """A message that seems to lack events, how many, and how many all such messages of the slice lack."""
+class SuspectMessage(Struct, frozen=True, kw_only=True):
+    """A message that seems to lack events, how many, and how many all suspects of the slice lack."""
 
     message_id: str
-    lacks: int
-    together: int
+    lacking: int
+    total: int
 
 
-class Lost(Struct, frozen=True, kw_only=True):
-    """An event that its message does not know."""
+class LostEvent(Struct, frozen=True, kw_only=True):
+    """An event that is not in its message."""
 
     account: str
     message_id: str
@@ -77,46 +79,51 @@ class Lost(Struct, frozen=True, kw_only=True):
 
 
 class LostEvents(Struct):
-    """How many are lost, and which, as far as they were looked at."""
+    """How many events are lost, and those that were checked one by one."""
 
     count: int = 0
-    named: list[Lost] = []
+    named: list[LostEvent] = []
 
 
-def event_slices(ask: Query, since: datetime) -> list[Slice]:
-    """The time since then, in slices that can be compared."""
+def event_slices(query: Query, since: datetime) -> list[Slice]:
+    """The time since then, in slices that can be compared in memory."""
     hours = read_rows(
-        ask,
+        query,
         Period,
         "SELECT toStartOfHour(received_at)::DateTime64(3, 'UTC') AS start, count() AS rows FROM postbacks "
         f"WHERE received_at >= {time(since)} GROUP BY start ORDER BY start",
     )
-    return [slice._replace(start=max(slice.start, since)) for slice in slices(hours, HOUR, SLICE)]
+    return [slice._replace(start=max(slice.start, since)) for slice in slices(hours, HOUR, SLICE_ROWS)]
 
 
 def find_lost(
-    ask: Query, settled: Settled, compared: Iterable[Slice], done: Callable[[int], None]
+    query: Query, streams: StreamsProgress, compared: Iterable[Slice], advance: Advance
 ) -> LostEvents:
-    """Events received in these slices that no message knows; `done` hears of the rows of each slice."""
+    """Events received in these slices that are in no message; `advance` is called with each slice's rows.
+
+    Raises:
+        QueryFailed: with ClickHouse's error message.
+    """
     lost = LostEvents()
     since: datetime | None = None
     for slice in compared:
         since = since or slice.start
-        suspects = _suspects(ask, settled, slice)
-        looked_at = sum(suspect.lacks for suspect in suspects)
-        lost.count += (suspects[0].together if suspects else 0) - looked_at
-        for some in _portions(suspects, TOGETHER):
-            named = _confirm(ask, settled, slice, since, [suspect.message_id for suspect in some])
-            lost.count += len(named)
-            lost.named += named
-        done(slice.rows)
+        suspects = _suspects(query, streams, slice)
+        checked = sum(suspect.lacking for suspect in suspects)
+        lost.count += (suspects[0].total if suspects else 0) - checked
+        for batch in _batches(suspects, QUERY_BATCH):
+            confirmed = _confirm(query, streams, slice, since, [suspect.message_id for suspect in batch])
+            lost.count += len(confirmed)
+            lost.named += confirmed
+        advance(slice.rows)
     return lost
 
 
-def _suspects(ask: Query, settled: Settled, slice: Slice) -> list[Suspect]:
+def _suspects(query: Query, streams: StreamsProgress, slice: Slice) -> list[SuspectMessage]:
     """Messages that lack events of the slice, judged by hashes.
 
-    A state that knows of an event was written when that came, or later: it has seen it, and began before.
+    A state that contains an event was written when the event came, or later: it was last seen then or later,
+    and first seen no later.
     """
     during = f"received_at >= {time(slice.start)} AND received_at < {time(slice.stop)}"
     events = f"SELECT sipHash64(event_id) FROM postbacks WHERE {during}"
@@ -126,30 +133,30 @@ def _suspects(ask: Query, settled: Settled, slice: Slice) -> list[Suspect]:
         f"WHERE last_seen_at >= {time(slice.start)} AND bucket < {time(slice.stop)}"
     )
     return read_rows(
-        ask,
-        Suspect,
-        "SELECT message_id, uniqExact(event_id) AS lacks, sum(lacks) OVER () AS together FROM postbacks "
-        f"WHERE {during} AND {settled.condition()} "
+        query,
+        SuspectMessage,
+        "SELECT message_id, uniqExact(event_id) AS lacking, sum(lacking) OVER () AS total FROM postbacks "
+        f"WHERE {during} AND {streams.condition()} "
         f"AND sipHash64(event_id) NOT IN (SELECT hash FROM ({facts}) WHERE hash IN ({events})) "
-        f"GROUP BY message_id ORDER BY message_id LIMIT {LOOKED_AT}",
+        f"GROUP BY message_id ORDER BY message_id LIMIT {MAX_SUSPECTS}",
     )
 
 
 def _confirm(
-    ask: Query, settled: Settled, slice: Slice, since: datetime, message_ids: Iterable[str]
-) -> list[Lost]:
-    """Of these messages the events that they lack, and that first came in the slice, as far as is looked."""
+    query: Query, streams: StreamsProgress, slice: Slice, since: datetime, message_ids: Iterable[str]
+) -> list[LostEvent]:
+    """The events that these messages lack and whose first record (since `since`) is in the slice."""
     first = f"minIf(received_at, received_at >= {time(since)})"
-    ids = ",".join(f"toUUID({text(message_id)})" for message_id in message_ids)
+    ids = ",".join(f"toUUID({quote(message_id)})" for message_id in message_ids)
     return read_rows(
-        ask,
-        Lost,
+        query,
+        LostEvent,
         "SELECT account, message_id, type, event_id, at AS received_at, "
-        "place.1 AS cluster, place.2 AS topic, place.3 AS `partition`, place.4 AS `offset` FROM ("
+        "source.1 AS cluster, source.2 AS topic, source.3 AS `partition`, source.4 AS `offset` FROM ("
         "SELECT *, multiIf(type = 'sent', of_sent, type = 'receipt', of_receipt, of_response) AS facts FROM ("
         "SELECT account, message_id, type, event_id, min(received_at) AS at, "
-        "min((received_at, (cluster, topic, `partition`, `offset`))).2 AS place FROM postbacks "
-        f"WHERE message_id IN ({ids}) AND {settled.condition()} "
+        "min((received_at, (cluster, topic, `partition`, `offset`))).2 AS source FROM postbacks "
+        f"WHERE message_id IN ({ids}) AND {streams.condition()} "
         f"AND (cluster, topic, `partition`, `offset`) NOT IN {_STREAMS_REJECTED} "
         f"GROUP BY account, message_id, type, event_id "
         f"HAVING {first} >= {time(slice.start)} AND {first} < {time(slice.stop)}"
@@ -158,17 +165,17 @@ def _confirm(
         f"{_facts('replies')} AS of_response FROM messages WHERE message_id IN ({ids})"
         ") AS known USING (account, message_id)) "
         "WHERE NOT has(facts.2, event_id) "
-        f"AND NOT (length(facts) >= {FACTS_OF_A_KIND} AND (at, event_id) > facts[-1]) "
+        f"AND NOT (length(facts) >= {MAX_FACTS_PER_KIND} AND (at, event_id) > facts[-1]) "
         "ORDER BY account, message_id, received_at, event_id",
     )
 
 
-def _facts(of: str) -> str:
-    """Facts of a kind, as far as their order goes."""
-    return f"arrayMap(fact -> (fact.received_at, fact.event_id), {of})"
+def _facts(column: str) -> str:
+    """The column's facts as the tuples by which they are ordered."""
+    return f"arrayMap(fact -> (fact.received_at, fact.event_id), {column})"
 
 
-def _portions(suspects: Iterable[Suspect], size: int) -> Iterator[list[Suspect]]:
-    left = iter(suspects)
-    while some := list(islice(left, size)):
-        yield some
+def _batches(suspects: Iterable[SuspectMessage], size: int) -> Iterator[list[SuspectMessage]]:
+    remaining = iter(suspects)
+    while batch := list(islice(remaining, size)):
+        yield batch

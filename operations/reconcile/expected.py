@@ -1,4 +1,4 @@
-"""Which offsets of a partition must be in ClickHouse, and what its counts say of that. Pure."""
+"""Which offsets of a partition must be in ClickHouse, and what the counts of its rows prove. Pure."""
 
 from __future__ import annotations
 
@@ -9,94 +9,94 @@ from typing import NamedTuple
 from msgspec import Struct
 
 
-class RecordCoordinates(NamedTuple):
-    """A partition of a cluster."""
+class ClusterPartition(NamedTuple):
+    """A topic's partition on a cluster."""
 
     cluster: str
     topic: str
     partition: int
 
 
-class Stored(Struct, frozen=True, kw_only=True):
-    """What ClickHouse has of a partition."""
+class StoredOffsets(Struct, frozen=True, kw_only=True):
+    """What ClickHouse stores of a partition."""
 
     cluster: str
     topic: str
     partition: int
-    #: Rows, those included that are there twice until ClickHouse merges them.
+    #: Rows, including redelivered ones that ClickHouse has not merged yet.
     rows: int
-    #: Distinct offsets, and the least and the greatest of them.
+    #: Number of distinct offsets, the lowest and the highest one.
     offsets: int
-    least: int
-    greatest: int
-    #: Of these, offsets whose record is in `rejected`, as ClickHouse refused its row.
+    lowest: int
+    highest: int
+    #: How many of these offsets are in `rejected` because ClickHouse refused their rows.
     refused: int
 
     @property
-    def place(self) -> RecordCoordinates:
-        return RecordCoordinates(self.cluster, self.topic, self.partition)
+    def source(self) -> ClusterPartition:
+        return ClusterPartition(self.cluster, self.topic, self.partition)
 
 
-class Log(NamedTuple):
-    """What Kafka says of a partition, as offsets."""
+class LogOffsets(NamedTuple):
+    """A partition's offsets according to Kafka."""
 
-    #: The first one that retention has left.
-    first: int
-    #: The first one at or after the time that is asked about; `first` where there is none such.
+    #: The first one that retention has not deleted.
+    start: int
+    #: The first one at or after the time asked for; the end if there is none.
     since: int
-    #: What the sinks have committed, or -1.
+    #: Committed by the sinks, or -1.
     committed: int
-    #: After the last record.
+    #: The one after the last record.
     end: int
 
 
 @dataclass(frozen=True)
-class Span:
-    """Offsets from `start` on: those before `bound` must be stored, those up to `end` will be."""
+class ExpectedRange:
+    """Offsets from `start`: those before `bound` must be stored now, those before `end` eventually."""
 
     start: int
     bound: int
     end: int
 
 
-def span_of(stored: Stored | None, log: Log | None) -> Span:
-    """What must be stored of a partition; without its log (gone, or another cluster's) what is between rows.
+def expected_range(stored: StoredOffsets | None, log: LogOffsets | None) -> ExpectedRange:
+    """The offsets to expect; without a log (deleted, or on another cluster) those between the stored ones.
 
-    What retention deleted before the sinks read it can never be stored: it is before `bound`, too.
+    Offsets that retention deleted before the sinks read them can never be stored: they are before `bound`.
     """
     if log is None:
-        assert stored, "a partition that neither side knows"
-        return Span(stored.least, stored.greatest + 1, stored.greatest + 1)
+        assert stored, "a partition that is neither in Kafka nor in ClickHouse"
+        return ExpectedRange(stored.lowest, stored.highest + 1, stored.highest + 1)
     starts = [log.since]
     if stored:
-        starts.append(stored.least)
-    if 0 <= log.committed < log.first:
+        starts.append(stored.lowest)
+    if 0 <= log.committed < log.start:
         starts.append(log.committed)
     start = min(starts)
-    bound = max(start, log.committed, log.first)
-    return Span(start, bound, max(bound, log.end))
+    bound = max(start, log.committed, log.start)
+    return ExpectedRange(start, bound, max(bound, log.end))
 
 
-def tail_of(span: Span, stored: Stored | None) -> range | None:
-    """The offsets after the last one stored, if nothing before it is missing; None when something may be."""
+def unstored_tail(expected: ExpectedRange, stored: StoredOffsets | None) -> range | None:
+    """The offsets after the last stored one; None unless the counts prove that none before it is missing."""
     if not stored:
-        return range(span.start, span.end) if span.start == span.bound else None
-    unbroken = stored.least == span.start and stored.greatest + 1 - stored.least == stored.offsets
-    if not unbroken or stored.greatest + 1 < span.bound:
+        return range(expected.start, expected.end) if expected.start == expected.bound else None
+    contiguous = stored.lowest == expected.start and stored.highest + 1 - stored.lowest == stored.offsets
+    if not contiguous or stored.highest + 1 < expected.bound:
         return None
-    return range(stored.greatest + 1, max(span.end, stored.greatest + 1))
+    return range(stored.highest + 1, max(expected.end, stored.highest + 1))
 
 
-def narrowed(holes: Iterable[range], offsets: Iterable[int]) -> list[range]:
-    """The parts of the holes that consist of these offsets; both are in order."""
+def intersect(ranges: Iterable[range], offsets: Iterable[int]) -> list[range]:
+    """The parts of the ranges that consist of these offsets; both are in order."""
     found: list[range] = []
-    left = iter(offsets)
-    offset = next(left, None)
-    for hole in holes:
-        while offset is not None and offset < hole.stop:
-            if found and found[-1].stop == offset and found[-1].start >= hole.start:
+    remaining = iter(offsets)
+    offset = next(remaining, None)
+    for within in ranges:
+        while offset is not None and offset < within.stop:
+            if found and found[-1].stop == offset and found[-1].start >= within.start:
                 found[-1] = range(found[-1].start, offset + 1)
-            elif offset >= hole.start:
+            elif offset >= within.start:
                 found.append(range(offset, offset + 1))
-            offset = next(left, None)
+            offset = next(remaining, None)
     return found

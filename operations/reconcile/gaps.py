@@ -1,44 +1,45 @@
-"""Offsets at which a log has no record: markers of transactions, records of aborted ones. No holes, those."""
+"""Gaps in a log: offsets without a record (transaction markers, aborted records), which are not missing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
-from operations.reconcile.expected import narrowed
+from operations.progress import Advance
+from operations.reconcile.expected import intersect
 from runtime.kafka.reader import Records
 
-#: Offsets of one partition's holes that are looked up in its log; of those beyond it is believed.
-LOOKED_UP = 100_000
+#: Offsets of one partition that are looked up in its log; any further ones count as missing unchecked.
+MAX_LOOKUPS = 100_000
 
 
-async def without_gaps(
-    records: Records, tp: TopicPartition, holes: Sequence[range], first: int, done: Callable[[int], None]
+async def exclude_gaps(
+    records: Records, tp: TopicPartition, missing: Sequence[range], log_start: int, advance: Advance
 ) -> list[range]:
-    """The holes without those offsets at which the log certainly has no record.
+    """The missing ranges without those offsets at which the log certainly has no record.
 
     Args:
-        holes: in order.
-        first: the log's first offset; of what was before it nobody can say.
-        done: hears how many offsets were looked up.
+        missing: in order.
+        log_start: the first offset that retention has not deleted; earlier ones cannot be checked and stay.
+        advance: called with the number of offsets looked up.
 
     Raises:
-        KafkaAway: no answer.
+        KafkaUnavailable: no answer.
     """
-    proven: list[range] = []
-    left = LOOKED_UP
-    for hole in holes:
-        gone = range(hole.start, min(hole.stop, first))
-        there = range(max(hole.start, first), hole.stop)
-        looked_at = there[:left]
-        left -= len(looked_at)
-        proven += [part for part in (gone,) if part]
-        if looked_at:
-            offsets = [
-                record.offset async for _, fetched, _ in records.read({tp: looked_at}) for record in fetched
-            ]
-            proven += narrowed([looked_at], offsets)
-        proven += [part for part in (there[len(looked_at) :],) if part]
-        done(len(looked_at))
-    return proven
+    confirmed: list[range] = []
+    lookups_left = MAX_LOOKUPS
+    for offsets in missing:
+        deleted = range(offsets.start, min(offsets.stop, log_start))
+        in_log = range(max(offsets.start, log_start), offsets.stop)
+        checked, unchecked = in_log[:lookups_left], in_log[lookups_left:]
+        lookups_left -= len(checked)
+        if deleted:
+            confirmed.append(deleted)
+        if checked:
+            found = [record.offset async for _, batch, _ in records.read({tp: checked}) for record in batch]
+            confirmed += intersect([checked], found)
+        if unchecked:
+            confirmed.append(unchecked)
+        advance(len(checked))
+    return confirmed

@@ -1,8 +1,8 @@
-"""What Kafka says of its logs, asked in the order that makes the answers comparable with ClickHouse's.
+"""Kafka's offsets, read in the order that makes them comparable with ClickHouse's rows.
 
-First how far streams has committed, then where the logs end: what streams did for an offset it committed is
-before the end of `messages`. How far the sinks have committed is asked before ClickHouse is: what they
-committed is there.
+Streams' committed offsets are read before the ends of the logs: what streams wrote for a committed offset is
+then before the end of `messages`. The sinks' committed offsets are read before ClickHouse is queried: rows of
+committed offsets are there.
 """
 
 from __future__ import annotations
@@ -15,63 +15,68 @@ from datetime import datetime
 
 from aiokafka import TopicPartition
 
-from gateway.postback import POSTBACK_TOPICS, REJECTED
-from operations.reconcile.expected import Log
+from gateway.postback import POSTBACK_TOPICS
+from gateway.rejected import REJECTED
+from operations.reconcile.expected import LogOffsets
 from runtime.kafka.offsets import Logs, Offsets
 from streams.message import MESSAGES
 
-#: Seconds in which the sinks usually catch up with what streams had just written.
-CATCH_UP, LOOK = 5.0, 0.2
+#: Seconds the sinks get to store what streams has just written, and seconds between two polls.
+CATCH_UP_TIMEOUT, POLL_INTERVAL = 5.0, 0.2
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A cluster's logs at a moment."""
+    """A cluster's offsets at one moment."""
 
-    logs: Mapping[TopicPartition, Log]
-    #: Of the topics of postbacks, the offset before which streams has done its work.
+    logs: Mapping[TopicPartition, LogOffsets]
+    #: Committed by streams, of the topics of postbacks; at least the log's start.
     streams: Offsets
 
-    def of(self, *topics: str) -> dict[TopicPartition, Log]:
+    def of(self, *topics: str) -> dict[TopicPartition, LogOffsets]:
         return {tp: log for tp, log in self.logs.items() if tp.topic in topics}
 
     @property
-    def streams_behind(self) -> int:
-        """Records that streams has not committed."""
+    def pending_postbacks(self) -> int:
+        """Records of postbacks that streams has not committed."""
         return sum(max(0, log.end - self.streams[tp]) for tp, log in self.of(*POSTBACK_TOPICS).items())
 
     @property
-    def states_behind(self) -> int:
+    def pending_states(self) -> int:
         """Records of `messages` that the sinks have not committed."""
-        return sum(max(0, log.end - max(log.first, log.committed)) for log in self.of(MESSAGES).values())
+        return sum(max(0, log.end - max(log.start, log.committed)) for log in self.of(MESSAGES).values())
 
 
 async def take_snapshot(logs: Logs, since: datetime) -> Snapshot:
-    """
+    """Read all offsets.
+
     Raises:
-        KafkaAway: no answer.
+        KafkaUnavailable: no answer.
     """
-    there = list(await logs.ends((*POSTBACK_TOPICS, REJECTED, MESSAGES)))
-    committed = await logs.committed("streams", [tp for tp in there if tp.topic in POSTBACK_TOPICS])
-    ends = await logs.ends({tp.topic for tp in there})
-    stored = await logs.committed("sinks", there)
-    firsts = await logs.firsts(there)
-    sinces = await logs.since(int(since.timestamp() * 1000), {tp: ends[tp] for tp in there})
+    partitions = list(await logs.ends((*POSTBACK_TOPICS, REJECTED, MESSAGES)))
+    by_streams = await logs.committed("streams", [tp for tp in partitions if tp.topic in POSTBACK_TOPICS])
+    ends = await logs.ends({tp.topic for tp in partitions})
+    by_sinks = await logs.committed("sinks", partitions)
+    starts = await logs.starts(partitions)
+    sinces = await logs.offsets_at(int(since.timestamp() * 1000), {tp: ends[tp] for tp in partitions})
     return Snapshot(
-        {tp: Log(firsts[tp], max(sinces[tp], firsts[tp]), stored[tp], ends[tp]) for tp in there},
-        {tp: max(offset, firsts[tp]) for tp, offset in committed.items()},
+        {
+            tp: LogOffsets(starts[tp], max(sinces[tp], starts[tp]), by_sinks[tp], ends[tp])
+            for tp in partitions
+        },
+        {tp: max(offset, starts[tp]) for tp, offset in by_streams.items()},
     )
 
 
 async def wait_for_states(logs: Logs, snapshot: Snapshot) -> set[int]:
-    """The partitions of `messages` whose end as it was the sinks have not reached, after a moment's wait."""
+    """Wait briefly for the sinks to reach the snapshot's end of `messages`; the partitions that still lag."""
     ends = {tp: log.end for tp, log in snapshot.of(MESSAGES).items()}
     lagging = set(ends)
     with suppress(TimeoutError):
-        async with asyncio.timeout(CATCH_UP):
+        async with asyncio.timeout(CATCH_UP_TIMEOUT):
             while lagging:
-                reached = await logs.committed("sinks", lagging)
-                lagging = {tp for tp in lagging if reached[tp] < ends[tp] > snapshot.logs[tp].first}
+                committed = await logs.committed("sinks", lagging)
+                lagging = {tp for tp in lagging if committed[tp] < ends[tp] > snapshot.logs[tp].start}
                 if lagging:
-                    await asyncio.sleep(LOOK)
+                    await asyncio.sleep(POLL_INTERVAL)
     return {tp.partition for tp in lagging}

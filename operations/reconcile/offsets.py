@@ -1,6 +1,6 @@
-"""What ClickHouse has of Kafka's coordinates: cheap counts of everything, and more only where they disagree.
+"""Kafka's offsets in ClickHouse: cheap counts of every partition, and details only of those that disagree.
 
-A record is stored when its row is in `postbacks`, when it is one of the `records` of a rejection, or when
+A record is stored if its row is in `postbacks`, if it is one of the `records` of a rejection, or if
 ClickHouse refused its row, so that the sinks put it into `rejected`.
 """
 
@@ -11,82 +11,85 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from gateway.postback import REJECTED
-from operations.reconcile.expected import RecordCoordinates, Span, Stored
-from operations.rows import Query, array, read_rows, text, time
+from gateway.rejected import REJECTED
+from operations.reconcile.expected import ClusterPartition, ExpectedRange, StoredOffsets
+from operations.rows import Query, array, read_rows, time
+from runtime.clickhouse.sql import quote
 from streams.message import MESSAGES
 
-#: Holes that are listed of one partition, at most.
-HOLES = 10_000
+#: Missing ranges that are listed of one partition.
+MAX_RANGES = 10_000
 
-#: The three ways, each with the names of its columns.
+#: Where records are stored, each source with the names of its columns.
 _POSTBACKS = "cluster, topic, `partition`, `offset` FROM postbacks"
 _REFUSED = (
     "cluster, topic, toUInt16(`partition`) AS `partition`, toUInt64(`offset`) AS `offset` "
-    f"FROM (SELECT * FROM rejected WHERE stage = 'sinks' AND topic != {text(MESSAGES)})"
+    f"FROM (SELECT * FROM rejected WHERE stage = 'sinks' AND topic != {quote(MESSAGES)})"
 )
 _REJECTIONS = (
-    f"cluster, {text(REJECTED)} AS topic, record.1 AS `partition`, record.2 AS `offset` "
+    f"cluster, {quote(REJECTED)} AS topic, record.1 AS `partition`, record.2 AS `offset` "
     "FROM (SELECT *, arrayJoin(records) AS record FROM rejected)"
 )
 
 
-class Sides(Struct, frozen=True, kw_only=True):
-    """Distinct offsets of a partition that are stored before its span's bound, and from there to its end."""
+class StoredCounts(Struct, frozen=True, kw_only=True):
+    """Distinct stored offsets of a partition's expected range: before its bound, and from there on."""
 
     cluster: str
     topic: str
     partition: int
-    before: int
-    after: int
+    before_bound: int
+    after_bound: int
 
 
-class Hole(Struct, frozen=True):
+class OffsetRange(Struct, frozen=True):
     first: int
     last: int
 
 
-class Doubled(Struct, frozen=True):
+class RowCount(Struct, frozen=True):
     rows: int
 
 
-def count_stored(ask: Query, since: datetime) -> list[Stored]:
-    """What is stored of each partition, as far as it was received since then."""
+def count_stored(query: Query, since: datetime) -> list[StoredOffsets]:
+    """What is stored of each partition, of records received since then."""
     return read_rows(
-        ask,
-        Stored,
+        query,
+        StoredOffsets,
         "SELECT cluster, topic, `partition`, rows, bitmapCardinality(bitmap) AS offsets, "
-        "bitmapMin(bitmap) AS least, bitmapMax(bitmap) AS greatest, refused "
+        "bitmapMin(bitmap) AS lowest, bitmapMax(bitmap) AS highest, refused "
         f"FROM ({_bitmaps(f'received_at >= {time(since)}')})",
     )
 
 
-def count_sides(ask: Query, spans: Mapping[RecordCoordinates, Span]) -> dict[RecordCoordinates, Sides]:
-    """How much of each span is stored, whenever it was received; nothing of those of which nothing is."""
+def count_in_ranges(
+    query: Query, ranges: Mapping[ClusterPartition, ExpectedRange]
+) -> dict[ClusterPartition, StoredCounts]:
+    """How much of each range is stored, whenever it was received; partitions without a row are left out."""
     bounds = array(
-        f"({text(place.cluster)}, {text(place.topic)}, {place.partition}, "
-        f"toUInt64({span.start}), toUInt64({span.bound}), toUInt64({span.end}))"
-        for place, span in spans.items()
+        f"({quote(partition.cluster)}, {quote(partition.topic)}, {partition.partition}, "
+        f"toUInt64({expected.start}), toUInt64({expected.bound}), toUInt64({expected.end}))"
+        for partition, expected in ranges.items()
     )
-    sides = read_rows(
-        ask,
-        Sides,
+    counts = read_rows(
+        query,
+        StoredCounts,
         "SELECT cluster, topic, `partition`, "
-        "bitmapCardinality(bitmapSubsetInRange(bitmap, span.4, span.5)) AS before, "
-        "bitmapCardinality(bitmapSubsetInRange(bitmap, span.5, span.6)) AS after "
-        "FROM (SELECT *, arrayFirst(span -> (span.1, span.2, span.3) = (cluster, topic, `partition`), "
-        f"{bounds}) AS span FROM ({_bitmaps('1')})) WHERE span.1 != ''",
+        "bitmapCardinality(bitmapSubsetInRange(bitmap, bounds.4, bounds.5)) AS before_bound, "
+        "bitmapCardinality(bitmapSubsetInRange(bitmap, bounds.5, bounds.6)) AS after_bound "
+        "FROM (SELECT *, arrayFirst(each -> (each.1, each.2, each.3) = (cluster, topic, `partition`), "
+        f"{bounds}) AS bounds FROM ({_bitmaps('1')})) WHERE bounds.1 != ''",
     )
-    return {RecordCoordinates(side.cluster, side.topic, side.partition): side for side in sides}
+    return {ClusterPartition(count.cluster, count.topic, count.partition): count for count in counts}
 
 
 def _bitmaps(where: str) -> str:
-    """The offsets of each partition as a set: cheaper for the engine than to sort or to join 60 million."""
-    sets = " UNION ALL ".join(
+    """Each partition's offsets as a bitmap: cheaper for ClickHouse than to sort or join 60 million rows."""
+    bitmaps = " UNION ALL ".join(
         "SELECT cluster, topic, `partition`, count() AS rows, groupBitmapState(`offset`) AS bitmap, "
-        f"{refused} AS refused FROM (SELECT received_at, {coordinates}) WHERE {where} "
+        f"{refused} AS refused FROM (SELECT received_at, {source}) WHERE {where} "
         "GROUP BY cluster, topic, `partition`"
-        for coordinates, refused in (
+        for source, refused in (
             (_POSTBACKS, "0"),
             (_REFUSED, "groupBitmap(`offset`)"),
             (_REJECTIONS, "0"),
@@ -94,44 +97,45 @@ def _bitmaps(where: str) -> str:
     )
     return (
         "SELECT cluster, topic, `partition`, sum(rows) AS rows, sum(refused) AS refused, "
-        f"groupBitmapMergeState(bitmap) AS bitmap FROM ({sets}) GROUP BY cluster, topic, `partition`"
+        f"groupBitmapMergeState(bitmap) AS bitmap FROM ({bitmaps}) GROUP BY cluster, topic, `partition`"
     )
 
 
-def list_holes(ask: Query, place: RecordCoordinates, start: int, stop: int) -> list[range]:
-    """The offsets of [start, stop) that are not stored, in order; not more than HOLES ranges."""
+def list_missing_ranges(query: Query, partition: ClusterPartition, start: int, stop: int) -> list[range]:
+    """The offsets in [start, stop) that are not stored, in order, as MAX_RANGES ranges at most."""
     where = (
-        f"cluster = {text(place.cluster)} AND topic = {text(place.topic)} "
-        f"AND `partition` = {place.partition} AND `offset` >= {start} AND `offset` < {stop}"
+        f"cluster = {quote(partition.cluster)} AND topic = {quote(partition.topic)} "
+        f"AND `partition` = {partition.partition} AND `offset` >= {start} AND `offset` < {stop}"
     )
     stored = " UNION ALL ".join(
-        f"SELECT toInt64(`offset`) AS at FROM (SELECT {coordinates}) WHERE {where}"
-        for coordinates in (_POSTBACKS, _REFUSED, _REJECTIONS)
+        f"SELECT toInt64(`offset`) AS at FROM (SELECT {source}) WHERE {where}"
+        for source in (_POSTBACKS, _REFUSED, _REJECTIONS)
     )
-    holes = read_rows(
-        ask,
-        Hole,
+    missing = read_rows(
+        query,
+        OffsetRange,
         "SELECT before + 1 AS first, after - 1 AS last FROM ("
         f"SELECT at AS before, leadInFrame(at, 1, toInt64({stop})) OVER "
         "(ORDER BY at ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS after "
         f"FROM (SELECT toInt64({start}) - 1 AS at UNION ALL {stored})) "
-        f"WHERE after > before + 1 ORDER BY before LIMIT {HOLES}",
+        f"WHERE after > before + 1 ORDER BY before LIMIT {MAX_RANGES}",
     )
-    return [range(hole.first, hole.last + 1) for hole in holes]
+    return [range(offsets.first, offsets.last + 1) for offsets in missing]
 
 
-def count_doubled(ask: Query, place: RecordCoordinates) -> int:
-    """Rows of a partition beyond the first for an offset that no merge will collapse."""
+def count_duplicates(query: Query, partition: ClusterPartition) -> int:
+    """Rows of a partition beyond the first one of an offset that no merge will collapse."""
     where = (
-        f"cluster = {text(place.cluster)} AND topic = {text(place.topic)} AND `partition` = {place.partition}"
+        f"cluster = {quote(partition.cluster)} AND topic = {quote(partition.topic)} "
+        f"AND `partition` = {partition.partition}"
     )
-    (doubled,) = read_rows(
-        ask,
-        Doubled,
+    (duplicates,) = read_rows(
+        query,
+        RowCount,
         "SELECT sum(kinds - 1) AS rows FROM ("
         "SELECT uniqExact(type, toStartOfHour(received_at), message_id, account, event_id) AS kinds "
         f"FROM postbacks WHERE {where} AND `offset` IN ("
         f"SELECT `offset` FROM postbacks WHERE {where} GROUP BY `offset` HAVING count() > 1"
         ") GROUP BY `offset`)",
     )
-    return doubled.rows
+    return duplicates.rows

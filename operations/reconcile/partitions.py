@@ -1,4 +1,4 @@
-"""Compares each partition of the gateway's topics with the rows that ClickHouse has of it."""
+"""Compares each partition of the gateway's topics with its rows in ClickHouse."""
 
 from __future__ import annotations
 
@@ -9,116 +9,145 @@ from datetime import datetime
 from aiokafka import TopicPartition
 
 from operations.progress import Progress
-from operations.reconcile.expected import Log, RecordCoordinates, Span, Stored, span_of, tail_of
-from operations.reconcile.gaps import without_gaps
-from operations.reconcile.offsets import Sides, count_doubled, count_sides, count_stored, list_holes
-from operations.reconcile.report import NAMED, PartitionReport
+from operations.reconcile.expected import (
+    ClusterPartition,
+    ExpectedRange,
+    LogOffsets,
+    StoredOffsets,
+    expected_range,
+    unstored_tail,
+)
+from operations.reconcile.gaps import exclude_gaps
+from operations.reconcile.offsets import (
+    StoredCounts,
+    count_duplicates,
+    count_in_ranges,
+    count_stored,
+    list_missing_ranges,
+)
+from operations.reconcile.report import MAX_NAMED, PartitionReport
 from operations.rows import Query
 from runtime.kafka.reader import Records
 
-#: Offsets after the last one stored that are looked up in the log: a few may be markers of transactions.
-TAIL = 100
+#: Up to so many pending offsets are looked up in the log: a few may be transaction markers.
+MAX_TAIL = 100
 
 
-class Partitions:
-    """`logs` are those of the cluster that `records` reads; of other clusters only rows are known."""
+class PartitionComparison:
+    """Compares the partitions of all clusters with their rows; of other clusters only the rows are known."""
 
     def __init__(
-        self, ask: Query, records: Records, logs: Mapping[RecordCoordinates, Log], progress: Progress
+        self, query: Query, records: Records, logs: Mapping[ClusterPartition, LogOffsets], progress: Progress
     ) -> None:
-        self._ask = ask
+        """
+        Args:
+            logs: the offsets of the cluster that `records` reads.
+        """
+        self._query = query
         self._records = records
         self._logs = logs
         self._progress = progress
 
-    async def compare(self, since: datetime) -> list[PartitionReport]:
-        """What is there and what is not of all that was received since then.
+    async def run(self, since: datetime) -> list[PartitionReport]:
+        """Compare what was received since then.
 
         Raises:
-            KafkaAway, QueryFailed: no answer.
+            QueryFailed, KafkaUnavailable: no answer.
         """
         with self._progress.step("Counting rows by partition"):
-            counted = await asyncio.to_thread(count_stored, self._ask, since)
-        stored = {row.place: row for row in counted}
-        spans = {
-            place: span_of(stored.get(place), self._logs.get(place))
-            for place in sorted({*stored, *self._logs})
+            counted = await asyncio.to_thread(count_stored, self._query, since)
+        stored = {row.source: row for row in counted}
+        ranges = {
+            partition: expected_range(stored.get(partition), self._logs.get(partition))
+            for partition in sorted({*stored, *self._logs})
         }
-        sides = await self._sides(
-            {place: span for place, span in spans.items() if tail_of(span, stored.get(place)) is None}
-        )
-        doubled = await self._doubled([row.place for row in counted if row.rows > row.offsets])
+        incomplete = {
+            partition: expected
+            for partition, expected in ranges.items()
+            if unstored_tail(expected, stored.get(partition)) is None
+        }
+        counts = await self._count_in_ranges(incomplete)
+        duplicates = await self._count_duplicates([row.source for row in counted if row.rows > row.offsets])
         reports = []
-        with self._progress.step("Comparing partitions", len(spans)) as done:
-            for place, span in spans.items():
-                report = await self._report(place, span, stored.get(place), sides.get(place))
-                report.doubled = doubled.get(place, 0)
+        with self._progress.step("Comparing partitions", len(ranges)) as advance:
+            for partition, expected in ranges.items():
+                report = await self._report(partition, expected, stored.get(partition), counts.get(partition))
+                report.duplicates = duplicates.get(partition, 0)
                 reports.append(report)
-                done(1)
+                advance(1)
         return reports
 
-    async def _sides(self, spans: Mapping[RecordCoordinates, Span]) -> dict[RecordCoordinates, Sides]:
-        if not spans:
+    async def _count_in_ranges(
+        self, ranges: Mapping[ClusterPartition, ExpectedRange]
+    ) -> dict[ClusterPartition, StoredCounts]:
+        if not ranges:
             return {}
-        with self._progress.step("Counting again where something lacks"):
-            return await asyncio.to_thread(count_sides, self._ask, spans)
+        with self._progress.step("Counting rows of incomplete partitions"):
+            return await asyncio.to_thread(count_in_ranges, self._query, ranges)
 
-    async def _doubled(self, places: Collection[RecordCoordinates]) -> dict[RecordCoordinates, int]:
-        if not places:
+    async def _count_duplicates(
+        self, partitions: Collection[ClusterPartition]
+    ) -> dict[ClusterPartition, int]:
+        if not partitions:
             return {}
-        doubled = {}
-        with self._progress.step("Looking at rows that are there again", len(places)) as done:
-            for place in places:
-                doubled[place] = await asyncio.to_thread(count_doubled, self._ask, place)
-                done(1)
-        return doubled
+        duplicates = {}
+        with self._progress.step("Checking repeated rows", len(partitions)) as advance:
+            for partition in partitions:
+                duplicates[partition] = await asyncio.to_thread(count_duplicates, self._query, partition)
+                advance(1)
+        return duplicates
 
     async def _report(
-        self, place: RecordCoordinates, span: Span, stored: Stored | None, sides: Sides | None
+        self,
+        partition: ClusterPartition,
+        expected: ExpectedRange,
+        stored: StoredOffsets | None,
+        counts: StoredCounts | None,
     ) -> PartitionReport:
         report = PartitionReport(
-            **place._asdict(),
-            start=span.start,
-            bound=span.bound,
-            end=span.end,
+            **partition._asdict(),
+            start=expected.start,
+            bound=expected.bound,
+            end=expected.end,
             stored=stored.offsets if stored else 0,
             refused=stored.refused if stored else 0,
             repeated=stored.rows - stored.offsets if stored else 0,
-            doubled=0,
+            duplicates=0,
             missing=0,
-            behind=0,
-            holes=[],
+            pending=0,
+            missing_ranges=[],
         )
-        tail = tail_of(span, stored)
+        tail = unstored_tail(expected, stored)
         if tail is None:
-            before, after = (sides.before, sides.after) if sides else (0, 0)
+            before, after = (counts.before_bound, counts.after_bound) if counts else (0, 0)
             report.stored = before + after
-            report.missing = span.bound - span.start - before
-            report.behind = span.end - span.bound - after
+            report.missing = expected.bound - expected.start - before
+            report.pending = expected.end - expected.bound - after
         else:
-            report.behind = len(tail)
+            report.pending = len(tail)
         if report.missing:
-            found = await asyncio.to_thread(list_holes, self._ask, place, span.start, span.bound)
-            holes = await self._proven(place, found)
-            report.missing -= _length(found) - _length(holes)
-            report.holes = [(hole.start, hole.stop - 1) for hole in holes[:NAMED]]
-        if 0 < report.behind <= TAIL:
-            found = [tail] if tail else await self._late(place, span)
-            report.behind = _length(await self._proven(place, found))
+            found = await self._list_missing(partition, expected.start, expected.bound)
+            missing = await self._exclude_gaps(partition, found)
+            report.missing -= _length(found) - _length(missing)
+            report.missing_ranges = [(offsets.start, offsets.stop - 1) for offsets in missing[:MAX_NAMED]]
+        if 0 < report.pending <= MAX_TAIL:
+            found = [tail] if tail else await self._list_missing(partition, expected.bound, expected.end)
+            report.pending = _length(await self._exclude_gaps(partition, found))
         return report
 
-    async def _late(self, place: RecordCoordinates, span: Span) -> list[range]:
-        return await asyncio.to_thread(list_holes, self._ask, place, span.bound, span.end)
+    async def _list_missing(self, partition: ClusterPartition, start: int, stop: int) -> list[range]:
+        return await asyncio.to_thread(list_missing_ranges, self._query, partition, start, stop)
 
-    async def _proven(self, place: RecordCoordinates, holes: list[range]) -> list[range]:
-        """The holes at which the log has, or may have had, records."""
-        log = self._logs.get(place)
+    async def _exclude_gaps(self, partition: ClusterPartition, missing: list[range]) -> list[range]:
+        """The ranges at which the log has, or may have had, records."""
+        log = self._logs.get(partition)
         if log is None:
-            return holes
-        with self._progress.step(f"Looking into {place.topic}/{place.partition}", _length(holes)) as done:
-            tp = TopicPartition(place.topic, place.partition)
-            return await without_gaps(self._records, tp, holes, log.first, done)
+            return missing
+        step = f"Looking up offsets of {partition.topic}/{partition.partition}"
+        with self._progress.step(step, _length(missing)) as advance:
+            tp = TopicPartition(partition.topic, partition.partition)
+            return await exclude_gaps(self._records, tp, missing, log.start, advance)
 
 
-def _length(holes: Collection[range]) -> int:
-    return sum(map(len, holes))
+def _length(ranges: Collection[range]) -> int:
+    return sum(map(len, ranges))

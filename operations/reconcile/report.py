@@ -1,17 +1,17 @@
-"""What a reconciliation found, for programs and for the exit status."""
+"""The result of a reconciliation; its fields are those of the JSON of `postbacks reconcile`."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from operations.reconcile.events import Lost
+from operations.reconcile.events import LostEvent
 
-#: Holes, events and keys that are named, at most.
-NAMED = 20
+#: Missing ranges, events and keys that are listed; the rest are only counted.
+MAX_NAMED = 20
 
 
 class PartitionReport(Struct, kw_only=True):
-    """One partition of a cluster, in offsets; `[start, bound)` must be stored, up to `end` it will be."""
+    """One partition of a cluster; offsets in `[start, bound)` must be stored now, up to `end` eventually."""
 
     cluster: str
     topic: str
@@ -19,58 +19,59 @@ class PartitionReport(Struct, kw_only=True):
     start: int
     bound: int
     end: int
-    #: Distinct offsets stored, those included whose row ClickHouse refused, which are in `rejected`.
+    #: Distinct stored offsets, including `refused`: in `rejected`, because ClickHouse refused the row.
     stored: int
     refused: int
-    #: Rows too many: until ClickHouse merges its parts, and for ever.
+    #: Surplus rows: `repeated` until ClickHouse merges them, of which `duplicates` will never be merged.
     repeated: int
-    doubled: int
+    duplicates: int
     missing: int
-    behind: int
-    #: What is missing, as first and last offset.
-    holes: list[tuple[int, int]]
+    #: Offsets that the sinks have not committed and not stored yet.
+    pending: int
+    #: First and last offset of each.
+    missing_ranges: list[tuple[int, int]]
 
 
 class EventsReport(Struct, kw_only=True):
-    """Events of `postbacks` against the facts of messages."""
+    """Events of `postbacks` compared with the facts of messages."""
 
-    #: Rows that were looked at.
+    #: Rows of `postbacks`.
     checked: int
     missing: int
-    #: Records that streams, and states that the sinks, have not come to yet.
-    behind: int
-    named: list[Lost]
+    #: Records that streams has not committed yet.
+    pending: int
+    named: list[LostEvent]
 
 
 class KeysReport(Struct, kw_only=True):
-    """Keys of the topic `messages` against messages in ClickHouse."""
+    """Keys of the topic `messages` compared with the messages in ClickHouse."""
 
-    #: Records that were looked at.
+    #: Records of the topic.
     checked: int
     missing: int
-    #: Records that the sinks have not come to yet.
-    behind: int
+    #: Records that the sinks have not committed yet.
+    pending: int
     named: list[str]
 
 
-class Rejections(Struct, kw_only=True):
-    """Rejections of a stage for a reason."""
+class RejectionCount(Struct, kw_only=True):
+    """Rejections by a stage for one reason."""
 
     stage: str
     reason: str
     count: int
 
 
-class Report(Struct, kw_only=True):
-    """All of it; `since` is from when on it was looked at."""
+class ReconcileReport(Struct, kw_only=True):
+    """Everything received since `since`."""
 
     since: str
-    #: The cluster that POSTBACKS_KAFKA names.
+    #: The id of the cluster that POSTBACKS_KAFKA names.
     cluster: str
     partitions: list[PartitionReport]
     events: EventsReport
     keys: KeysReport
-    rejected: list[Rejections]
+    rejected: list[RejectionCount]
 
     @property
     def missing(self) -> int:
@@ -78,15 +79,15 @@ class Report(Struct, kw_only=True):
         return sum(p.missing for p in self.partitions) + self.events.missing + self.keys.missing
 
     @property
-    def doubled(self) -> int:
-        """Rows that count twice, and always will."""
-        return sum(p.doubled for p in self.partitions)
+    def duplicates(self) -> int:
+        """Rows that count twice, and that no merge will remove."""
+        return sum(p.duplicates for p in self.partitions)
 
     @property
-    def behind(self) -> int:
-        """What has not come to its end yet: no failure."""
-        return sum(p.behind for p in self.partitions) + self.events.behind + self.keys.behind
+    def pending(self) -> int:
+        """Records that are not processed yet, which is no failure."""
+        return sum(p.pending for p in self.partitions) + self.events.pending + self.keys.pending
 
     @property
     def complete(self) -> bool:
-        return not (self.missing or self.doubled)
+        return not (self.missing or self.duplicates)

@@ -1,4 +1,4 @@
-"""A whole reconciliation: ClickHouse and Kafka are asked in turn, the cheap questions first."""
+"""A whole reconciliation: queries ClickHouse and Kafka in turn, cheap queries first."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from gateway.postback import POSTBACK_TOPICS, REJECTED, format_time
+from gateway.postback import POSTBACK_TOPICS, format_time
+from gateway.rejected import REJECTED
 from operations.progress import Progress
-from operations.reconcile.events import Settled, event_slices, find_lost
-from operations.reconcile.expected import RecordCoordinates
+from operations.reconcile.events import StreamsProgress, event_slices, find_lost
+from operations.reconcile.expected import ClusterPartition
 from operations.reconcile.kafka import Snapshot, take_snapshot, wait_for_states
 from operations.reconcile.messages import find_missing
-from operations.reconcile.partitions import Partitions
-from operations.reconcile.report import NAMED, EventsReport, KeysReport, Rejections, Report
+from operations.reconcile.partitions import PartitionComparison
+from operations.reconcile.report import (
+    MAX_NAMED,
+    EventsReport,
+    KeysReport,
+    ReconcileReport,
+    RejectionCount,
+)
 from operations.rows import Query, read_rows, time
 from runtime.kafka.clients import cluster_id
 from runtime.kafka.offsets import open_logs
@@ -22,75 +29,82 @@ from runtime.kafka.reader import Records, open_records
 from streams.message import MESSAGES
 
 
-async def reconcile(ask: Query, kafka: Mapping[str, Any], since: datetime, progress: Progress) -> Report:
-    """Compare what was received since then; `kafka` are the options of its clients.
+async def reconcile(
+    query: Query, kafka: Mapping[str, Any], since: datetime, progress: Progress
+) -> ReconcileReport:
+    """Compare everything received since then.
+
+    Args:
+        kafka: options of aiokafka's clients (`runtime.kafka.clients.client_options`).
 
     Raises:
-        KafkaAway, QueryFailed: one of them does not answer.
+        QueryFailed, KafkaUnavailable: no answer.
     """
     cluster = await cluster_id(kafka)
     async with open_logs(kafka) as logs, open_records(kafka) as records:
-        with progress.step("Asking where the logs end"):
+        with progress.step("Reading Kafka's offsets"):
             snapshot = await take_snapshot(logs, since)
-        ours = {
-            RecordCoordinates(cluster, *tp): log
-            for tp, log in snapshot.of(*POSTBACK_TOPICS, REJECTED).items()
+        compared = {
+            ClusterPartition(cluster, *tp): log for tp, log in snapshot.of(*POSTBACK_TOPICS, REJECTED).items()
         }
-        partitions = await Partitions(ask, records, ours, progress).compare(since)
-        with progress.step("Waiting for the states of messages"):
+        partitions = await PartitionComparison(query, records, compared, progress).run(since)
+        with progress.step("Waiting for the sinks to store messages"):
             lagging = await wait_for_states(logs, snapshot)
-        return Report(
+        return ReconcileReport(
             since=format_time(since),
             cluster=cluster,
             partitions=partitions,
-            events=await _events(ask, cluster, snapshot, lagging, since, progress),
-            keys=await _keys(ask, records, snapshot, since, progress),
-            rejected=await asyncio.to_thread(count_rejected, ask, since),
+            events=await _compare_events(query, cluster, snapshot, lagging, since, progress),
+            keys=await _compare_keys(query, records, snapshot, since, progress),
+            rejected=await asyncio.to_thread(_count_rejected, query, since),
         )
 
 
-async def _events(
-    ask: Query,
+async def _compare_events(
+    query: Query,
     cluster: str,
     snapshot: Snapshot,
     lagging: Collection[int],
     since: datetime,
     progress: Progress,
 ) -> EventsReport:
-    settled = Settled(cluster, {tuple(tp): offset for tp, offset in snapshot.streams.items()}, lagging)
-    slices = await asyncio.to_thread(event_slices, ask, since)
-    with progress.step("Comparing events with messages", sum(slice.rows for slice in slices)) as done:
-        lost = await asyncio.to_thread(find_lost, ask, settled, slices, done)
+    committed = {tuple(tp): offset for tp, offset in snapshot.streams.items()}
+    streams = StreamsProgress(cluster, committed, lagging)
+    slices = await asyncio.to_thread(event_slices, query, since)
+    rows = sum(slice.rows for slice in slices)
+    with progress.step("Comparing events with messages", rows) as advance:
+        lost = await asyncio.to_thread(find_lost, query, streams, slices, advance)
     return EventsReport(
-        checked=sum(slice.rows for slice in slices),
+        checked=rows,
         missing=lost.count,
-        behind=snapshot.streams_behind,
-        named=lost.named[:NAMED],
+        pending=snapshot.pending_postbacks,
+        named=lost.named[:MAX_NAMED],
     )
 
 
-async def _keys(
-    ask: Query, records: Records, snapshot: Snapshot, since: datetime, progress: Progress
+async def _compare_keys(
+    query: Query, records: Records, snapshot: Snapshot, since: datetime, progress: Progress
 ) -> KeysReport:
     stored = {
         tp.partition: range(log.since, min(log.committed, log.end))
         for tp, log in snapshot.of(MESSAGES).items()
     }
-    with progress.step(
-        "Comparing the topic `messages` with ClickHouse", sum(map(len, stored.values()))
-    ) as done:
-        found = await find_missing(ask, records, stored, since, done)
-    named = sorted(key.decode(errors="replace") for key in found.missing)[:NAMED]
+    total = sum(map(len, stored.values()))
+    with progress.step("Comparing the topic `messages` with ClickHouse", total) as advance:
+        found = await find_missing(query, records, stored, since, advance)
     return KeysReport(
-        checked=found.records, missing=len(found.missing), behind=snapshot.states_behind, named=named
+        checked=found.records,
+        missing=len(found.missing),
+        pending=snapshot.pending_states,
+        named=sorted(key.decode(errors="replace") for key in found.missing)[:MAX_NAMED],
     )
 
 
-def count_rejected(ask: Query, since: datetime) -> list[Rejections]:
-    """Rejections by stage and reason, the most first; what ClickHouse refused by the name of its error."""
+def _count_rejected(query: Query, since: datetime) -> list[RejectionCount]:
+    """Rejections by stage and reason, most frequent first; ClickHouse's refusals by the name of the error."""
     return read_rows(
-        ask,
-        Rejections,
+        query,
+        RejectionCount,
         "SELECT stage, if(stage = 'sinks', extract(reason, '\\\\(([A-Z_]{3,})\\\\)'), reason) AS reason, "
         "uniqExact(rejection_id) AS count FROM rejected "
         f"WHERE received_at >= {time(since)} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 50",

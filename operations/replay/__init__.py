@@ -1,1 +1,4 @@
-"""Publishes stored postbacks again, through the gateway's own parsing."""
+"""Publishes stored requests again, through the gateway's parser.
+
+`source` reads them from ClickHouse, `stored_request` parses one, `run` publishes them at a limited rate.
+"""

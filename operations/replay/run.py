@@ -1,4 +1,4 @@
-"""Publishes a source's rows again, at a rate, and counts what came of them."""
+"""Publishes a source's requests again at a limited rate, and counts the results."""
 
 from __future__ import annotations
 
@@ -12,76 +12,76 @@ from typing import TypeAlias
 
 from gateway.postback import Time
 from gateway.rejected import NotAPostback
-from operations.progress import Done, Progress
+from operations.progress import Advance, Progress
 from operations.replay.source import Source
-from operations.replay.stored_request import Record, StoredRequest, record_of
+from operations.replay.stored_request import ReplayedRecord, StoredRequest, record_of
 from operations.rows import Query
 from operations.time_slices import slices
 
-#: Rows in memory, and records under way, at a time.
-SLICE, PAGE_SIZE = 20_000, 500
-#: Returns when the record is in Kafka.
-Publish: TypeAlias = Callable[[Record], Awaitable[None]]
+#: Rows in memory at a time, and records in flight.
+SLICE_ROWS, PAGE_SIZE = 20_000, 500
+#: Returns once the record is in Kafka.
+Publish: TypeAlias = Callable[[ReplayedRecord], Awaitable[None]]
 
 
 @dataclass
-class Outcome:
-    """What became of the rows so far."""
+class ReplayResult:
+    """What has been done so far."""
 
-    #: Published, by topic.
+    #: Records published, by topic.
     published: Counter[str] = field(default_factory=Counter)
-    #: No postbacks still, by reason.
+    #: Requests that still are not postbacks, by reason.
     rejected: Counter[str] = field(default_factory=Counter)
-    #: All that was received before this is done, and what was received just then perhaps.
+    #: Everything received before this time is done, and possibly some of what was received at it.
     reached: Time | None = None
     finished: bool = False
 
 
 @dataclass
 class Replay:
-    """One replay; `outcome` tells how far it has come, also when it is broken off."""
+    """One replay; `result` is valid even if it is interrupted or fails."""
 
-    ask: Query
+    query: Query
     source: Source
-    #: Postbacks a second, at most.
+    #: Records per second, at most.
     rate: float
-    outcome: Outcome = field(default_factory=Outcome)
+    result: ReplayResult = field(default_factory=ReplayResult)
 
     async def run(self, publish: Publish, stop: asyncio.Event, progress: Progress) -> None:
-        """Publish until the end of the source, or until `stop` is set.
+        """Publish until the end of the source or until `stop` is set; records in flight are completed.
 
         Raises:
-            QueryFailed: ClickHouse does not answer; and what `publish` raises.
+            QueryFailed: ClickHouse refused a query or does not answer. Errors of `publish` are raised, too.
         """
         with progress.step("Counting"):
-            minutes = await asyncio.to_thread(self.source.minutes, self.ask)
-        with progress.step("Replaying", sum(minute.rows for minute in minutes)) as done:
-            for portion in slices(minutes, timedelta(minutes=1), SLICE):
-                rows = await asyncio.to_thread(self.source.rows, self.ask, portion)
-                await self._publish(rows, publish, stop, done)
+            minutes = await asyncio.to_thread(self.source.count_by_minute, self.query)
+        with progress.step("Replaying", sum(minute.rows for minute in minutes)) as advance:
+            for slice in slices(minutes, timedelta(minutes=1), SLICE_ROWS):
+                requests = await asyncio.to_thread(self.source.read, self.query, slice)
+                await self._publish(requests, publish, stop, advance)
                 if stop.is_set():
                     return
-                done(max(0, portion.rows - len(rows)))
-        self.outcome.finished = True
+                advance(max(0, slice.rows - len(requests)))
+        self.result.finished = True
 
     async def _publish(
-        self, rows: Sequence[StoredRequest], publish: Publish, stop: asyncio.Event, done: Done
+        self, requests: Sequence[StoredRequest], publish: Publish, stop: asyncio.Event, advance: Advance
     ) -> None:
         clock = asyncio.get_running_loop().time
         size = max(1, min(PAGE_SIZE, int(self.rate / 10)))
-        left = iter(rows)
-        while (some := list(islice(left, size))) and not stop.is_set():
-            began = clock()
-            records = list(self._read(some))
+        remaining = iter(requests)
+        while (page := list(islice(remaining, size))) and not stop.is_set():
+            started = clock()
+            records = list(self._parse(page))
             await asyncio.gather(*map(publish, records))
-            self.outcome.published.update(record.topic for record in records)
-            self.outcome.reached = some[-1].received_at
-            done(len(some))
-            await asyncio.sleep(max(0.0, began + len(records) / self.rate - clock()))
+            self.result.published.update(record.topic for record in records)
+            self.result.reached = page[-1].received_at
+            advance(len(page))
+            await asyncio.sleep(max(0.0, started + len(records) / self.rate - clock()))
 
-    def _read(self, rows: Iterable[StoredRequest]) -> Iterable[Record]:
-        for row in rows:
+    def _parse(self, requests: Iterable[StoredRequest]) -> Iterable[ReplayedRecord]:
+        for request in requests:
             try:
-                yield record_of(row)
-            except NotAPostback as why:
-                self.outcome.rejected[why.reason] += 1
+                yield record_of(request)
+            except NotAPostback as error:
+                self.result.rejected[error.reason] += 1

@@ -1,4 +1,4 @@
-"""Where replays come from: which rows of which table, and in slices of time, in the order they came."""
+"""Reads the requests to replay from ClickHouse, in slices of time and in the order in which they came."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from operations.replay.stored_request import StoredRequest
-from operations.rows import Query, read_rows, text, time
+from operations.rows import Query, read_rows, time
 from operations.time_slices import Period, Slice
+from runtime.clickhouse.sql import quote
 
-Table: TypeAlias = Literal["rejected", "postbacks"]
+SourceTable: TypeAlias = Literal["rejected", "postbacks"]
 
-#: How each table is read so that what came once is there once: rejections not merged yet, records of repeated
-#: delivery and of earlier replays are left out. A repeat by the provider came at another time.
-_FROM: dict[Table, str] = {"rejected": "rejected FINAL", "postbacks": "postbacks"}
-_WHERE: dict[Table, str] = {"rejected": "stage = 'gateway'", "postbacks": "1"}
-_ONCE: dict[Table, str] = {
+#: How to read each request once, without unmerged rejections, redelivered records and records of earlier
+#: replays. A postback that the provider repeated has another time, so it is read each time.
+_FROM: dict[SourceTable, str] = {"rejected": "rejected FINAL", "postbacks": "postbacks"}
+_WHERE: dict[SourceTable, str] = {"rejected": "stage = 'gateway'", "postbacks": "1"}
+_ORDER: dict[SourceTable, str] = {
     "rejected": "ORDER BY received_at, rejection_id",
     "postbacks": "ORDER BY received_at, event_id LIMIT 1 BY received_at, event_id",
 }
@@ -24,32 +25,40 @@ _ONCE: dict[Table, str] = {
 
 @dataclass(frozen=True)
 class Source:
-    """Rows received in `[since, until)`; an empty reason or account is any."""
+    """Requests received in `[since, until)`; an empty reason or account matches any."""
 
-    table: Table
+    table: SourceTable
     since: datetime
     until: datetime
     reason: str = ""
     account: str = ""
 
-    def minutes(self, ask: Query) -> list[Period]:
-        """When they came, roughly: rows that will be left out are counted, too."""
+    def count_by_minute(self, query: Query) -> list[Period]:
+        """Rows of each minute, an upper bound: those that `read` leaves out are counted, too.
+
+        Raises:
+            QueryFailed: with ClickHouse's error message.
+        """
         return read_rows(
-            ask,
+            query,
             Period,
             "SELECT toStartOfMinute(received_at)::DateTime64(3, 'UTC') AS start, count() AS rows "
             f"FROM {_FROM[self.table]} WHERE {self._where(self.since, self.until)} "
             "GROUP BY start ORDER BY start",
         )
 
-    def rows(self, ask: Query, portion: Slice) -> list[StoredRequest]:
-        """Those of a slice, in the order they came."""
-        start, stop = max(portion.start, self.since), min(portion.stop, self.until)
+    def read(self, query: Query, slice: Slice) -> list[StoredRequest]:
+        """The requests of a slice, in order.
+
+        Raises:
+            QueryFailed: with ClickHouse's error message.
+        """
+        start, stop = max(slice.start, self.since), min(slice.stop, self.until)
         return read_rows(
-            ask,
+            query,
             StoredRequest,
             f"SELECT {', '.join(StoredRequest.__struct_fields__)} FROM {_FROM[self.table]} "
-            f"WHERE {self._where(start, stop)} {_ONCE[self.table]}",
+            f"WHERE {self._where(start, stop)} {_ORDER[self.table]}",
         )
 
     def _where(self, start: datetime, stop: datetime) -> str:
@@ -57,7 +66,7 @@ class Source:
             f"received_at >= {time(start)}",
             f"received_at < {time(stop)}",
             _WHERE[self.table],
-            *([f"reason = {text(self.reason)}"] if self.reason else []),
-            *([f"account = {text(self.account)}"] if self.account else []),
+            *([f"reason = {quote(self.reason)}"] if self.reason else []),
+            *([f"account = {quote(self.account)}"] if self.account else []),
         ]
         return " AND ".join(conditions)

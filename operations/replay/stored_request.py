@@ -1,7 +1,7 @@
-"""What is kept of a request, read again as if it had just come. Pure.
+"""Parses a stored request again, as if it had just been received. Pure.
 
-Its account and the time at which it came are those of then, so that what was a postback already comes out
-with the same event_id and received_at.
+Account and time are those of the original, so that a postback gets the same event_id and received_at as
+before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.postback import TOPIC_OF, Time, encode, key_of
 
 
 class StoredRequest(Struct, frozen=True, kw_only=True):
-    """A row of `rejected`, or of `postbacks`, as far as it tells what came."""
+    """The columns of `rejected` or `postbacks` that hold the request as received."""
 
     received_at: Time
     account: str
@@ -25,35 +25,38 @@ class StoredRequest(Struct, frozen=True, kw_only=True):
     query: str
     headers: dict[str, str]
     body: str
+    #: Set instead of `body` if the body is not UTF-8.
     body_base64: str
 
 
-class Record(NamedTuple):
-    """What the gateway would give to Kafka."""
+class ReplayedRecord(NamedTuple):
+    """A record as the gateway would publish it."""
 
     topic: str
     key: bytes
     value: bytes
 
 
-def request_of(kept: StoredRequest) -> RawRequest:
-    """The request that it was."""
+def request_of(stored_request: StoredRequest) -> RawRequest:
+    """The request as it was received."""
     return RawRequest(
-        account=kept.account,
-        query=kept.query,
-        headers=list(kept.headers.items()),
-        body=b64decode(kept.body_base64) if kept.body_base64 else kept.body.encode(),
-        client_ip=kept.client_ip,
-        received_at=kept.received_at,
+        account=stored_request.account,
+        query=stored_request.query,
+        headers=list(stored_request.headers.items()),
+        body=b64decode(stored_request.body_base64)
+        if stored_request.body_base64
+        else stored_request.body.encode(),
+        client_ip=stored_request.client_ip,
+        received_at=stored_request.received_at,
     )
 
 
-def record_of(kept: StoredRequest) -> Record:
-    """The postback that it is.
+def record_of(stored_request: StoredRequest) -> ReplayedRecord:
+    """The postback in the request, as a record.
 
     Raises:
-        NotAPostback: it is none, still.
+        NotAPostback: the request still is not one.
     """
-    postback = parse(request_of(kept))
+    postback = parse(request_of(stored_request))
     key = key_of(postback.account, postback.message_id)
-    return Record(TOPIC_OF[type(postback)], key, encode(postback))
+    return ReplayedRecord(TOPIC_OF[type(postback)], key, encode(postback))

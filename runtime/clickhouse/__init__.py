@@ -1,1 +1,8 @@
-"""ClickHouse over HTTP: `client` inserts and translates errors, `redaction` removes row data from them."""
+"""ClickHouse over HTTP.
+
+| file | contains |
+|---|---|
+| `client` | clients for statements, queries and inserts |
+| `errors` | error codes, translation of the driver's errors, redaction of row data |
+| `sql` | quoting |
+"""

@@ -1,104 +1,41 @@
-"""The boundary to ClickHouse: clients from the setting, rows in, and its errors as ours.
-
-ClickHouseFailed
-├── Away          it cannot take rows now: unreachable, read-only, full, too busy, or anything unforeseen
-└── RowsRefused   a row is at fault; the text, ClickHouse's own, may name it
-
-Refused (ends the process)
-└── SchemaMismatch   the tables are not those that this code writes to
-"""
+"""Clients of ClickHouse, on clickhouse-connect; they raise the errors of `runtime.clickhouse.errors`."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import aiohttp
-import urllib3
 from clickhouse_connect import get_async_client, get_client
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from pydantic import SecretStr
 
-from runtime.clickhouse.redaction import redact
-from runtime.errors import StartupError
+from runtime.clickhouse.errors import translate_errors, translate_query_errors
 
 DATABASE = "postbacks"
-CONNECT_SECONDS = 5.0
-
-#: Codes of ClickHouse, as `errorCodeToName` tells them.
-UNKNOWN_TABLE, UNKNOWN_DATABASE, NO_SUCH_COLUMN = 60, 81, 16
-READONLY, ACCESS_DENIED, AUTHENTICATION_FAILED = 164, 497, 516
-_SCHEMA = {UNKNOWN_TABLE, UNKNOWN_DATABASE, NO_SUCH_COLUMN}
-_ROW_AT_FAULT = {
-    6,  # CANNOT_PARSE_TEXT
-    25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
-    26,  # CANNOT_PARSE_QUOTED_STRING
-    27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
-    32,  # ATTEMPT_TO_READ_AFTER_EOF
-    33,  # CANNOT_READ_ALL_DATA
-    38,  # CANNOT_PARSE_DATE
-    41,  # CANNOT_PARSE_DATETIME
-    53,  # TYPE_MISMATCH
-    69,  # ARGUMENT_OUT_OF_BOUND
-    70,  # CANNOT_CONVERT_TYPE
-    72,  # CANNOT_PARSE_NUMBER
-    117,  # INCORRECT_DATA
-    128,  # TOO_LARGE_ARRAY_SIZE
-    130,  # CANNOT_READ_ARRAY_FROM_TEXT
-    131,  # TOO_LARGE_STRING_SIZE
-    190,  # SIZES_OF_ARRAYS_DONT_MATCH
-    306,  # TOO_DEEP_RECURSION
-    321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
-    349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
-    376,  # CANNOT_PARSE_UUID
-    395,  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
-    407,  # DECIMAL_OVERFLOW
-    441,  # CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING
-    467,  # CANNOT_PARSE_BOOL
-    469,  # VIOLATED_CONSTRAINT
-    675,  # CANNOT_PARSE_IPV4
-    676,  # CANNOT_PARSE_IPV6
-    691,  # UNKNOWN_ELEMENT_OF_ENUM
-}
-_WRAPPING = re.compile(r"^.*?server response: |\s*\(for url .*\)$", re.DOTALL)
+CONNECT_TIMEOUT = 5.0
+#: Seconds until a query must send bytes: those of `postbacks reconcile` may take minutes for the first one.
+QUERY_TIMEOUT = 86_400
+CHUNK_BYTES = 1 << 16
 
 INSERT_SETTINGS = {
-    "async_insert": 0,  # 1 by default since 26.x: it answers for others' rows, and merges their errors
+    "async_insert": 0,  # on by default since 26.x: it mixes the inserts of several clients, and their errors
     "wait_end_of_query": 1,
     "date_time_input_format": "best_effort",
     "input_format_skip_unknown_fields": 1,
-    "throw_on_max_partitions_per_insert_block": 0,  # a replay of years is no error
+    "throw_on_max_partitions_per_insert_block": 0,  # a replay spans any number of months
 }
 
-
-class ClickHouseFailed(Exception):
-    """Something was not done; the text is ClickHouse's own where it answered. `code` is its number, or 0."""
-
-    def __init__(self, words: str, code: int = 0) -> None:
-        super().__init__(words)
-        self.code = code
-
-
-class Unavailable(ClickHouseFailed):
-    """It may work later, unchanged. The text quotes no row: it is logged."""
-
-
-class InvalidRows(ClickHouseFailed):
-    """It will never work with these rows."""
-
-
-class SchemaMismatch(StartupError):
-    """The database's tables are not those of this code."""
+for _name in ("clickhouse_connect", "urllib3"):  # they log each failed request, which is also raised
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 def connection(setting: SecretStr) -> dict[str, Any]:
-    """The keyword arguments of clickhouse-connect's clients for `POSTBACKS_CLICKHOUSE`.
+    """The keyword arguments of clickhouse-connect's clients for POSTBACKS_CLICKHOUSE.
 
-    Its query (`?ca_cert=…`) is handed on, too.
+    The URL's query parameters (`?ca_cert=…`) become arguments, too.
     """
     url = urlsplit(setting.get_secret_value())
     return {
@@ -108,49 +45,83 @@ def connection(setting: SecretStr) -> dict[str, Any]:
         "username": unquote(url.username or "default"),
         "password": unquote(url.password or ""),
         "database": unquote(url.path.strip("/")) or DATABASE,
-        "autogenerate_session_id": False,  # a session takes one query at a time
-        "connect_timeout": CONNECT_SECONDS,
+        "autogenerate_session_id": False,  # a session runs one query at a time
+        "connect_timeout": CONNECT_TIMEOUT,
         **dict(parse_qsl(url.query)),
     }
 
 
 @contextmanager
-def query_client(setting: SecretStr, **others: Any) -> Iterator[Any]:
-    """A client of clickhouse-connect while the block runs; `others` go over the setting's arguments.
+def open_client(setting: SecretStr, **arguments: Any) -> Iterator[Any]:
+    """Open a client for statements; `arguments` override those of the setting.
 
     Raises:
-        Away: it does not answer or does not let us in; also for what the block does with the client.
-        RowsRefused, SchemaMismatch: likewise.
+        ClickHouseUnavailable, InvalidRows, SchemaMismatch: connecting failed, or a statement of the block.
     """
-    with translate_errors():
-        client = get_client(**connection(setting) | others)
-        try:
-            yield client
-        finally:
-            client.close()
+    arguments = connection(setting) | arguments
+    with translate_errors(_address(arguments)), closing(get_client(**arguments)) as client:
+        yield client
+
+
+class Reader:
+    """Runs read-only queries. Connects at the first one; thread-safe."""
+
+    def __init__(self, setting: SecretStr, settings: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            settings: ClickHouse's settings for each query.
+        """
+        self._arguments = {"send_receive_timeout": QUERY_TIMEOUT} | connection(setting)
+        self._settings = {"readonly": "1", "wait_end_of_query": "1", **(settings or {})}
+        self._client: Any = None
+
+    def query(self, sql: str, format: str, parameters: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """Run a query and yield its result in chunks, the first one once the query has succeeded.
+
+        Args:
+            format: of the result, unless the query has a FORMAT clause.
+            parameters: values of the query's `{name:Type}`.
+
+        Raises:
+            QueryFailed: with ClickHouse's own text, or because it does not answer.
+        """
+        with translate_query_errors(_address(self._arguments)):
+            self._client = self._client or get_client(**self._arguments)
+            response = self._client.raw_stream(
+                sql.encode(errors="replace").decode(),
+                parameters=dict(parameters or {}),
+                settings=self._settings,
+                transport_settings={"X-ClickHouse-Format": format},
+            )
+            with closing(response):
+                yield from response.stream(CHUNK_BYTES)
 
 
 class Inserter:
-    """Inserts batches, several at a time. Connects at the first one; `close` it at the end."""
+    """Inserts batches, several at a time. Connects at the first one; the caller closes it."""
 
     def __init__(self, setting: SecretStr, timeout: float) -> None:
+        """
+        Args:
+            timeout: seconds that ClickHouse has to answer an insert.
+        """
         self._arguments = connection(setting) | {"send_receive_timeout": timeout}
         self._client: Any = None
         self._connecting = asyncio.Lock()
 
     async def insert(self, table: str, columns: Sequence[str], rows: bytes) -> None:
-        """Return when ClickHouse has them all. After an error some may be there.
+        """Return once ClickHouse has stored all rows. After an error some of them may be stored.
 
         Args:
-            columns: the fields to insert; empty: all that are columns.
-            rows: as JSONEachRow.
+            columns: the fields to insert; empty: all that the table has columns for.
+            rows: in the format JSONEachRow.
 
         Raises:
-            Away: try again.
-            RowsRefused: a row is at fault.
-            SchemaMismatch: there is no such table, or not with these columns.
+            ClickHouseUnavailable: retry.
+            InvalidRows: a row is invalid.
+            SchemaMismatch: the table or one of the columns does not exist.
         """
-        with translate_errors():
+        with translate_errors(_address(self._arguments)):
             async with self._connecting:
                 self._client = self._client or await get_async_client(**self._arguments)
             await self._client.raw_insert(
@@ -166,21 +137,5 @@ class Inserter:
             await self._client.close()
 
 
-@contextmanager
-def translate_errors() -> Iterator[None]:
-    """Translate what clickhouse-connect raises."""
-    try:
-        yield
-    except ClickHouseError as error:
-        code = int(getattr(error, "code", None) or 0)
-        words = _WRAPPING.sub("", str(error)).strip()
-        if not code:
-            raise Unavailable(f"ClickHouse does not answer: {redact(words)}") from error
-        if code in _SCHEMA:
-            what = redact(words)
-            raise SchemaMismatch(f"ClickHouse's tables are not those of this code: {what}") from error
-        if code in _ROW_AT_FAULT:
-            raise InvalidRows(words, code) from error
-        raise Unavailable(redact(words), code) from error
-    except (aiohttp.ClientError, urllib3.exceptions.HTTPError, OSError, TimeoutError) as error:
-        raise Unavailable(f"ClickHouse does not answer: {error or type(error).__name__}") from error
+def _address(arguments: Mapping[str, Any]) -> str:
+    return f"{arguments['host']}:{arguments['port']}"

@@ -1,6 +1,10 @@
-"""What every process does with Kafka besides its own work.
+"""What all processes share in talking to Kafka.
 
-`clients` has the options of every client, `topics` makes and checks topics. `membership` guards a consumer's
-assignments; `group_reader` reads a whole group, `consumer_group` is what it finds, `group_monitor` watches
-it. `offsets` and `reader` read logs from outside of any group.
+- `clients`: the options of every client, an admin client, the cluster's id
+- `errors`: the clients' errors translated into ours
+- `topics`: creates and checks topics
+- `membership`: keeps a consumer from sending an incomplete assignment, makes it rejoin
+- `consumer_group`, `group_reader`, `group_monitor`: a group's state, how it is read, and its lag and unowned
+  partitions as metrics and health
+- `offsets`, `reader`: log ends, committed offsets and records, read without joining a group
 """

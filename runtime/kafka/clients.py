@@ -1,22 +1,23 @@
-"""How every process talks to Kafka: the options of its clients, and the cluster's name."""
+"""The options that every Kafka client of a process shares, an admin client, and the cluster's id."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
-from runtime.errors import KafkaUnavailable
+from runtime.kafka.errors import translate_errors
 from runtime.settings import Settings
 
-REQUEST_SECONDS = 10
+#: Seconds that a broker has to answer an admin request.
+REQUEST_TIMEOUT = 10
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """The keyword arguments that every aiokafka client of ours shares: where, and how secured."""
+    """The keyword arguments of every aiokafka client: the brokers' addresses, TLS and SASL."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka.split(","),
         "security_protocol": settings.kafka_security,
@@ -36,20 +37,32 @@ def client_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-async def cluster_id(options: Mapping[str, Any]) -> str:
-    """The cluster's own name, which no other cluster has.
+@asynccontextmanager
+async def open_admin(options: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Connect an admin client with these options, and close it after the block.
 
     Raises:
-        KafkaAway: no broker answers.
+        KafkaUnavailable: no broker answers, or a request of the block failed.
     """
-    admin = AIOKafkaAdminClient(**options, request_timeout_ms=REQUEST_SECONDS * 1000)
+    admin = AIOKafkaAdminClient(**options, request_timeout_ms=REQUEST_TIMEOUT * 1000)
     try:
-        await admin.start()
-        return str((await admin.describe_cluster())["cluster_id"])
-    except (KafkaError, OSError, TimeoutError) as error:
-        servers = ",".join(options["bootstrap_servers"])
-        raise KafkaUnavailable(
-            f"Kafka at {servers} does not answer: {error or type(error).__name__}"
-        ) from error
+        with translate_errors(f"Kafka at {servers_of(options)} does not answer"):
+            await admin.start()
+            yield admin
     finally:
         await admin.close()
+
+
+async def cluster_id(options: Mapping[str, Any]) -> str:
+    """The id that Kafka generated for the cluster, different for each cluster.
+
+    Raises:
+        KafkaUnavailable: no broker answers.
+    """
+    async with open_admin(options) as admin:
+        return str((await admin.describe_cluster())["cluster_id"])
+
+
+def servers_of(options: Mapping[str, Any]) -> str:
+    """The brokers' addresses as a text, `host:port,host:port`."""
+    return ",".join(options["bootstrap_servers"])

@@ -1,4 +1,4 @@
-"""A consumer group as Kafka sees it: who owns which partition, and what is left to read. Pure."""
+"""A consumer group as Kafka reports it: which member owns which partition, and the lag. Pure."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class TopicPartition(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupSnapshot:
-    """A group at one moment."""
+    """A group at one point in time."""
 
-    #: The coordinator's word for it: Stable, PreparingRebalance, CompletingRebalance, Empty or Dead.
+    #: As the coordinator names it: Stable, PreparingRebalance, CompletingRebalance, Empty or Dead.
     state: str
-    #: Partitions that each member owns, by member id; None where the coordinator does not tell.
+    #: Partitions that each member owns, by member id; None if the coordinator does not report them.
     members: Mapping[str, frozenset[TopicPartition] | None]
     #: Every partition of the group's topics.
     partitions: frozenset[TopicPartition]
-    #: Records that the group has not committed, of each input partition whose leader answered.
+    #: Records that the group has not committed, by input partition; only those whose leader answered.
     lag: Mapping[TopicPartition, int]
 
     @property
     def unowned(self) -> frozenset[TopicPartition]:
-        """Partitions that no member owns; empty while the owners are changing, or are not told."""
+        """Partitions that no member owns; empty during a rebalance or if owners are unknown."""
         owned = [partitions for partitions in self.members.values() if partitions is not None]
         if self.state != STABLE or len(owned) < len(self.members):
             return frozenset()

@@ -1,7 +1,7 @@
-"""Watches a consumer group from each of its members: its lag, and partitions that no member owns.
+"""Reports a consumer group's lag and unowned partitions, from each of its members.
 
-Every member reports the whole group, so that no alert falls silent with the member that should have owned a
-partition. Partitions that stay without an owner make one member ask for a new assignment.
+Every member reports the whole group, so that an alert does not fall silent with the member that should have
+owned a partition. If partitions stay unowned, one member rejoins, which triggers a new assignment.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import Membership
 
 POLL_INTERVAL = 2.0
-#: Seconds a stable generation may have partitions without an owner, and the most that chance adds to them.
+#: Seconds a stable generation may have unowned partitions before a member rejoins, and the jitter's limit.
 UNOWNED_TIMEOUT, JITTER = 30.0, 5.0
-#: Partitions that /readyz names at most.
-NAMED = 5
+#: Partitions that /readyz names; the rest are counted.
+MAX_NAMED = 5
 
 log = structlog.get_logger(__name__)
 
 
 class RejoinPolicy:
-    """Decides when this member asks for a new assignment: once a generation, and one member after another.
+    """Decides when this member rejoins: at most once a generation, one member after another.
 
-    The member with the least id asks first; should it not be able to, the next one asks `timeout` seconds
+    The member with the lowest id rejoins first; if that has no effect, the next one follows `timeout` seconds
     later, and so on.
     """
 
@@ -41,33 +41,33 @@ class RejoinPolicy:
         self._timeout = timeout
         self._jitter = jitter
         self._generation: int | None = None
-        self._due_after = 0.0
-        self._since: float | None = None
-        self._asked = False
+        self._delay = 0.0
+        self._unowned_since: float | None = None
+        self._rejoined = False
 
     def observe(self, now: float, generation: int, rank: int, unowned: bool) -> bool:
-        """Whether to ask now.
+        """Return whether to rejoin now.
 
         Args:
             now: monotonic time in seconds.
-            rank: of this member's id among those of the group, from 0.
-            unowned: whether the group is stable and has partitions without an owner.
+            rank: position of this member's id among the group's sorted ids, from 0.
+            unowned: whether the group is stable and has unowned partitions.
         """
         if generation != self._generation:
-            self._generation, self._since, self._asked = generation, None, False
-            self._due_after = self._timeout + self._rng.uniform(0, self._jitter)
+            self._generation, self._unowned_since, self._rejoined = generation, None, False
+            self._delay = self._timeout + self._rng.uniform(0, self._jitter)
         if not unowned:
-            self._since = None
-        elif self._since is None:
-            self._since = now
-        if self._since is None or self._asked:
+            self._unowned_since = None
+        elif self._unowned_since is None:
+            self._unowned_since = now
+        if self._unowned_since is None or self._rejoined:
             return False
-        self._asked = now - self._since >= self._due_after + rank * self._timeout
-        return self._asked
+        self._rejoined = now - self._unowned_since >= self._delay + rank * self._timeout
+        return self._rejoined
 
 
 class GroupMonitor:
-    """One for each process that is a member."""
+    """Polls the group and sets gauges and health; one for each process that is a member."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class GroupMonitor:
     ) -> None:
         """
         Args:
-            membership: gives this process's membership; None while its consumer has not started.
+            membership: returns this process's membership; None until its consumer has started.
             lag: gauge with the labels topic and partition.
             unowned: gauge without labels.
         """
@@ -90,11 +90,11 @@ class GroupMonitor:
         self._lag = lag
         self._unowned = unowned
         self._policy = policy or RejoinPolicy(Random())
-        #: The group as it was polled last; None while Kafka does not answer.
+        #: The last snapshot; None while Kafka is unavailable.
         self.latest: GroupSnapshot | None = None
 
     async def run(self) -> None:
-        """Poll until cancelled. While Kafka does not answer, the gauges keep their last values."""
+        """Poll until cancelled. While Kafka is unavailable, the gauges keep their last values."""
         while True:
             try:
                 self.latest = await self._reader.snapshot()
@@ -118,16 +118,16 @@ class GroupMonitor:
             return
         rank = sorted(group.members).index(membership.member_id)
         if self._policy.observe(monotonic(), membership.generation, rank, bool(group.unowned)):
-            log.warning("Partitions have no owner, rejoining the group", partitions=sorted(group.unowned))
+            log.warning("Partitions without an owner, rejoining the group", partitions=sorted(group.unowned))
             membership.rejoin()
 
 
 def _problem(group: GroupSnapshot, membership: Membership | None) -> str:
-    """What is wrong with the group, in words; empty when nothing is."""
+    """Describe what is wrong with the group; empty if nothing is."""
     if membership and membership.problem:
         return str(membership.problem)
     if not group.unowned:
         return ""
     names = [str(tp) for tp in sorted(group.unowned)]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"no member owns {', '.join(names[:NAMED])}{more}"
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"no member owns {', '.join(names[:MAX_NAMED])}{more}"

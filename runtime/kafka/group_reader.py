@@ -1,15 +1,16 @@
-"""Reads a consumer group from Kafka: who owns which partition, what is committed, and where the logs end.
+"""Reads a consumer group from Kafka: its members' partitions, committed offsets and log end offsets.
 
-It asks the coordinator (DescribeGroups, OffsetFetch) and the partitions' leaders (ListOffsets), with a client
-of its own: a partition without a leader, or a broker that does not answer, delays no other part of the
-process, and the rest of the answer is complete without it.
+Asks the coordinator (DescribeGroups, OffsetFetch) and the partitions' leaders (ListOffsets) with a client of
+its own, so that a partition without a leader or a broker that does not answer delays nothing else in the
+process. Results are complete except for such partitions.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -22,9 +23,10 @@ from aiokafka.protocol.offset import OffsetRequest
 
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.consumer_group import GroupSnapshot, TopicPartition
+from runtime.kafka.errors import translate_errors
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
 
-#: Seconds a broker may take to answer, and all of them together for one snapshot.
+#: Seconds a broker may take to answer a request, and for all requests of a snapshot.
 REQUEST_TIMEOUT, SNAPSHOT_TIMEOUT = 5.0, 10.0
 LATEST, EARLIEST = -1, -2
 MIN_ISR = "min.insync.replicas"
@@ -33,16 +35,16 @@ T = TypeVar("T")
 
 
 class GroupReader:
-    """Connects when it is first asked. An asynchronous context manager, which disconnects at its end."""
+    """Connects on first use. As an async context manager, disconnects at the end of the block."""
 
     def __init__(
         self, options: Mapping[str, Any], group: str, topics: Mapping[str, int], inputs: Collection[str]
     ) -> None:
         """
         Args:
-            options: of aiokafka's clients (`runtime.kafka.client_options`).
-            topics: the topics that the group's members own, with their numbers of partitions.
-            inputs: those of them that the group commits offsets of.
+            options: options of aiokafka's clients (`client_options`).
+            topics: the topics whose partitions the group's members own, with their partition counts.
+            inputs: those of them that the group commits offsets for.
         """
         self._options = options
         self._group = group
@@ -60,69 +62,72 @@ class GroupReader:
         await self.close()
 
     async def close(self) -> None:
-        """Disconnect; the next question connects again."""
+        """Disconnect; the next request connects again."""
         if self._admin:
             admin, self._admin = self._admin, None
             await admin.close()
 
     async def snapshot(self) -> GroupSnapshot:
-        """The group now.
+        """Read the group's current state.
 
         Raises:
-            KafkaAway: the coordinator does not answer.
+            KafkaUnavailable: the coordinator does not answer.
         """
-        try:
-            async with asyncio.timeout(SNAPSHOT_TIMEOUT):
-                admin = await self._connected()
-                coordinator = await admin.find_coordinator(self._group)
-                state, members = await self._describe(admin, coordinator)
-                committed = await committed_offsets(admin, self._group, self._inputs, coordinator)
-        except (KafkaError, OSError, TimeoutError) as error:
-            await self.close()
-            raise KafkaUnavailable(
-                f"Kafka does not describe its groups: {error or type(error).__name__}"
-            ) from error
+        async with self._connected(SNAPSHOT_TIMEOUT, "Kafka does not describe its groups") as admin:
+            coordinator = await admin.find_coordinator(self._group)
+            state, members = await self._describe(admin, coordinator)
+            committed = await committed_offsets(admin, self._group, self._inputs, coordinator)
         ends = await self.ends(self._inputs)
-        fresh = [tp for tp in ends if committed.get(tp, -1) < 0]
-        done = committed | (await self._offsets(fresh, EARLIEST) if fresh else {})
-        lag = {tp: max(0, end - done[tp]) for tp, end in ends.items() if done.get(tp, -1) >= 0}
+        uncommitted = [tp for tp in ends if committed.get(tp, -1) < 0]
+        offsets = committed | (await self._list_offsets(uncommitted, EARLIEST) if uncommitted else {})
+        lag = {tp: max(0, end - offsets[tp]) for tp, end in ends.items() if offsets.get(tp, -1) >= 0}
         return GroupSnapshot(state, members, self._partitions, lag)
 
     async def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """The offset after the last record, of each partition whose leader answers.
+        """Log end offsets (one past the last record), of each partition whose leader answers.
 
         Raises:
-            KafkaAway: no broker answers.
+            KafkaUnavailable: no broker answers.
         """
-        return await self._offsets(partitions, LATEST)
+        return await self._list_offsets(partitions, LATEST)
 
     async def writable(self, topic: str) -> frozenset[int]:
-        """Partitions of the topic that take writes: with a leader, and as many replicas in sync as it needs.
+        """Partitions of the topic that accept writes: with a leader and `min.insync.replicas` in sync.
 
         Raises:
-            KafkaAway: no broker answers.
+            KafkaUnavailable: no broker answers.
         """
-        try:
-            async with asyncio.timeout(REQUEST_TIMEOUT):
-                admin = await self._connected()
-                (config,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-                entries = [entry for *_, found in config.resources for entry in found]
-                needed = max([int(value) for name, value, *_ in entries if name == MIN_ISR], default=1)
-                described = await admin.describe_topics()
-        except (KafkaError, OSError, TimeoutError) as error:
-            await self.close()
-            raise KafkaUnavailable(
-                f"Kafka does not describe {topic}: {error or type(error).__name__}"
-            ) from error
+        async with self._connected(REQUEST_TIMEOUT, f"Kafka does not describe {topic}") as admin:
+            (config,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+            entries = [entry for *_, found in config.resources for entry in found]
+            needed = max([int(value) for name, value, *_ in entries if name == MIN_ISR], default=1)
+            topics = await admin.describe_topics()
         return frozenset(
-            part["partition"]
-            for one in described
-            if one["topic"] == topic
-            for part in one["partitions"]
-            if part["leader"] >= 0 and len(part["isr"]) >= min(needed, len(part["replicas"]))
+            partition["partition"]
+            for described in topics
+            if described["topic"] == topic
+            for partition in described["partitions"]
+            if partition["leader"] >= 0 and len(partition["isr"]) >= min(needed, len(partition["replicas"]))
         )
 
-    async def _connected(self) -> AIOKafkaAdminClient:
+    @asynccontextmanager
+    async def _connected(
+        self, timeout: float, problem: str = "Kafka does not answer"
+    ) -> AsyncIterator[AIOKafkaAdminClient]:
+        """Run the block with a connected client, within `timeout` seconds; disconnect if it fails.
+
+        Raises:
+            KafkaUnavailable: connecting or a request of the block failed.
+        """
+        try:
+            with translate_errors(problem):
+                async with asyncio.timeout(timeout):
+                    yield await self._connect()
+        except KafkaUnavailable:
+            await self.close()
+            raise
+
+    async def _connect(self) -> AIOKafkaAdminClient:
         async with self._connecting:
             if self._admin is None:
                 admin = AIOKafkaAdminClient(
@@ -148,36 +153,31 @@ class GroupReader:
             raise for_code(error)()
         return state, {member: _owned(assignment) for member, _, _, _, assignment in members}
 
-    async def _offsets(
+    async def _list_offsets(
         self, partitions: Collection[TopicPartition], position: int
     ) -> dict[TopicPartition, int]:
-        """ListOffsets, one request to each leader."""
+        """Send ListOffsets, one request to each leader."""
         if not partitions:
             return {}
-        try:
-            async with asyncio.timeout(REQUEST_TIMEOUT):
-                admin = await self._connected()
-                client = admin._client
-                await client._maybe_wait_metadata()
-        except (KafkaError, OSError, TimeoutError) as error:
-            await self.close()
-            raise KafkaUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from error
+        async with self._connected(REQUEST_TIMEOUT) as admin:
+            client = admin._client
+            await client._maybe_wait_metadata()
         by_leader: defaultdict[int, list[TopicPartition]] = defaultdict(list)
         for tp in partitions:
             leader = client.cluster.leader_for_partition(tp)
             if leader is not None and leader >= 0:
                 by_leader[leader].append(tp)
-        asked = [self._ask_leader(client, leader, tps, position) for leader, tps in by_leader.items()]
+        requests = [self._request_offsets(client, leader, tps, position) for leader, tps in by_leader.items()]
         found: dict[TopicPartition, int] = {}
-        for answer in await asyncio.gather(*asked):
-            found |= answer
+        for offsets in await asyncio.gather(*requests):
+            found |= offsets
         if len(found) < len(partitions):
             client.force_metadata_update()
         if not found:
-            raise KafkaUnavailable("Kafka does not answer: no leader told where its logs end")
+            raise KafkaUnavailable("Kafka does not answer: no leader returned log offsets")
         return found
 
-    async def _ask_leader(
+    async def _request_offsets(
         self, client: Any, leader: int, partitions: Iterable[TopicPartition], position: int
     ) -> dict[TopicPartition, int]:
         request = OffsetRequest(-1, 0, _by_topic(partitions, lambda tp: (tp.partition, position)))
@@ -188,8 +188,8 @@ class GroupReader:
             return {}
         return {
             TopicPartition(topic, number): offset
-            for topic, answers in response.topics
-            for number, error, _, offset in answers
+            for topic, results in response.topics
+            for number, error, _, offset in results
             if not error
         }
 
@@ -200,13 +200,12 @@ async def committed_offsets(
     partitions: Collection[tuple[str, int]],
     coordinator: int | None = None,
 ) -> dict[TopicPartition, int]:
-    """The group's offset of each partition; -1 where it has committed none.
+    """The group's committed offset of each partition; -1 if there is none.
 
-    aiokafka's `list_consumer_group_offsets` answers as if nothing were committed, while the coordinator still
-    loads the group.
+    aiokafka's `list_consumer_group_offsets` returns -1 for all of them while the coordinator loads the group.
 
     Raises:
-        KafkaError: the coordinator does not answer, or not yet.
+        KafkaError: the coordinator does not answer, or is still loading the group.
     """
     if coordinator is None:
         coordinator = await admin.find_coordinator(group)
@@ -224,10 +223,10 @@ async def committed_offsets(
 
 
 async def remove_members(admin: AIOKafkaAdminClient, group: str) -> None:
-    """Let every member leave the group; one that still runs joins again.
+    """Remove every member from the group; one that still runs joins again.
 
     Raises:
-        KafkaError: the coordinator does not answer, or not yet.
+        KafkaError: the coordinator does not answer, or is still loading the group.
     """
     coordinator = await admin.find_coordinator(group)
     (response,) = await admin.describe_consumer_groups([group], coordinator)
@@ -241,7 +240,7 @@ async def remove_members(admin: AIOKafkaAdminClient, group: str) -> None:
 def _by_topic(
     partitions: Iterable[TopicPartition], entry: Callable[[TopicPartition], T]
 ) -> list[tuple[str, list[T]]]:
-    """As Kafka's requests want partitions: an entry for each, by topic."""
+    """Group an entry for each partition by topic, as Kafka's requests require."""
     by_topic: defaultdict[str, list[T]] = defaultdict(list)
     for tp in partitions:
         by_topic[tp.topic].append(entry(tp))

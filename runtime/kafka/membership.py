@@ -1,9 +1,9 @@
-"""A consumer's membership in its group: no incomplete assignment is sent, and it can leave and join again.
+"""A consumer's membership in its group: sends no incomplete assignment, and can rejoin on request.
 
-A broker that has just started answers metadata requests from an incomplete image. An assignor that computes
-from it skips the topics that it does not see, and the group is then stable with partitions that have no
-owner. So the leader checks what it assigned from: it refreshes its metadata for up to half a session timeout
-(no heartbeats are sent while joining), then leaves the group without sending an assignment and joins again.
+A broker that has just started may return incomplete metadata. An assignor skips the topics that it does not
+see there, and the group becomes stable with unowned partitions. So the group's leader checks the metadata
+that its assignment was computed from: if incomplete, it refreshes for up to half a session timeout (no
+heartbeats are sent while joining), then leaves the group without sending an assignment and joins again.
 
 Reaches into private parts of aiokafka's `GroupCoordinator`; `tests/streams/test_transport.py` names what a
 new version breaks.
@@ -37,7 +37,7 @@ class Membership:
     def __init__(self, consumer: AIOKafkaConsumer, partitions: Mapping[str, int]) -> None:
         """
         Args:
-            partitions: number of partitions that each subscribed topic must have.
+            partitions: partition count that each subscribed topic must have.
         """
         self._coordinator = consumer._coordinator
         self._partitions = dict(partitions)
@@ -52,19 +52,18 @@ class Membership:
 
     @property
     def member_id(self) -> str:
-        """The id that the group's coordinator gave to this member; empty while it is not a member."""
+        """The id that the coordinator gave to this member; empty while it is not a member."""
         return str(self._coordinator.member_id)
 
     @property
     def generation(self) -> int:
-        """The generation of the group that this member joined last; -1 before the first."""
+        """The group's generation that this member joined last; -1 before the first."""
         return int(self._coordinator.generation)
 
     def rejoin(self) -> None:
-        """Leave the group and join again, which makes the group compute a new assignment. Thread-safe.
+        """Leave the group and join again, which triggers a new assignment. Thread-safe.
 
-        Partitions are revoked first. A member that joins without having left would get its old assignment
-        again.
+        Partitions are revoked first. Joining without leaving would return the old assignment.
         """
         self._loop.call_soon_threadsafe(self._request_rejoin)
 
@@ -73,14 +72,14 @@ class Membership:
         self._coordinator.request_rejoin()
 
     async def _assign_completely(self, response: Any) -> Any:
-        """What `GroupCoordinator._perform_assignment` returns, if it was computed from complete metadata.
+        """Run `GroupCoordinator._perform_assignment` until its metadata is complete.
 
         Raises:
-            IncompleteMetadata: it was not, for half a session timeout.
+            IncompleteMetadata: it was not within half a session timeout.
         """
         deadline = monotonic() + self._coordinator._session_timeout_ms / 2000
         while True:
-            assignments = await self._assign(response)  # computed without a pause from what is checked next
+            assignments = await self._assign(response)  # no await between its computation and the check
             problem = self._check_metadata()
             if problem is None:
                 return assignments
@@ -110,10 +109,10 @@ class Membership:
             await self._coordinator._maybe_leave_group()
         try:
             joined = bool(await self._join(subscription))
-        except KafkaError as error:  # aiokafka wraps what an assignment raised
+        except KafkaError as error:  # aiokafka wraps what the assignment raised
             if not isinstance(error.__cause__, IncompleteMetadata):
                 raise
-            log.warning("Assignment not sent, leaving the group to join again", reason=str(error.__cause__))
+            log.warning("Incomplete assignment not sent, rejoining the group", reason=str(error.__cause__))
         else:
             if joined:
                 self.problem = None

@@ -1,4 +1,4 @@
-"""Reads ranges of Kafka's logs, without joining any group, and sees no record of an aborted transaction."""
+"""Reads ranges of Kafka's logs, without joining a group. Skips records of aborted transactions."""
 
 from __future__ import annotations
 
@@ -8,75 +8,71 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import OffsetOutOfRangeError
 
 from runtime.errors import KafkaUnavailable
+from runtime.kafka.errors import translate_errors
 
-#: Bytes of one fetch from a partition; seconds without anything new after which Kafka is given up.
+#: Bytes of one fetch from a partition; seconds without new records after which reading fails.
 FETCH_BYTES = 8 * 2**20
 TIMEOUT = 30.0
 
-#: Of one fetch: a partition, its records in order, and the offset that will be read next.
+#: What a fetch returned: a partition, its records in order, and the next offset to read.
 Fetched: TypeAlias = tuple[TopicPartition, list[ConsumerRecord], int]
 
 
 class Records:
-    """A cluster's records; made by `open_records`. One reading at a time."""
+    """A cluster's records, see `open_records`. One `read` at a time."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
 
     async def read(self, ranges: Mapping[TopicPartition, range]) -> AsyncIterator[Fetched]:
-        """All records at these offsets; what retention deletes meanwhile is passed over.
+        """Yield all records at these offsets; those that retention deletes meanwhile are skipped.
 
         Raises:
-            KafkaAway: no answer, or nothing new for too long.
+            KafkaUnavailable: no broker answers, or no new records arrive.
         """
         clock = asyncio.get_running_loop().time
-        left = {tp: wanted.stop for tp, wanted in ranges.items() if wanted}
-        position = {tp: ranges[tp].start for tp in left}
-        moved = clock()
-        try:
-            self._consumer.assign(list(left))
-            for tp, offset in position.items():
+        stops = {tp: offsets.stop for tp, offsets in ranges.items() if offsets}
+        positions = {tp: ranges[tp].start for tp in stops}
+        progress_at = clock()
+        with translate_errors():
+            self._consumer.assign(list(stops))
+            for tp, offset in positions.items():
                 self._consumer.seek(tp, offset)
-            while left:
+            while stops:
                 fetched = await self._fetch()
-                for tp in list(left):
-                    reached = await self._consumer.position(tp)
-                    if reached > position[tp]:
-                        records = [record for record in fetched.get(tp, []) if record.offset < left[tp]]
-                        yield tp, records, min(reached, left[tp])
-                        position[tp], moved = reached, clock()
-                    if reached >= left[tp]:
+                for tp, stop in list(stops.items()):
+                    position = await self._consumer.position(tp)
+                    if position > positions[tp]:
+                        records = [record for record in fetched.get(tp, []) if record.offset < stop]
+                        yield tp, records, min(position, stop)
+                        positions[tp], progress_at = position, clock()
+                    if position >= stop:
                         self._consumer.pause(tp)
-                        del left[tp]
-                if clock() > moved + TIMEOUT:
-                    raise KafkaUnavailable(f"Kafka has nothing more of {', '.join(map(_name, left))}")
-        except KafkaError as error:
-            raise KafkaUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from None
+                        del stops[tp]
+                if clock() > progress_at + TIMEOUT:
+                    names = ", ".join(f"{tp.topic}-{tp.partition}" for tp in stops)
+                    raise KafkaUnavailable(f"Kafka returned no records of {names} for {TIMEOUT:g} s")
 
     async def _fetch(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         try:
             fetched: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=500)
             return fetched
         except OffsetOutOfRangeError as error:
-            (gone,) = error.args
-            for tp, first in (await self._consumer.beginning_offsets(list(gone))).items():
-                self._consumer.seek(tp, first)
+            (deleted,) = error.args
+            for tp, start in (await self._consumer.beginning_offsets(list(deleted))).items():
+                self._consumer.seek(tp, start)
             return {}
-
-
-def _name(tp: TopicPartition) -> str:
-    return f"{tp.topic}/{tp.partition}"
 
 
 @asynccontextmanager
 async def open_records(options: Mapping[str, Any]) -> AsyncIterator[Records]:
-    """Connect with the options of `runtime.kafka.client_options`.
+    """Connect with the options of `client_options`, and disconnect after the block.
 
     Raises:
-        KafkaAway: nobody answers there.
+        KafkaUnavailable: no broker answers.
     """
     consumer = AIOKafkaConsumer(
         **options,
@@ -86,10 +82,8 @@ async def open_records(options: Mapping[str, Any]) -> AsyncIterator[Records]:
         max_partition_fetch_bytes=FETCH_BYTES,
     )
     try:
-        try:
+        with translate_errors():
             await consumer.start()
-        except (KafkaError, OSError) as error:
-            raise KafkaUnavailable(f"Kafka does not answer: {error or type(error).__name__}") from None
         yield Records(consumer)
     finally:
         await consumer.stop()

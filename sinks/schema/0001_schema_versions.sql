@@ -1,9 +1,9 @@
 CREATE TABLE IF NOT EXISTS schema_versions
 (
-    version    UInt32 COMMENT 'Number of the file',
-    name       String COMMENT 'Its name',
-    applied_at DateTime('UTC') DEFAULT now() COMMENT 'When it was first applied, or last, by processes that started at once'
+    version    UInt32 COMMENT 'Number of the migration',
+    name       String COMMENT 'Name of its file',
+    applied_at DateTime('UTC') DEFAULT now() COMMENT 'When it was applied'
 )
 ENGINE = ReplacingMergeTree
 ORDER BY version
-COMMENT 'Which files of sinks/schema were applied to this database'
+COMMENT 'Migrations (files of sinks/schema) that were applied to this database'

@@ -1,30 +1,30 @@
--- Every postback as it came, a row per Kafka record. Rows that Kafka delivered again have the same sorting key and
--- collapse when parts merge (until then FINAL, or the view `events`, leaves them out). A repeat by the provider is
--- another record, so another row, with the same event_id. No deduplication window: after a crash it loses rows.
+-- Every postback as received, a row per Kafka record. Redelivered rows have the same sorting key and collapse when
+-- parts merge; until then FINAL, or the view `events`, leaves them out. A repeat by the provider is another record,
+-- hence another row, with the same event_id. No deduplication window: it would lose rows after a crash.
 CREATE TABLE IF NOT EXISTS postbacks
 (
-    type              Enum8('sent' = 1, 'response' = 2, 'receipt' = 3) COMMENT 'What the provider says: an attempt to send, an answer, a delivery receipt',
-    event_id          String CODEC(ZSTD(1)) COMMENT '128-bit hash, hex, of the account and all that the provider said: a repeat has the same one',
+    type              Enum8('sent' = 1, 'response' = 2, 'receipt' = 3) COMMENT 'sent: an attempt to send a message; response: a reply; receipt: a delivery receipt',
+    event_id          String CODEC(ZSTD(1)) COMMENT '128-bit hash (hex) of the account and every field the provider sent: a repeat has the same id',
     message_id        UUID COMMENT 'The message it is about: MatchedMessageID of a matched response, else MessageID',
-    account           LowCardinality(String) COMMENT 'Whose postback it is, by the token in the PostBackURL',
+    account           LowCardinality(String) COMMENT 'Account that the token in the PostBackURL belongs to',
     reference_id      String CODEC(ZSTD(1)) COMMENT 'ReferenceID: free text of the customer, not unique',
-    from_number       String CODEC(ZSTD(1)) COMMENT 'FromPhoneNumber, digits only, as sent: a response travels the other way than its message',
-    to_number         String CODEC(ZSTD(1)) COMMENT 'ToPhoneNumber, digits only, as sent',
-    occurred_at       Nullable(DateTime64(3, 'UTC')) CODEC(ZSTD(1)) COMMENT 'SentTime or ResponseReceiveDate: the clock of the provider; NULL when missing or unreadable',
-    received_at       DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'When the gateway had it: our clock',
-    client_ip         String CODEC(ZSTD(1)) COMMENT 'Who sent the request',
-    query             String CODEC(ZSTD(1)) COMMENT 'The query of the PostBackURL, as it came',
-    body              String CODEC(ZSTD(3)) COMMENT 'The body of the request, as it came; empty when it is not UTF-8',
-    body_base64       String CODEC(ZSTD(3)) COMMENT 'The body of the request when it is not UTF-8',
+    from_number       String CODEC(ZSTD(1)) COMMENT 'FromPhoneNumber, digits only; a response has the numbers of its message swapped',
+    to_number         String CODEC(ZSTD(1)) COMMENT 'ToPhoneNumber, digits only',
+    occurred_at       Nullable(DateTime64(3, 'UTC')) CODEC(ZSTD(1)) COMMENT 'SentTime or ResponseReceiveDate, by the clock of the provider; NULL if missing or unreadable',
+    received_at       DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'When the gateway received it, by our clock',
+    client_ip         String CODEC(ZSTD(1)) COMMENT 'IP address that the request came from',
+    query             String CODEC(ZSTD(1)) COMMENT 'Query of the PostBackURL, as received',
+    body              String CODEC(ZSTD(3)) COMMENT 'Body of the request, as received; empty if it is not UTF-8',
+    body_base64       String CODEC(ZSTD(3)) COMMENT 'Body of the request in base64 if it is not UTF-8',
     headers           Map(String, String) CODEC(ZSTD(1)) COMMENT 'Request headers that carried fields of the provider',
-    extra             Map(String, String) CODEC(ZSTD(1)) COMMENT 'Fields that nobody knows',
-    sent              Nullable(Bool) COMMENT 'SMSSent of a sent: handed to the carrier, or refused',
+    extra             Map(String, String) CODEC(ZSTD(1)) COMMENT 'Fields that the parser does not know',
+    sent              Nullable(Bool) COMMENT 'Of a sent: SMSSent, whether the message was handed to the carrier or refused',
     reply_id          Nullable(UUID) CODEC(ZSTD(1)) COMMENT 'Of a response: its own MessageID',
-    matched           Nullable(Bool) COMMENT 'Of a response: whether it answers a message, or somebody wrote by themselves',
-    code              LowCardinality(String) COMMENT 'Of a receipt: Code, which decides',
+    matched           Nullable(Bool) COMMENT 'Of a response: whether it replies to a message; otherwise it is unsolicited',
+    code              LowCardinality(String) COMMENT 'Of a receipt: Code, which is authoritative',
     text              String CODEC(ZSTD(1)) COMMENT 'Of a response: Message; of a receipt: DeliveryReceiptMessage',
-    backup_message_id Nullable(UUID) CODEC(ZSTD(1)) COMMENT 'Of a receipt: the message with which the provider tried again from another number',
-    cluster           LowCardinality(String) COMMENT 'Id of the Kafka cluster that the record is in',
+    backup_message_id Nullable(UUID) CODEC(ZSTD(1)) COMMENT 'Of a receipt: the message with which the provider retried from another number',
+    cluster           LowCardinality(String) COMMENT 'Id of the Kafka cluster of the record',
     topic             LowCardinality(String) COMMENT 'Topic of the record',
     partition         UInt16 CODEC(ZSTD(1)) COMMENT 'Partition of the record',
     offset            UInt64 CODEC(Delta, ZSTD(1)) COMMENT 'Offset of the record',
@@ -39,8 +39,8 @@ TTL toDateTime(received_at) + INTERVAL 400 DAY
 SETTINGS ttl_only_drop_parts = 1
 COMMENT 'Every postback, a row per Kafka record; `events` has a row per event';
 
--- The keys that an event_id implies are grouped by, so that a filter on them reaches the indices below. The same
--- received_at (row.1) in another record is the same request: the gateway published it again, or a replay did.
+-- Grouped by the keys that an event_id implies, so that filters on them use the indices of the table. The same
+-- received_at (row.1) in another record is the same request, published again by the gateway or by a replay.
 CREATE VIEW IF NOT EXISTS events AS
 SELECT
     type,
@@ -67,4 +67,4 @@ SELECT
     uniqExact(row.1) AS times
 FROM (SELECT *, (received_at, cluster, topic, partition, offset) AS row FROM postbacks)
 GROUP BY type, event_id, message_id, account
-COMMENT 'A row per event_id: as it was first received, and how many times the provider said it';
+COMMENT 'A row per event_id, as first received, and the number of times the provider sent it';

@@ -1,5 +1,5 @@
--- The join itself, over the states of [from_hour, until_hour). A fact is its event_id, told the earliest time, and of
--- tellings at the same time the least; lists are in the order of (received_at, event_id) and hold a hundred at most.
+-- The join of the states in [from_hour, until_hour). Of several versions of a fact (the same event_id) the earliest
+-- wins, then the lowest; lists are ordered by (received_at, event_id) and limited to a hundred.
 CREATE VIEW IF NOT EXISTS messages_of_hours AS
 SELECT
     version,
@@ -65,11 +65,11 @@ FROM
     WHERE bucket >= {from_hour:DateTime('UTC')} AND bucket < {until_hour:DateTime('UTC')}
     GROUP BY account, message_id
 )
-COMMENT 'Messages as the states of some hours alone tell them; what `messages` and `messages_between` stand on';
+COMMENT 'Messages by the states of some hours only; the basis of `messages` and `messages_between`';
 
 CREATE VIEW IF NOT EXISTS messages AS
 SELECT * FROM $database.messages_of_hours(from_hour = toDateTime(0, 'UTC'), until_hour = toDateTime('2106-01-01 00:00:00', 'UTC'))
-COMMENT 'A row per account and message, with all that was ever known of it: exact always. Over a range of time messages_between is faster';
+COMMENT 'A row per account and message, from all its states: always exact. For a time range messages_between is faster';
 
 CREATE VIEW IF NOT EXISTS messages_between AS
 SELECT *
@@ -77,11 +77,11 @@ FROM $database.messages_of_hours(
     from_hour = toStartOfHour({since:DateTime('UTC')}) - INTERVAL 6 HOUR,
     until_hour = {until:DateTime('UTC')} + INTERVAL 6 HOUR)
 WHERE first_seen_at >= {since:DateTime('UTC')} AND first_seen_at < {until:DateTime('UTC')}
-COMMENT 'messages_between(since = …, until = …): messages first seen in [since, until), in UTC. Joins the states that begin up to six hours outside that range and sees no others: a fact that comes after streams let its message go (14 days after its last event) counts as a message of its own, in that later range';
+COMMENT 'messages_between(since = …, until = …): messages first seen in [since, until), in UTC. Joins only states that begin within six hours of that range: a fact that arrives after streams expired its message (14 days after the last event) counts as another message, in the later range';
 
 CREATE VIEW IF NOT EXISTS messages_by_reference AS
 SELECT *
 FROM messages
 WHERE reference_id = {reference:String}
     AND message_id IN (SELECT message_id FROM message_states WHERE reference_ranked.value = {reference:String})
-COMMENT 'messages_by_reference(reference = …): the messages of a ReferenceID, found through the index; exact always';
+COMMENT 'messages_by_reference(reference = …): the messages with a ReferenceID, by the index; always exact';

@@ -1,23 +1,23 @@
--- Recomputed and swapped whole: an incremental view would count twice what is delivered twice, and leave a message in
--- the hour it had before an earlier fact came.
+-- Recomputed and replaced as a whole: an incremental view would count redelivered rows twice, and would leave a message
+-- in its previous hour when an earlier fact arrives.
 CREATE MATERIALIZED VIEW IF NOT EXISTS funnel_hourly
 REFRESH EVERY 1 MINUTE
 (
-    hour         DateTime('UTC') COMMENT 'The hour in which the message was first seen',
-    account      LowCardinality(String) COMMENT 'Whose messages',
+    hour         DateTime('UTC') COMMENT 'Hour in which the message was first seen',
+    account      LowCardinality(String) COMMENT 'Account of the messages',
     messages     UInt64 COMMENT 'Outbound messages',
     sent         UInt64 COMMENT 'Of these, handed to the carrier',
-    carrier      UInt64 COMMENT 'Of these, accepted by the carrier, by its receipt',
+    carrier      UInt64 COMMENT 'Of these, accepted by the carrier according to a receipt',
     delivered    UInt64 COMMENT 'Of these, with status delivered',
     failed       UInt64 COMMENT 'Of these, with status failed',
-    cancelled    UInt64 COMMENT 'Of these, given up by the provider after three refusals',
-    replied      UInt64 COMMENT 'Of these, answered',
-    overdue      UInt64 COMMENT 'Of these, without the receipt that was due',
-    orphans      UInt64 COMMENT 'Of these, never seen sent',
+    cancelled    UInt64 COMMENT 'Of these, cancelled by the provider after three refusals',
+    replied      UInt64 COMMENT 'Of these, with a reply',
+    overdue      UInt64 COMMENT 'Of these, without a receipt in time',
+    orphans      UInt64 COMMENT 'Of these, without a known attempt to send',
     received     UInt64 COMMENT 'Inbound messages',
-    delivery_p50 Float64 COMMENT 'Seconds from sent to delivered, exact median',
-    delivery_p95 Float64 COMMENT 'The same, 95 of 100 are faster',
-    delivery_p99 Float64 COMMENT 'The same, 99 of 100 are faster'
+    delivery_p50 Float64 COMMENT 'Seconds from sent to delivered, median',
+    delivery_p95 Float64 COMMENT 'The same, 95th percentile',
+    delivery_p99 Float64 COMMENT 'The same, 99th percentile'
 )
 ENGINE = MergeTree
 ORDER BY (hour, account)
@@ -46,4 +46,4 @@ FROM
     FROM $database.messages_between(since = toStartOfHour(now('UTC')) - INTERVAL 7 DAY, until = now('UTC') + INTERVAL 1 HOUR)
     GROUP BY hour, account
 )
-COMMENT 'Messages of the last seven days by hour and account, recomputed every minute; sees late facts as messages_between does'
+COMMENT 'Messages of the last seven days by hour and account, recomputed every minute; includes late facts as messages_between does'

@@ -1,6 +1,10 @@
-"""The states of the messages: in a local store, with the topic `messages` as changelog.
+"""Tables of joined states: stored locally, with a public compacted topic as changelog.
 
-`table` is Faust's view of all partitions, `partition` one of them. `store` is the interface of `rocksdb` and
-of the store in memory, `write_cache` sits in front of it. `changelog` restores a partition from the topic,
-`catchup` merges what others wrote into it, `repair` rewrites stale records.
+- `spec`: describes a table: its topic, and how two of its states join
+- `table`: Faust's view of all partitions; `partition`: the states of one
+- `writer`: the write protocol: lease, produce, store
+- `store`: the interface of local stores, and one in memory; `rocksdb`: one on disk, behind `write_cache`
+- `directory`: where the stores of a cluster are on disk
+- `changelog`: restores states from the topic
+- `repair`: merges foreign records, and rewrites stale ones
 """

@@ -1,82 +1,109 @@
-"""What the records of a key in `messages` come to: they are joined, none is believed alone.
+"""Computes states from changelog records, by joining all records of a key instead of trusting the last.
 
-A worker that had lost its partitions without knowing may have written a state that tells less than the one
-before it. Joining makes the order of the two irrelevant. Where the last record of a key tells less than the
-join, it is called stale, and is to be said again. A tombstone starts afresh.
+A worker that lost its partitions without noticing may append a state that is older than the one before it.
+Joining makes their order irrelevant. A key is stale if its last record contains less than the join, and must
+be rewritten. A tombstone ends a key: later records start a new state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import DecodeError
 
-from streams.message import decode_message, encode_message, join
-from streams.times import is_time
+from streams.state.spec import Join
 
 log = structlog.get_logger(__name__)
 
+#: Records per read of a slice; bounds the memory.
+MAX_RECORDS = 20_000
+READ_TIMEOUT_MS = 1000
+
 
 class Restored(NamedTuple):
-    """Of each key its state after the records, and the keys whose last record is stale."""
+    """The state of each key after the records, and the stale keys among them."""
 
     values: dict[bytes, bytes | None]
     stale: set[bytes]
 
 
-def restore(records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes, bytes | None]) -> Restored:
-    """Follow the log: `known` is what came before these records.
+def restore(
+    join: Join, records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes, bytes | None]
+) -> Restored:
+    """Apply records that follow `known` in the log. Undecodable records are logged and skipped.
 
     Raises:
-        NewerVersion: a record is of a newer format than this code knows.
+        NewerVersion: a record's format is newer than this code.
     """
-    told: dict[bytes, list[bytes | None]] = {}
+    by_key: dict[bytes, list[bytes | None]] = {}
     for key, value in records:
-        told.setdefault(key, []).append(value)
-    values = {key: _after(key, known.get(key), values) for key, values in told.items()}
-    return Restored(values, {key for key, value in values.items() if value != told[key][-1]})
+        by_key.setdefault(key, []).append(value)
+    values = {key: _fold(join, key, known.get(key), values) for key, values in by_key.items()}
+    return Restored(values, {key for key, value in values.items() if value != by_key[key][-1]})
 
 
 def merge_foreign(
-    records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes, bytes | None]
+    join: Join, records: Iterable[tuple[bytes, bytes | None]], known: Mapping[bytes, bytes | None]
 ) -> Restored:
-    """Take in records that others wrote among ours, although the keys are ours.
+    """Merge records that other workers wrote between ours.
 
-    Unlike `replay`, `known` is of now, later than the records: a tombstone among them forgets nothing that is
-    known.
+    Unlike in `restore`, `known` is newer than the records: a tombstone among them does not end a known state.
 
     Raises:
-        NewerVersion: a record is of a newer format than this code knows.
+        NewerVersion: a record's format is newer than this code.
     """
-    told = list(records)
-    last = dict(told)
+    foreign = list(records)
+    last = dict(foreign)
     values = {
-        key: _after(key, value, [known[key]]) if known.get(key) is not None else value
-        for key, value in restore(told, {}).values.items()
+        key: _fold(join, key, value, [known[key]]) if known.get(key) is not None else value
+        for key, value in restore(join, foreign, {}).values.items()
     }
     return Restored(values, {key for key, value in values.items() if value != last[key]})
 
 
-def _after(key: bytes, known: bytes | None, values: Sequence[bytes | None]) -> bytes | None:
+def _fold(join: Join, key: bytes, state: bytes | None, values: Sequence[bytes | None]) -> bytes | None:
     for value in values:
         if value is None:
-            known = None
-        elif value != known:
-            known = _joined(key, known, value)
-    return known
+            state = None
+        elif value != state:
+            try:
+                state = join(state, value)
+            except DecodeError as error:
+                log.error(
+                    "Skipping undecodable changelog record",
+                    key=key.decode(errors="replace"),
+                    reason=str(error),
+                )
+    return state
 
 
-def _joined(key: bytes, known: bytes | None, value: bytes) -> bytes | None:
+class ChangelogSlice(NamedTuple):
+    """Keys and values of the records before offset `end`."""
+
+    records: list[tuple[bytes, bytes | None]]
+    end: int
+
+
+async def read_slice(options: Mapping[str, Any], topic: str, partition: int, start: int) -> ChangelogSlice:
+    """Read up to MAX_RECORDS from offset `start` on, with a consumer of its own.
+
+    Args:
+        options: of aiokafka's clients (`runtime.kafka.client_options`).
+
+    Raises:
+        KafkaError: the brokers are unavailable.
+    """
+    tp = TopicPartition(topic, partition)
+    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
     try:
-        told = decode_message(value)
-        if not (is_time(told.last_seen_at) and is_time(told.sent_at or told.last_seen_at)):
-            raise DecodeError("its times are none")
-    except DecodeError as error:
-        log.error("No message in the log: passed over", key=key.decode(errors="replace"), why=str(error))
-        return known
-    if known is None:
-        return value
-    joined = join(told, decode_message(known))
-    return value if joined is told else encode_message(joined)
+        consumer.assign([tp])
+        consumer.seek(tp, start)
+        fetched = await consumer.getmany(tp, timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS)
+        records = [(record.key, record.value) for record in fetched.get(tp, [])]
+        return ChangelogSlice(records, await consumer.position(tp))
+    finally:
+        await consumer.stop()

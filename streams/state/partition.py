@@ -1,8 +1,8 @@
-"""The states of all partitions that are ours, as Faust's tables want a store to be.
+"""The states of the partitions assigned to this worker, in the shape of a store of Faust's tables.
 
-A store's offset moves only over records of `messages` that are in it, and whose keys the log itself tells
-well: while a stale one waits to be said again, or records that others wrote between ours are not read, it
-stays before them, so that whoever recovers next meets them.
+A store's offset advances only past changelog records that are applied and whose keys are not stale. While a
+stale key awaits its rewrite, or foreign records are unread, the offset stays before them, so that the next
+restore reads them again.
 """
 
 from __future__ import annotations
@@ -12,80 +12,81 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import structlog
 from faust.stores import base
 from faust.types import TP, EventT
 
 from runtime.metrics import STATES_RECOVERED
 from streams.state.changelog import Restored, restore
+from streams.state.spec import Join
 from streams.state.store import StateStore, Values
 
-log = structlog.get_logger(__name__)
 
-
-class GapInLog(Exception):
-    """A part of the log was not handed to recovery; only to begin anew can help."""
+class ChangelogGap(Exception):
+    """Faust's recovery skipped a part of the changelog; only a restart of the worker helps."""
 
 
 class PartitionState:
-    """One partition's states, and how well they agree with the log."""
+    """One partition's store, and its position in the changelog."""
 
     def __init__(self, store: StateStore) -> None:
         self.store = store
-        #: Before this offset the whole log is in.
-        self.end = 0 if store.offset is None else store.offset + 1
-        #: So far the log is known to reach; what others wrote between our records is not in yet.
-        self.log_end = self.end
-        #: Keys of which the log's last record tells less than we know.
+        #: All records before this offset are applied.
+        self.position = 0 if store.offset is None else store.offset + 1
+        #: The known end of the log. Records from `position` on that other workers wrote are not applied yet.
+        self.log_end = self.position
+        #: Keys whose last record in the log contains less than the store.
         self.stale: set[bytes] = set()
 
     @property
-    def behind(self) -> bool:
-        return self.log_end > self.end
+    def is_behind(self) -> bool:
+        return self.log_end > self.position
 
-    def take(self, replayed: Restored, end: int) -> None:
-        """The log from `self.end` up to before `end` came to this."""
-        self.stale -= replayed.values.keys()
-        self.stale |= replayed.stale
-        self.end = max(self.end, end)
+    def apply(self, restored: Restored, end: int) -> None:
+        """Apply the log from `position` up to before `end`."""
+        self.stale -= restored.values.keys()
+        self.stale |= restored.stale
+        self.position = max(self.position, end)
         self.log_end = max(self.log_end, end)
-        self._store(replayed.values)
+        self._store(restored.values)
 
-    def wrote(self, values: Values, start: int, end: int) -> None:
-        """We wrote the values to the log, offsets `start` to before `end`."""
-        alone = start == self.end == self.log_end and end - start == len(values)
+    def on_written(self, values: Values, start: int, end: int) -> None:
+        """Apply values that this worker wrote to the log, between offsets `start` and `end` (exclusive)."""
+        contiguous = start == self.position == self.log_end and end - start == len(values)
         self.log_end = max(self.log_end, end)
-        if alone:
-            self.end = end
+        if contiguous:
+            self.position = end
         self.stale -= values.keys()
         self._store(values)
 
     def _store(self, values: Values) -> None:
-        self.store.write(values, None if self.stale or self.behind else self.end - 1)
+        self.store.write(values, None if self.stale or self.is_behind else self.position - 1)
 
 
-class States(base.Store[bytes, bytes]):
-    """Opens a store for each partition that is assigned to us, and closes it when it is taken away."""
+class PartitionStates(base.Store[bytes, bytes]):
+    """Opens a store for each partition that is assigned, and closes it when the partition is revoked."""
 
     logger = logging.getLogger("faust.store")
 
-    def __init__(self, *args: Any, open_store: Callable[[int], StateStore], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, join: Join, open_store: Callable[[int], StateStore], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._join = join
         self._open_store = open_store
-        self._kept: dict[int, PartitionState] = {}
+        self._open: dict[int, PartitionState] = {}
 
     def of(self, partition: int) -> PartitionState:
-        """The partition's states, opened if they are not yet."""
-        kept = self._kept.get(partition)
-        if kept is None:
-            kept = self._kept[partition] = PartitionState(self._open_store(partition))
-        return kept
+        """The partition's state; opens its store if necessary."""
+        state = self._open.get(partition)
+        if state is None:
+            state = self._open[partition] = PartitionState(self._open_store(partition))
+        return state
 
     def all(self) -> Iterable[PartitionState]:
-        """Of every partition that is open."""
-        return self._kept.values()
+        """The states of every open partition."""
+        return self._open.values()
 
-    # -- what Faust's recovery calls
+    # -- called by Faust's recovery
 
     def persisted_offset(self, tp: TP) -> int | None:
         return self.of(tp.partition).store.offset
@@ -94,24 +95,25 @@ class States(base.Store[bytes, bytes]):
         for event in batch:
             tp = event.message.tp
             try:
-                self._replay(tp, event.message.value)
-            except Exception as error:  # Faust's recovery would only log it, and go on
-                self._hopeless(error)
+                self._restore(tp, event.message.value)
+            except Exception as error:  # Faust's recovery would log it and continue
+                self._crash_app(error)
                 raise
 
-    def _replay(self, tp: TP, batch: Any) -> None:
-        kept = self.of(tp.partition)
-        expected = max(kept.end, self.app.consumer.log_starts.get(tp, 0))  # type: ignore[attr-defined]
+    def _restore(self, tp: TP, batch: Any) -> None:
+        state = self.of(tp.partition)
+        expected = max(state.position, self.app.consumer.log_starts.get(tp, 0))  # type: ignore[attr-defined]
         if batch.start > expected:
-            raise GapInLog(
-                f"{tp.topic}-{tp.partition}: the log is in up to {expected}, next came {batch.start}"
+            raise ChangelogGap(
+                f"{tp.topic}-{tp.partition}: expected offset {expected}, recovery continued at {batch.start}"
             )
         keys = list({record.key for record in batch.records})
-        known = dict(zip(keys, kept.store.load(keys), strict=True))
-        kept.take(restore(((record.key, record.value) for record in batch.records), known), batch.end)
+        known = dict(zip(keys, state.store.load(keys), strict=True))
+        records = ((record.key, record.value) for record in batch.records)
+        state.apply(restore(self._join, records, known), batch.end)
         STATES_RECOVERED.inc(len(batch.records))
 
-    def _hopeless(self, error: Exception) -> None:
+    def _crash_app(self, error: Exception) -> None:
         self._crashing = asyncio.ensure_future(self.app.crash(error))
 
     async def on_rebalance(
@@ -122,15 +124,17 @@ class States(base.Store[bytes, bytes]):
                 self._close(tp.partition)
 
     def _close(self, partition: int) -> None:
-        if kept := self._kept.pop(partition, None):
-            kept.store.close()
+        if state := self._open.pop(partition, None):
+            state.store.close()
 
     async def on_stop(self) -> None:
-        for partition in list(self._kept):
+        for partition in list(self._open):
             self._close(partition)
 
+    # -- not supported
+
     def reset_state(self) -> None:
-        raise NotImplementedError("the states on disk are dropped by removing their folder")
+        raise NotImplementedError("remove the store's folder instead")
 
     async def backup_partition(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError("the topic is the backup")

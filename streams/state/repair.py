@@ -1,8 +1,8 @@
-"""Reads what others wrote between our records of `messages`, and says again what they told less well.
+"""Repairs the changelog: merges records of other workers, and rewrites keys whose last record is stale.
 
-A worker that was frozen, or a request that was under way for long, may add a stale state to a partition after
-it became ours. Joined with what we know it takes nothing away (`streams/state/changelog.py`); but who reads
-the topic, or fills a store from it, should find the fuller state last.
+A worker that was frozen, or a request that was in flight for long, may append a stale state to a partition
+after it was assigned to us. The join with our state loses nothing (`streams/state/changelog.py`). But a
+consumer of the topic, and a store restored from it, should find the most complete state last.
 """
 
 from __future__ import annotations
@@ -18,42 +18,47 @@ from runtime.errors import KafkaUnavailable
 from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.group_reader import GroupReader
 from runtime.metrics import CHANGELOG_REPAIRS
-from streams.message import MESSAGES
-from streams.state.catchup import read_slice
-from streams.state.changelog import merge_foreign
-from streams.state.table import Fenced, MessagesTable
+from streams.state.changelog import merge_foreign, read_slice
+from streams.state.table import Fenced, StateTable
+from streams.state.writer import StateWriter
 
 log = structlog.get_logger(__name__)
 
 POLL_INTERVAL = 1.0
-#: States that are said again in one write.
-PORTION = 5_000
+#: States per write.
+PAGE_SIZE = 5_000
 
 
 class ChangelogRepair:
-    """Looks after the partitions that are ready, for as long as they are."""
+    """Checks the ready partitions of a table, and repairs them."""
 
-    def __init__(self, table: MessagesTable, options: Mapping[str, Any], reader: GroupReader) -> None:
+    def __init__(
+        self, table: StateTable, writer: StateWriter, options: Mapping[str, Any], reader: GroupReader
+    ) -> None:
         self._table = table
+        self._writer = writer
         self._options = options
         self._reader = reader
 
     async def run(self) -> None:
-        """Heal until cancelled.
+        """Repair until cancelled.
 
         Raises:
-            NewerVersion: others wrote states of a newer format than this code knows.
+            NewerVersion: a foreign record's format is newer than this code.
         """
+        topic = self._table.spec.topic
         while True:
             await asyncio.sleep(POLL_INTERVAL)
             try:
-                ends = await self._reader.ends([TopicPartition(MESSAGES, one) for one in self._table.ready])
+                ends = await self._reader.ends(
+                    [TopicPartition(topic, number) for number in self._table.ready]
+                )
             except KafkaUnavailable:
                 continue
             for tp, end in ends.items():
                 try:
-                    if self._is_ill(tp.partition, end):
-                        await self._heal(tp.partition, end)
+                    if self._needs_repair(tp.partition, end):
+                        await self._repair(tp.partition, end)
                 except (Fenced, KafkaError) as error:
                     log.info(
                         "Changelog repair postponed",
@@ -61,27 +66,25 @@ class ChangelogRepair:
                         reason=str(error) or type(error).__name__,
                     )
 
-    def _is_ill(self, partition: int, log_end: int) -> bool:
-        kept = self._table.kept(partition)
-        return bool(kept.stale) or kept.behind or log_end > kept.end
+    def _needs_repair(self, partition: int, log_end: int) -> bool:
+        state = self._table.partition_state(partition)
+        return bool(state.stale) or state.is_behind or log_end > state.position
 
-    async def _heal(self, partition: int, log_end: int) -> None:
-        async with self._table.lock(partition):  # no write of ours is under way: what is more, others wrote
-            if not await self._table.consumer.may_write():
+    async def _repair(self, partition: int, log_end: int) -> None:
+        async with self._table.lock(partition):  # no write of ours is in flight: unknown records are foreign
+            if not await self._writer.has_lease():
                 raise Fenced
-            kept = self._table.kept(partition)
-            kept.log_end = max(kept.log_end, log_end)
-            while kept.behind:
-                part = await read_slice(self._options, partition, kept.end)
-                if kept is not self._table.kept(partition):
+            state = self._table.partition_state(partition)
+            state.log_end = max(state.log_end, log_end)
+            while state.is_behind:
+                foreign = await read_slice(self._options, self._table.spec.topic, partition, state.position)
+                if state is not self._table.partition_state(partition):
                     raise Fenced
-                log.warning(
-                    "Others wrote into a partition of ours", partition=partition, records=len(part.records)
-                )
-                keys = list(dict(part.records))
-                known = dict(zip(keys, kept.store.load(keys), strict=True))
-                kept.take(merge_foreign(part.records, known), part.end)
-            while stale := list(kept.stale)[:PORTION]:
-                log.warning("Stale states are said again", partition=partition, keys=len(stale))
-                await self._table.say_again(partition, stale)
+                log.warning("Foreign writes in changelog", partition=partition, records=len(foreign.records))
+                keys = list(dict(foreign.records))
+                known = dict(zip(keys, state.store.load(keys), strict=True))
+                state.apply(merge_foreign(self._table.spec.join, foreign.records, known), foreign.end)
+            while stale := list(state.stale)[:PAGE_SIZE]:
+                log.warning("Rewriting stale changelog records", partition=partition, keys=len(stale))
+                await self._writer.rewrite(partition, stale)
                 CHANGELOG_REPAIRS.inc(len(stale))

@@ -1,8 +1,8 @@
-"""States on disk: a RocksDB for each partition.
+"""States on disk: one RocksDB per partition.
 
-`messages` is the write-ahead log, so RocksDB has no other: a kill loses the newest writes together with the
-offset that was written with them, and recovery reads those from the topic again. A store that RocksDB calls
-damaged is thrown away and filled from the topic.
+The changelog topic serves as write-ahead log, so RocksDB's own is disabled: a kill loses the newest writes
+together with the offset written with them, and a restore reads them from the topic again. A corrupted store
+is removed and restored from the topic.
 """
 
 from __future__ import annotations
@@ -31,28 +31,32 @@ from streams.state.store import Values
 
 log = structlog.get_logger(__name__)
 
-#: Sorts before all keys of messages, which begin with an account's name.
+#: Sorts before all keys of states, which begin with an account's name.
 OFFSET_KEY, FIRST_KEY = b"\x00offset", b"\x01"
-#: Little: what comes again comes soon, and is in `Lately` or a write buffer; filters are beside it.
+#: Small, as recent keys are found in `WriteCache` or a write buffer; filters are held outside of it.
 BLOCK_CACHE_BYTES = 64 * 2**20
 WRITE_BUFFER_BYTES = 32 * 2**20
-#: Of all partitions' write buffers together, as far as RocksDB can help it.
+#: Soft limit for the write buffers of all partitions together.
 WRITE_BUFFERS_BYTES = 128 * 2**20
-#: Of the write buffer, for a filter of the keys in it.
+#: Share of a write buffer that is used for a filter of its keys.
 MEMTABLE_BLOOM = 0.05
-#: Sorted runs of a store until some are merged, by their size. By levels, as RocksDB does it by itself, each
-#: new run is merged with all that is there, as keys are random: the more there is, the more a state costs.
+#: Sorted runs in a store before some are merged (universal compaction). RocksDB's default, by levels, would
+#: merge each new run with everything below, as keys are random: writes would cost more as the store grows.
 RUNS = 8
-#: A worker that was just killed may hold the files for a moment.
-LOCK_SECONDS = 10.0
+#: Seconds to wait for a lock: a worker that was just killed may hold it for a moment.
+LOCK_TIMEOUT, LOCK_POLL_INTERVAL = 10.0, 0.2
 
 
 class DataInUse(StartupError):
-    """Another process has the folder of states open."""
+    """Another process has the state directory open."""
+
+
+class _Corrupted(Exception):
+    """RocksDB cannot read its files."""
 
 
 class RocksFolder:
-    """The folder of a worker's states. Its stores share a cache of blocks and a budget for write buffers."""
+    """A worker's state directory. Its stores share a block cache and a budget for write buffers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,40 +64,34 @@ class RocksFolder:
         path.mkdir(parents=True, exist_ok=True)
 
     def open(self, partition: int) -> RocksStore:
-        """Open the partition's store, or make it.
+        """Open or create the partition's store. Blocks for up to LOCK_TIMEOUT seconds.
 
         Raises:
             DataInUse: another process has it open.
         """
         path = self.path / str(partition)
-        give_up = time.monotonic() + LOCK_SECONDS
+        deadline = time.monotonic() + LOCK_TIMEOUT
         while True:
             try:
-                return RocksStore(Rdict(str(path), self._options))
-            except Exception as error:  # rocksdict has no errors of its own
-                if "Corruption" in str(error):
-                    log.error(
-                        "States on disk are damaged: made anew from the topic", path=str(path), why=str(error)
-                    )
-                    shutil.rmtree(path)
-                elif "lock" not in str(error).lower():
+                return RocksStore(_open(path, self._options))
+            except _Corrupted as error:
+                log.error(
+                    "State store corrupted, restoring it from the topic", path=str(path), reason=str(error)
+                )
+                shutil.rmtree(path)
+            except DataInUse:
+                if time.monotonic() > deadline:
                     raise
-                elif time.monotonic() > give_up:
-                    raise DataInUse(
-                        f"The states in {path} are in use by another process; "
-                        "give each worker a folder of its own (POSTBACKS_DATA)"
-                    ) from error
-                else:
-                    time.sleep(0.2)
+                time.sleep(LOCK_POLL_INTERVAL)
 
 
 class RocksStore:
-    """A `streams.store.StateStore` on disk."""
+    """A `StateStore` on disk."""
 
     def __init__(self, db: Rdict) -> None:
         self._db = db
-        self._unlogged = WriteOptions()
-        self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment]  # its stub is wrong
+        self._without_wal = WriteOptions()
+        self._without_wal.disable_wal = True  # type: ignore[method-assign,assignment]  # its stub is wrong
 
     @property
     def offset(self) -> int | None:
@@ -101,8 +99,8 @@ class RocksStore:
         return None if value is None else int(value)
 
     def load(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        found: Any = self._db.get(list(keys))
-        return list(found)
+        loaded: Any = self._db.get(list(keys))
+        return list(loaded)
 
     def write(self, values: Values, offset: int | None) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -113,22 +111,22 @@ class RocksStore:
                 batch.put(key, value)
         if offset is not None:
             batch.put(OFFSET_KEY, b"%d" % offset)
-        self._db.write(batch, self._unlogged)
+        self._db.write(batch, self._without_wal)
 
     def scan(self, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
         start = FIRST_KEY
-        while portion := self._portion(start, size):
-            yield portion
-            start = portion[-1][0] + b"\x00"
+        while page := self._read_page(start, size):
+            yield page
+            start = page[-1][0] + b"\x00"
 
-    def _portion(self, start: bytes, size: int) -> list[tuple[bytes, bytes]]:
-        cursor = self._db.iter()  # lives no longer than this: it would keep the files open after `close`
+    def _read_page(self, start: bytes, size: int) -> list[tuple[bytes, bytes]]:
+        cursor = self._db.iter()  # one per page: an open cursor would keep the files open after `close`
         cursor.seek(start)
-        portion: list[tuple[bytes, bytes]] = []
-        while cursor.valid() and len(portion) < size:
-            portion.append((cursor.key(), cursor.value()))
+        page: list[tuple[bytes, bytes]] = []
+        while cursor.valid() and len(page) < size:
+            page.append((cursor.key(), cursor.value()))
             cursor.next()
-        return portion
+        return page
 
     def count(self) -> int:
         return self._db.property_int_value("rocksdb.estimate-num-keys") or 0
@@ -136,6 +134,26 @@ class RocksStore:
     def close(self) -> None:
         self._db.flush()
         self._db.close()
+
+
+def _open(path: Path, options: Options) -> Rdict:
+    """Open a RocksDB, translating rocksdict's errors, which have no types.
+
+    Raises:
+        DataInUse: another process has it open.
+        _Corrupted: its files are damaged.
+    """
+    try:
+        return Rdict(str(path), options)
+    except Exception as error:
+        if "Corruption" in str(error):
+            raise _Corrupted(str(error)) from error
+        if "lock" in str(error).lower():
+            raise DataInUse(
+                f"The states in {path} are in use by another process; "
+                "give each worker a folder of its own (POSTBACKS_DATA)"
+            ) from error
+        raise
 
 
 def _options() -> Options:
@@ -150,7 +168,7 @@ def _options() -> Options:
     options.set_level_zero_file_num_compaction_trigger(RUNS)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_write_buffer_manager(WriteBufferManager(WRITE_BUFFERS_BYTES, allow_stall=False))
-    options.set_memtable_whole_key_filtering(True)  # most keys that are asked for are new
+    options.set_memtable_whole_key_filtering(True)  # most lookups are for new keys
     options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM)
     options.set_keep_log_file_num(2)
     return options

@@ -1,7 +1,7 @@
-"""Where the states of one partition are kept, with the offset of `messages` that they are at.
+"""The interface of a local store: one partition's states, and the changelog offset that they correspond to.
 
-The topic is the log, a store is its cache: it may lose its newest writes together with their offset, or be
-thrown away whole, and is then filled from the topic again. `streams/state/rocksdb.py` keeps one on disk.
+A store is a cache of its topic. It may lose its newest writes together with their offset, or all of its
+contents: both are restored from the topic. `streams/state/rocksdb.py` stores states on disk.
 """
 
 from __future__ import annotations
@@ -10,35 +10,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
-#: Of each key its encoded state, or None: forget it.
+#: The encoded state of each key; None deletes it.
 Values = Mapping[bytes, bytes | None]
 
 
 class StateStore(Protocol):
-    """The states of one partition, as they stand in `messages`."""
+    """The states of one partition, encoded as in the changelog."""
 
     @property
     def offset(self) -> int | None:
-        """All records of the log up to this offset are in; null when none is."""
+        """The last changelog offset that is applied; None if the store is empty."""
 
     def load(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The states of these keys, in their order."""
+        """Return the states of the keys, in the same order."""
 
     def write(self, values: Values, offset: int | None) -> None:
-        """Take over the values, and the offset that the log is in up to then (null: as before), at once."""
+        """Atomically write the values and the changelog offset they correspond to (None: unchanged)."""
 
     def scan(self, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
-        """All keys with their states, in portions; what is written meanwhile may be in or not."""
+        """Iterate over all keys and states, in pages; concurrent writes may or may not be seen."""
 
     def count(self) -> int:
-        """How many states there are, roughly."""
+        """Estimate the number of states."""
 
     def close(self) -> None:
-        """Give everything back; nothing may be called after that."""
+        """Release all resources. The store must not be used afterwards."""
 
 
 class MemoryStore:
-    """In a dictionary: gone when the partition or the process goes."""
+    """A `StateStore` in a dictionary; restored from the changelog after each start and rebalance."""
 
     def __init__(self) -> None:
         self._states: dict[bytes, bytes] = {}
@@ -62,8 +62,8 @@ class MemoryStore:
 
     def scan(self, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
         keys = iter(list(self._states))
-        while portion := list(islice(keys, size)):
-            yield [(key, self._states[key]) for key in portion if key in self._states]
+        while page := list(islice(keys, size)):
+            yield [(key, self._states[key]) for key in page if key in self._states]
 
     def count(self) -> int:
         return len(self._states)

@@ -1,4 +1,4 @@
-"""Faust's application, with the settings that correctness and speed were measured with."""
+"""Faust's application, with the settings that correctness and throughput were measured with."""
 
 from __future__ import annotations
 
@@ -8,35 +8,46 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.tables.manager import TableManager
+from faust.types import AppT
 from faust.types.auth import CredentialsT
 
 from gateway.postback import POSTBACK_TOPICS
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
-from runtime.settings import Settings
 from streams.message import MESSAGES
-from streams.transport.consumer import Transport
+from streams.transport.consumer import BatchConsumer, Transport
+from streams.transport.producer import BatchProducer
 
-#: Faust's id of the application is Kafka's name of the group.
+#: Faust uses the application's id as consumer group.
 GROUP = "streams"
 FETCH_BYTES = 4 * 2**20
 BATCH_BYTES = 900_000
 REQUEST_BYTES = 8 * 2**20
-REQUEST_SECONDS = 20.0
-#: Batches that may wait in the agent's queue; Faust's 4096 would be gigabytes.
+REQUEST_TIMEOUT = 20.0
+#: Batches in the agent's queue; Faust's default of 4096 would take gigabytes.
 QUEUE_BATCHES = 8
-#: Seconds that the group waits for its members to join: less than `stall_after`, so that a member that waits
-#: for another one does not count as stalled.
-REBALANCE_SECONDS = 30.0
+#: Seconds that the group waits for its members to join: less than the setting `stall_after`, so that a member
+#: that waits for another one does not count as stalled.
+REBALANCE_TIMEOUT = 30.0
 
 
-def faust_app(settings: Settings, options: Mapping[str, Any], folder: Path) -> faust.App:
-    """The application, without agents or tables.
+def faust_app(
+    options: Mapping[str, Any],
+    folder: Path,
+    *,
+    partitions: int,
+    replication: int,
+    session_timeout: float,
+    fetch_wait: float,
+) -> faust.App:
+    """Create the application, without agents or tables.
 
     Args:
-        options: of aiokafka's clients (`runtime.kafka.client_options`).
-        folder: where Faust may make folders of its own.
+        options: options of aiokafka's clients (`client_options`).
+        folder: where Faust may create folders of its own.
+        session_timeout: seconds without a heartbeat after which the group removes this member.
+        fetch_wait: see `Transport`.
     """
-    session = settings.session_timeout
     app = faust.App(
         GROUP,
         broker=[f"kafka://{server}" for server in options["bootstrap_servers"]],
@@ -45,22 +56,22 @@ def faust_app(settings: Settings, options: Mapping[str, Any], folder: Path) -> f
         datadir=str(folder),
         web_enabled=False,
         processing_guarantee="at_least_once",
-        topic_partitions=settings.partitions,
-        topic_replication_factor=settings.replication,
+        topic_partitions=partitions,
+        topic_replication_factor=replication,
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
-        broker_session_timeout=session,
-        broker_heartbeat_interval=session / 3,
-        broker_rebalance_timeout=max(REBALANCE_SECONDS, session),
-        broker_request_timeout=max(REQUEST_SECONDS, session),
+        broker_session_timeout=session_timeout,
+        broker_heartbeat_interval=session_timeout / 3,
+        broker_rebalance_timeout=max(REBALANCE_TIMEOUT, session_timeout),
+        broker_request_timeout=max(REQUEST_TIMEOUT, session_timeout),
         broker_commit_interval=1.0,
         consumer_max_fetch_size=FETCH_BYTES,
         consumer_auto_offset_reset="earliest",
         consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         producer_max_batch_size=BATCH_BYTES,
         producer_max_request_size=REQUEST_BYTES,
-        producer_request_timeout=session * 2 / 3,
+        producer_request_timeout=session_timeout * 2 / 3,
         producer_linger_ms=0,
         producer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         stream_buffer_maxsize=QUEUE_BATCHES,
@@ -68,17 +79,34 @@ def faust_app(settings: Settings, options: Mapping[str, Any], folder: Path) -> f
         stream_recovery_delay=0,
     )
     app.transport = Transport(
-        app.conf.broker_consumer,
-        app,
-        fetch_wait=settings.fetch_wait,
-        partitions=group_topics(settings.partitions),
+        app.conf.broker_consumer, app, fetch_wait=fetch_wait, partitions=group_topics(partitions)
     )
     return app
 
 
 def group_topics(partitions: int) -> dict[str, int]:
-    """The topics whose partitions the group's members own, with their numbers of partitions."""
+    """The topics whose partitions the group's members own, with their partition counts."""
     return dict.fromkeys((*POSTBACK_TOPICS, MESSAGES), partitions)
+
+
+def consumer_of(app: AppT) -> BatchConsumer:
+    """The consumer of an app that has started."""
+    consumer: BatchConsumer = app.consumer  # type: ignore[assignment]
+    return consumer
+
+
+def producer_of(app: AppT) -> BatchProducer:
+    """The producer of an app that has started."""
+    producer: BatchProducer = app.producer  # type: ignore[assignment]
+    return producer
+
+
+def records_to_restore(app: faust.App) -> int | None:
+    """Changelog records that Faust's recovery has yet to read; None if it is not running."""
+    if not app.in_recovery:
+        return None
+    manager: TableManager = app.tables  # type: ignore[assignment]
+    return sum(max(0, records) for records in manager.recovery.active_remaining().values())
 
 
 def _credentials(options: Mapping[str, Any]) -> CredentialsT | None:

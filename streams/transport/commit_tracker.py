@@ -1,12 +1,12 @@
-"""Which offsets of each partition may be committed: those before the first batch that is not done. Pure.
+"""Tracks which offset of each partition may be committed: that of the first batch that is not done. Pure.
 
-Around a rebalance Faust may drop batches that it fetched and continue behind them. Then a later batch begins
-after the committable offset (a gap), or a delivered batch never reaches the worker (lost), and the consumer
-has to rewind. Partitions are independent of each other: batches of one may wait for as long as they must
-while others are delivered and acknowledged. A batch that the worker has started on is never lost. Batches
-that are delivered twice do no harm.
+Around a rebalance Faust may drop batches that it has fetched and continue behind them. Then a later batch
+starts after the committable offset (a gap), or a delivered batch never reaches the worker (lost), and the
+consumer has to rewind. Partitions are independent: a batch of one may take as long as it needs while those of
+others are delivered and acknowledged. A batch that the worker has started is never lost. Delivering a batch
+twice is harmless.
 
-This file knows offsets and times; it neither seeks nor commits.
+Knows offsets and times only; the consumer seeks and commits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 P = TypeVar("P", bound=Hashable)
 
-#: Seconds after which a delivered batch that the worker has not started on counts as lost.
+#: Seconds after which a delivered batch that the worker has not started counts as lost.
 LOST_AFTER = 5.0
 
 
@@ -24,16 +24,16 @@ class _Partition:
     def __init__(self, offset: int) -> None:
         #: The next offset that is not done.
         self.offset = offset
-        #: When each delivery that the worker has not started on was made, by number.
-        self.waiting: dict[int, float] = {}
-        #: The same of those that it processes.
+        #: Delivery times of batches that the worker has not started, by delivery number.
+        self.queued: dict[int, float] = {}
+        #: Delivery times of batches that the worker is processing, by delivery number.
         self.in_progress: dict[int, float] = {}
-        #: Whether offsets before those that are done are missing.
+        #: Whether offsets were skipped, so that the consumer has to rewind.
         self.gap = False
 
 
 class CommitTracker(Generic[P]):
-    """Of all partitions `P` of one assignment."""
+    """The offsets of all partitions `P` of one assignment."""
 
     def __init__(self, lost_after: float = LOST_AFTER) -> None:
         self._lost_after = lost_after
@@ -42,84 +42,87 @@ class CommitTracker(Generic[P]):
 
     @property
     def offsets(self) -> Mapping[P, int]:
-        """Of each partition the next offset that is not done."""
+        """The next offset that is not done, of each partition."""
         return {partition: state.offset for partition, state in self._partitions.items()}
 
     def committable(self, partition: P) -> int | None:
-        """The partition's offset; None when the partition is not of this assignment."""
+        """The partition's next offset that is not done; None if the partition is not assigned."""
         state = self._partitions.get(partition)
         return state.offset if state else None
 
-    def begin(self, offsets: Mapping[P, int]) -> None:
-        """Start a new assignment, with everything before these offsets done."""
+    def assign(self, offsets: Mapping[P, int]) -> None:
+        """Start a new assignment, in which everything before these offsets is done."""
         self._partitions = {partition: _Partition(offset) for partition, offset in offsets.items()}
 
     def deliver(self, partition: P, now: float) -> int:
-        """Note that a batch was handed over to the worker; returns the delivery's number."""
+        """Record that a batch was handed to Faust; returns the delivery's number."""
         self._deliveries += 1
         if state := self._partitions.get(partition):
-            state.waiting[self._deliveries] = now
+            state.queued[self._deliveries] = now
         return self._deliveries
 
     def drop(self, partition: P) -> None:
-        """Note that a batch was fetched and is not going to be delivered."""
+        """Record that a batch was fetched but will not be delivered."""
         if state := self._partitions.get(partition):
             state.gap = True
 
-    def start(self, partition: P, number: int) -> None:
-        """Note that the worker processes that delivery."""
+    def start(self, partition: P, delivery: int) -> None:
+        """Record that the worker has started to process the delivered batch."""
         state = self._partitions.get(partition)
-        if state and number in state.waiting:
-            state.in_progress[number] = state.waiting.pop(number)
+        if state and delivery in state.queued:
+            state.in_progress[delivery] = state.queued.pop(delivery)
 
-    def acknowledge(self, partition: P, start: int, end: int, number: int) -> None:
-        """Note that the delivered batch, offsets `start` to before `end`, is done."""
-        if state := self._finish(partition, number):
+    def ack(self, partition: P, start: int, end: int, delivery: int) -> None:
+        """Record that the delivered batch, offsets `start` to before `end`, is done."""
+        if state := self._finish(partition, delivery):
             if start <= state.offset:
                 state.offset = max(state.offset, end)
             else:
                 state.gap = True
 
-    def refuse(self, partition: P, number: int) -> None:
-        """Note that the delivered batch was handed back undone."""
-        if state := self._finish(partition, number):
+    def nack(self, partition: P, delivery: int) -> None:
+        """Record that the delivered batch was returned without being done."""
+        if state := self._finish(partition, delivery):
             state.gap = True
 
-    def _finish(self, partition: P, number: int) -> _Partition | None:
+    def _finish(self, partition: P, delivery: int) -> _Partition | None:
         state = self._partitions.get(partition)
         if state:
-            state.waiting.pop(number, None)
-            state.in_progress.pop(number, None)
+            state.queued.pop(delivery, None)
+            state.in_progress.pop(delivery, None)
         return state
 
     def is_busy(self, partition: P) -> bool:
         """Whether a batch of the partition is delivered and not done."""
         state = self._partitions.get(partition)
-        return state is not None and bool(state.waiting or state.in_progress)
+        return state is not None and bool(state.queued or state.in_progress)
 
     def in_flight(self, since: float) -> int:
-        """How many batches that were delivered after `since` are not done."""
+        """Number of batches delivered after `since` that are not done."""
         return sum(
             at > since
             for state in self._partitions.values()
-            for at in (*state.waiting.values(), *state.in_progress.values())
+            for at in (*state.queued.values(), *state.in_progress.values())
         )
 
-    def missing(self, now: float) -> dict[P, int]:
-        """Where to read again: partitions with a gap or a lost batch, and none in progress. Told once."""
-        missing = {}
+    def take_rewinds(self, now: float) -> dict[P, int]:
+        """Offsets to rewind to: of partitions with a gap or a lost batch, and none in progress.
+
+        Returns each gap once.
+        """
+        rewinds = {}
         for partition, state in self._partitions.items():
-            lost = [number for number, at in state.waiting.items() if now - at > self._lost_after]
-            for number in lost:
-                del state.waiting[number]
+            lost = [delivery for delivery, at in state.queued.items() if now - at > self._lost_after]
+            for delivery in lost:
+                del state.queued[delivery]
             state.gap = state.gap or bool(lost)
             if state.gap and not state.in_progress:
                 state.gap = False
-                missing[partition] = state.offset
-        return missing
+                rewinds[partition] = state.offset
+        return rewinds
 
     def truncate(self, partition: P, start: int) -> int:
-        """Note that the log begins at `start`; returns how many offsets were deleted undone."""
+        """Record that the log now starts at `start`; returns the number of offsets deleted undone."""
         state = self._partitions.get(partition)
         if state is None or start <= state.offset:
             return 0

@@ -1,12 +1,13 @@
-"""A Faust transport that hands over whole fetches, and commits without a hole.
+"""A Faust transport that delivers whole fetches, and commits only offsets before which everything is done.
 
-An agent gets one event for each fetch and partition; its value is a `Batch`. A partition has one batch at a
-time with the agent, so that a slow one holds up no other. What Faust may lose around a rebalance is read
-again, and only what was acknowledged without a gap is committed (`streams/transport/commit_tracker.py`). Each
-commit that the group accepts renews the lease to write (`streams/transport/lease.py`).
+An agent gets one event for each fetch and partition, with a `Batch` as its value. A partition has at most one
+batch in the agent at a time, so that a slow partition does not block the others. Batches that Faust drops
+around a rebalance are fetched again, and only offsets without a gap before them are committed
+(`streams/transport/commit_tracker.py`). Each commit that the group accepts renews the lease to write
+(`streams/transport/lease.py`).
 
-Reaches into private parts of Faust and aiokafka, which are pinned to exact versions for that;
-`tests/streams/test_transport.py` names what a new version breaks.
+Reaches into private parts of Faust and aiokafka, which are therefore pinned to exact versions;
+`tests/streams/test_transport.py` names what an upgrade breaks.
 """
 
 from __future__ import annotations
@@ -31,32 +32,31 @@ from streams.transport.fetch import UnpackedRecords
 from streams.transport.lease import Lease
 from streams.transport.producer import BatchProducer, connect
 
-#: Kafka gathers as much before it answers, if it comes soon: a fetch costs all sides more than a record.
+#: Bytes that a broker waits for, up to `fetch_wait`: a fetch costs more than a record on both sides.
 FETCH_MIN_BYTES = 64 * 2**10
-#: Of one answer, at most; it is held three times while it is taken apart.
+#: Limit of one response, which is in memory three times while it is unpacked.
 FETCH_MAX_BYTES = 8 * 2**20
-#: Batches with the agent at a time, without those that have been there for longer than so many seconds.
+#: Batches in the agent at a time; those delivered more than `SLOW_AFTER` seconds ago do not count.
 MAX_IN_FLIGHT, SLOW_AFTER = 8, 2.0
 
 log = structlog.get_logger(__name__)
 
 
 class Batch:
-    """What one fetch brought for a partition: offsets `start` to before `end`, and the records among them.
+    """What one fetch returned for a partition: offsets `start` to before `end`, and their records.
 
-    There are offsets without a record (ends of transactions, what compaction took), even at the end, so that
-    a batch can be without any.
+    Not every offset has a record (transaction markers, compaction), so a batch may have no records at all.
     """
 
-    __slots__ = ("done", "end", "number", "records", "start")
+    __slots__ = ("delivery", "done", "end", "records", "start")
 
     def __init__(self, records: list[Any], start: int, end: int) -> None:
         self.records = records
         self.start = start
         self.end = end
-        #: Of its delivery to the agent, see `CommitTracker.deliver`.
-        self.number = 0
-        #: Set once it is merged and written; Faust also acknowledges what it skips.
+        #: Number of its delivery (`CommitTracker.deliver`); 0 before that.
+        self.delivery = 0
+        #: Set once it is merged and written; Faust also acknowledges batches that it skips.
         self.done = False
 
 
@@ -65,7 +65,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     logger = logging.getLogger("faust.transport")
 
-    #: Of this consumer in its group; None before it has started.
+    #: The consumer's membership in its group; None before it has started.
     membership: Membership | None = None
 
     async def on_start(self) -> None:
@@ -78,18 +78,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def stop(self) -> None:
         if self._started.is_set():
             await Service.stop(self)
-            if self._thread:  # mode joins it in our loop, for whose answers the thread may wait
+            if self._thread:  # mode would join it in our event loop, which the thread may be waiting for
                 await asyncio.to_thread(self._thread.stop)
 
     def wake(self) -> None:
-        """End a fetch that waits for records: other partitions may be read now. Thread-safe."""
+        """End a waiting `fetch`, as other partitions have become free. Thread-safe."""
         if self._started.is_set():
             self.thread_loop.call_soon_threadsafe(self._woken.set)
 
     async def fetch(self, partitions: set[TP], limit: int, timeout: float) -> dict[TP, list[Any]]:
-        """One batch of each of these partitions that has records, of `limit` partitions at most.
+        """Fetch one batch from each of these partitions that has records, at most `limit` in total.
 
-        Returns without any when there are none within `timeout` seconds, or `wake` was called.
+        Returns an empty dictionary after `timeout` seconds without records, or when `wake` is called.
         """
         batches: dict[TP, list[Any]] = await self.call_thread(self._fetch, partitions, limit, timeout)
         return batches
@@ -113,18 +113,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if not arrived.done():
             arrived.cancel()
             return {}
-        arrived.result()  # raises what the fetcher cannot go on with
+        arrived.result()  # raises the fetcher's errors
         return await self._drain(consumer, partitions, limit)
 
     async def _drain(
         self, consumer: AIOKafkaConsumer, partitions: set[TP], limit: int
     ) -> dict[TP, list[Any]]:
-        """Take over what was fetched; as nothing is waited for, only that moves positions meanwhile."""
+        """Take what is already fetched. Does not wait, so nothing else moves the positions meanwhile."""
         if consumer._subscription.reassignment_in_progress:
             await consumer._subscription.wait_for_assignment()
         fetcher = consumer._fetcher
         ready = [tp for tp in fetcher._records if tp in partitions][:limit]
-        if not ready:  # aiokafka takes none for all
+        if not ready:  # for aiokafka an empty set means all partitions
             return {}
         for result in map(fetcher._records.get, ready):
             if isinstance(result, FetchResult) and isinstance(result._partition_records, PartitionRecords):
@@ -155,12 +155,12 @@ class BatchConsumer(driver.Consumer):
     def __post_init__(self) -> None:
         self.tracker: CommitTracker[TP] = CommitTracker()
         self.lease = Lease(self.app.conf.broker_session_timeout)
-        #: Offsets that the group accepted in this assignment.
+        #: Offsets that the group has accepted in this assignment.
         self._committed: dict[TP, int] = {}
         self._committing = asyncio.Lock()
-        #: What the last fetch brought; Faust may drop some of it before it is delivered.
+        #: What the last fetch returned; Faust may drop some of it before delivery.
         self._fetched: dict[TP, list[Any]] = {}
-        #: Where the logs of partitions begin, of those that were asked for.
+        #: Log start offsets, of partitions for which `earliest_offsets` was called.
         self.log_starts: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -172,11 +172,16 @@ class BatchConsumer(driver.Consumer):
         assert isinstance(thread, ConsumerThread)
         return thread
 
-    # -- reading
+    @property
+    def membership(self) -> Membership | None:
+        """The membership in the group; None before the thread has started."""
+        return self.thread.membership
+
+    # -- fetching
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         batch: Batch = record
-        batch.number = self.tracker.deliver(tp, monotonic())
+        batch.delivery = self.tracker.deliver(tp, monotonic())
         time_ms = batch.records[-1].timestamp if batch.records else 0
         return ConsumerMessage(
             tp.topic,
@@ -197,14 +202,14 @@ class BatchConsumer(driver.Consumer):
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         now = monotonic()
         for tp, batches in self._fetched.items():
-            if not batches[0].number:
+            if not batches[0].delivery:
                 self.tracker.drop(tp)
         self._fetched = {}
-        if missing := self.tracker.missing(now):
-            await self._rewind(missing)
+        if rewinds := self.tracker.take_rewinds(now):
+            await self._rewind(rewinds)
         free = {tp for tp in active_partitions or () if not self.tracker.is_busy(tp)}
-        room = max(0, MAX_IN_FLIGHT - self.tracker.in_flight(now - SLOW_AFTER))
-        fetched = await self.thread.fetch(free, room, min(timeout, SLOW_AFTER))
+        limit = max(0, MAX_IN_FLIGHT - self.tracker.in_flight(now - SLOW_AFTER))
+        fetched = await self.thread.fetch(free, limit, min(timeout, SLOW_AFTER))
         if fetched and not self.flow_active:  # Faust would drop it
             await self._seek_if_assigned({tp: batches[0].start for tp, batches in fetched.items()})
             return {}
@@ -212,7 +217,7 @@ class BatchConsumer(driver.Consumer):
         return fetched
 
     async def _rewind(self, offsets: Mapping[TP, int]) -> None:
-        """Read again from there, or from where the log begins by now."""
+        """Seek to these offsets, or to the log's start if retention has deleted them."""
         log.warning("Rewinding to the last processed offset", offsets=_readable(offsets))
         for tp, start in (await self.earliest_offsets(*offsets)).items():
             self._note_log_start(tp, start)
@@ -227,28 +232,29 @@ class BatchConsumer(driver.Consumer):
             log.info("Partitions are no longer assigned", offsets=_readable(offsets))
 
     async def perform_seek(self) -> None:
-        """After recovery: go to what is committed, and where nothing is, to the beginning."""
+        """After recovery, seek to the committed offsets, or else to the logs' start."""
         if self.flow_active:
-            self.stop_flow()  # recovery resumes it when it has emptied all queues
+            self.stop_flow()  # recovery resumes it after it has cleared all queues
         await super().perform_seek()
         inputs = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         starts = await self.earliest_offsets(*inputs) if inputs else {}
         committed = {tp: self._committed_offset[tp] for tp in inputs}
-        self._committed = {tp: at for tp, at in committed.items() if at is not None}
-        begin = {tp: starts[tp] if at is None else at for tp, at in committed.items()}
-        self.tracker.begin(begin)
+        self._committed = {tp: offset for tp, offset in committed.items() if offset is not None}
+        self.tracker.assign(
+            {tp: starts[tp] if offset is None else offset for tp, offset in committed.items()}
+        )
         for tp in inputs:
             self._note_log_start(tp, starts[tp])
-        if moved := {tp: at for tp, at in self.tracker.offsets.items() if at != committed[tp]}:
+        if moved := {tp: offset for tp, offset in self.tracker.offsets.items() if offset != committed[tp]}:
             await self.seek_wait(moved)
 
     def _note_log_start(self, tp: TP, start: int) -> None:
-        if gone := self.tracker.truncate(tp, start):
+        if deleted := self.tracker.truncate(tp, start):
             log.error(
                 "Kafka deleted records before they were read",
                 topic=tp.topic,
                 partition=tp.partition,
-                offsets=gone,
+                offsets=deleted,
             )
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
@@ -259,23 +265,23 @@ class BatchConsumer(driver.Consumer):
     # -- acknowledging
 
     def start_batch(self, message: Message) -> None:
-        """Note that the agent processes the message's batch, for however long."""
+        """Record that the agent processes the message's batch, which may take any time from now on."""
         batch: Batch = message.value  # type: ignore[assignment]
-        self.tracker.start(message.tp, batch.number)
+        self.tracker.start(message.tp, batch.delivery)
 
     def ack(self, message: Message) -> bool:
         counted = super().ack(message)
         if message.generation_id == self.app.consumer_generation_id:
             batch: Batch = message.value  # type: ignore[assignment]
             if batch.done:
-                self.tracker.acknowledge(message.tp, batch.start, batch.end, batch.number)
+                self.tracker.ack(message.tp, batch.start, batch.end, batch.delivery)
             else:
-                self.tracker.refuse(message.tp, batch.number)
+                self.tracker.nack(message.tp, batch.delivery)
             self.thread.wake()
         return counted
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Batches tell gaps themselves."""
+        """Do nothing: batches have their own offset ranges."""
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()
@@ -283,37 +289,37 @@ class BatchConsumer(driver.Consumer):
         return self.tracker.committable(tp)
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
-        """Faust counts a commit that failed as done, and does not repeat it."""
+        """Whether the group has not accepted it yet; Faust would not retry a failed commit."""
         return offset > self._committed.get(tp, -1)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit what is done of these partitions by now, one commit after another.
+        """Commit what is done of these partitions by now; renews the lease if the group accepts it.
 
-        An earlier one that arrived later would move the group's offset back.
+        One commit at a time: an earlier one that arrived later would move the group's offset back.
         """
         async with self._committing:
             done = self.tracker.offsets
-            ours = {tp: done[tp] for tp in offsets if tp in done and tp in self.assignment()}
-            if not ours:  # the group would not be asked
+            assigned = {tp: done[tp] for tp in offsets if tp in done and tp in self.assignment()}
+            if not assigned:  # no request would be sent, so it would prove nothing
                 return False
-            asked_at = monotonic()
-            accepted = await super()._commit(ours)
+            sent_at = monotonic()
+            accepted = await super()._commit(assigned)
             if accepted:
-                self._committed |= ours
-                self.lease.renew(asked_at)
+                self._committed |= assigned
+                self.lease.renew(sent_at)
             return accepted
 
-    async def may_write(self) -> float:
-        """For how many seconds writes may still go out; 0 when the partitions are no longer surely ours."""
+    async def ensure_lease(self) -> float:
+        """Renew the lease if necessary; returns the seconds that remain of it, 0 if it is lost."""
         if self.lease.needs_renewal(monotonic()) and not await self._commit(self.tracker.offsets):
             return 0.0
-        return self.lease.left(monotonic())
+        return self.lease.remaining(monotonic())
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)
         self._fetched, self._committed = {}, {}
-        self.tracker.begin({})
-        self.lease.end()
+        self.tracker.assign({})
+        self.lease.release()
 
 
 def _readable(offsets: Mapping[TP, int]) -> dict[str, int]:
@@ -333,9 +339,9 @@ class Transport(driver.Transport):
     ) -> None:
         """
         Args:
-            fetch_wait: seconds Kafka may wait for records of idle partitions, while aiokafka asks that broker
-                for no other: Faust's 1.5 stalls the busy ones.
-            partitions: number of partitions that each subscribed topic must have.
+            fetch_wait: seconds a broker may hold a fetch of idle partitions. Meanwhile aiokafka fetches no
+                others from it, so Faust's default of 1.5 would delay the busy ones.
+            partitions: partition count that each subscribed topic must have.
         """
         super().__init__(*args, **options)
         self.fetch_wait = fetch_wait

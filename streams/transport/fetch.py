@@ -1,7 +1,7 @@
-"""What was fetched for a partition, unpacked by aiokafka's parser alone.
+"""Unpacks what was fetched for a partition with aiokafka's record parser alone.
 
-aiokafka itself makes a second object of each record, with four calls on the way, which takes three times as
-long as the parsing.
+aiokafka wraps each parsed record in a second object, through four calls, which takes three times as long as
+parsing it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from aiokafka.errors import CorruptRecordException
 
 
 class UnpackedRecords:
-    """Stands in for the `PartitionRecords`, which it uses up. All of it has to be taken at once."""
+    """Replaces a `PartitionRecords` and consumes it. Must be iterated to its end at once."""
 
     def __init__(self, fetched: PartitionRecords) -> None:
-        #: Where the consumer goes on. Moves when all is unpacked: what cannot be is not passed over.
+        #: The consumer's next position. Moves after all is unpacked, so that no corrupt batch is skipped.
         self.next_fetch_offset: int = fetched.next_fetch_offset
         self._records = self._unpack(fetched)
-        fetched._records_iterator = None  # never begun, it would keep the fetch until garbage is collected
+        fetched._records_iterator = None  # never started, it would hold the fetch until garbage collection
 
     def __iter__(self) -> Iterator[Any]:
-        """The records as the parser gives them.
+        """Yield the records as parsed.
 
         Raises:
-            CorruptRecordException: a checksum is wrong; after that there are none.
+            CorruptRecordException: a checksum is wrong; iterating again yields nothing.
         """
         return self._records
 
@@ -37,9 +37,9 @@ class UnpackedRecords:
             batch = fetched._records.next_batch()
             if fetched._check_crcs and not batch.validate_crc():
                 raise CorruptRecordException(f"Invalid CRC - {fetched._tp}")
-            if not batch.is_control_batch:  # which only says how a transaction ended
+            if not batch.is_control_batch:  # markers of transactions
                 found = list(batch)
-                if found and found[0].offset < position:  # Kafka gives whole batches
+                if found and found[0].offset < position:  # Kafka returns whole batches
                     found = [record for record in found if record.offset >= position]
                 records += found
             position = batch.next_offset

@@ -1,36 +1,36 @@
-"""May this worker write now? Only while the group surely still counts it as a member.
+"""Whether this worker may write now: only while the group is sure to count it as a member. Pure.
 
-A worker that was frozen, or cut off, for longer than its session has lost its partitions without knowing;
-what it would write then would be stale. A commit that the group took proves membership: from when it was
-asked, the group waits for at least a session time-out before it gives the partitions away. The lease ends
-well before that, after two thirds of it, and each write is bounded by what is left.
+A worker that was suspended or cut off for longer than its session has lost its partitions without noticing;
+its writes would be stale. A commit that the group accepted proves membership: from when the commit was sent,
+the group waits for at least a session timeout before it reassigns the partitions. The lease expires well
+before that, after two thirds of it, and each write is limited to the time that remains.
 
-What slips through all the same (a process frozen between looking and sending) is healed by joining, see
-`streams/state/changelog.py`.
+A process that is suspended between checking the lease and writing can still write a stale record. Merging the
+records of a key makes it harmless, see `streams/state/changelog.py`.
 """
 
 from __future__ import annotations
 
 
 class Lease:
-    """Times are of one monotonic clock, in seconds."""
+    """All times are seconds of one monotonic clock."""
 
     def __init__(self, session_timeout: float) -> None:
-        self.span = session_timeout * 2 / 3
-        self._until = float("-inf")
+        self.duration = session_timeout * 2 / 3
+        self._expires_at = float("-inf")
 
-    def renew(self, asked_at: float) -> None:
-        """The group took a commit that was sent at `asked_at`."""
-        self._until = max(self._until, asked_at + self.span)
+    def renew(self, sent_at: float) -> None:
+        """Extend the lease: the group accepted a commit that was sent at `sent_at`."""
+        self._expires_at = max(self._expires_at, sent_at + self.duration)
 
-    def end(self) -> None:
-        """The partitions are given back."""
-        self._until = float("-inf")
+    def release(self) -> None:
+        """End the lease: the partitions were revoked."""
+        self._expires_at = float("-inf")
 
-    def left(self, now: float) -> float:
-        """Seconds in which a write may still reach the broker; 0 when there are none."""
-        return max(0.0, self._until - now)
+    def remaining(self, now: float) -> float:
+        """Seconds within which a write may still reach the broker; 0 once the lease has expired."""
+        return max(0.0, self._expires_at - now)
 
     def needs_renewal(self, now: float) -> bool:
-        """Whether less than half of it is left, so that a write should ask the group first."""
-        return self.left(now) < self.span / 2
+        """Whether less than half of the lease remains, so that a write should renew it first."""
+        return self.remaining(now) < self.duration / 2

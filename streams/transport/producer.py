@@ -1,4 +1,4 @@
-"""Faust's producer, that also writes many records of one partition at once, and only for so long."""
+"""Faust's producer, extended to write batches of records to one partition within a time limit."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.transport.drivers import aiokafka as driver
 
-from streams.change import Change, headers
+from streams.state.spec import Change
 
 log = structlog.get_logger(__name__)
-
 
 RETRY_INTERVAL = 1.0
 
 
 async def connect(start: Callable[[], Awaitable[None]], restart: Callable[[], Awaitable[None]]) -> None:
-    """Start a client of Kafka; call `restart` for as long as no broker answers."""
+    """Start a client of Kafka; while no broker answers, retry with `restart`."""
     attempt = start
     while True:
         try:
@@ -32,8 +31,8 @@ async def connect(start: Callable[[], Awaitable[None]], restart: Callable[[], Aw
         await asyncio.sleep(RETRY_INTERVAL)
 
 
-class Written(NamedTuple):
-    """Where a batch of records stands in the log: offsets `start` to before `end`, others may be between."""
+class WrittenOffsets(NamedTuple):
+    """Offsets `start` to before `end` of a batch in the log; other writers' records may be in between."""
 
     start: int
     end: int
@@ -47,48 +46,48 @@ class BatchProducer(driver.Producer):
     async def on_start(self) -> None:
         await connect(super().on_start, lambda: self._ensure_producer().start())
 
-    async def write(
-        self, topic: str, partition: int, changes: Mapping[bytes, Change], within: float
-    ) -> Written:
-        """Append a record of each change, in order; return once all are acknowledged.
+    async def write_to_partition(
+        self, topic: str, partition: int, changes: Mapping[bytes, Change], timeout: float
+    ) -> WrittenOffsets:
+        """Write a record for each change, in order; return once all are acknowledged.
 
         Args:
-            within: seconds in which they may be sent again after an error. One that was sent just before may
-                still arrive later; then it stands in the log although this raised.
+            timeout: seconds in which they may be retried. A request sent just before it expires may still
+                arrive later; then its records are in the log although this raised.
 
         Raises:
             KafkaError: not all were acknowledged; some may have been.
         """
         producer = self._ensure_producer()
-        producer._message_accumulator._batch_ttl = within
-        batches = _filled(producer, changes)
+        producer._message_accumulator._batch_ttl = timeout
+        batches = _pack(producer, changes)
         sent = []
         for batch in batches:
             sent.append(await producer.send_batch(batch, topic, partition=partition))
-        done = await _all(sent)
-        return Written(done[0].offset, done[-1].offset + batches[-1].record_count())
+        acknowledged = await _gather(sent)
+        return WrittenOffsets(acknowledged[0].offset, acknowledged[-1].offset + batches[-1].record_count())
 
-    async def append(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> None:
-        """Append records to whatever partition their key means; return once all are acknowledged.
+    async def write_by_key(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write records of (key, value) to the partitions of their keys; return once all are acknowledged.
 
         Raises:
             KafkaError: not all were acknowledged; some may have been.
         """
         producer = self._ensure_producer()
-        await _all([await producer.send(topic, value, key) for key, value in records])
+        await _gather([await producer.send(topic, value, key) for key, value in records])
 
 
-async def _all(sent: list[asyncio.Future[Any]]) -> list[Any]:
-    """Wait for all of them to end, also when one fails: nothing may be under way when its lease is over."""
+async def _gather(sent: list[asyncio.Future[Any]]) -> list[Any]:
+    """Wait for all, even if one fails: no write may be in flight after its lease has expired."""
     await asyncio.wait(sent)
     return [future.result() for future in sent]
 
 
-def _filled(producer: Any, changes: Mapping[bytes, Change]) -> list[BatchBuilder]:
+def _pack(producer: Any, changes: Mapping[bytes, Change]) -> list[BatchBuilder]:
     batches = [producer.create_batch()]
     for key, change in changes.items():
-        about = headers(change.status, change.previous)
-        if batches[-1].append(timestamp=None, key=key, value=change.value, headers=about) is None:
-            batches.append(producer.create_batch())  # it takes at least one record, however large
-            batches[-1].append(timestamp=None, key=key, value=change.value, headers=about)
+        record = {"timestamp": None, "key": key, "value": change.value, "headers": change.headers}
+        if batches[-1].append(**record) is None:
+            batches.append(producer.create_batch())  # an empty batch takes any record, however large
+            batches[-1].append(**record)
     return batches

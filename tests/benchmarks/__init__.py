@@ -1,1 +1,1 @@
-"""The harness of the benchmarks."""
+"""The harness of the benchmarks, and their report."""

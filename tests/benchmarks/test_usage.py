@@ -1,4 +1,4 @@
-"""CPU of a process is counted while its threads come and go."""
+"""CPU time of a process, from /proc."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.harness.usage import cpu_seconds
 
-RESTLESS = """
+SHORT_LIVED_THREADS = """
 from threading import Thread
 print(flush=True)
 while True:
@@ -17,8 +17,9 @@ while True:
 """
 
 
-def test_a_thread_may_end_while_it_is_counted() -> None:
-    with subprocess.Popen([sys.executable, "-c", RESTLESS], stdout=subprocess.PIPE) as process:
+def test_threads_may_end_while_cpu_is_read() -> None:
+    arguments = [sys.executable, "-c", SHORT_LIVED_THREADS]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout
             process.stdout.readline()

@@ -1,10 +1,26 @@
-"""Kill, stop, freeze and fill everything while postbacks come in; then prove that nothing is missing.
+"""Fault injection: kill, stop, freeze and fill everything under load; then check that nothing is missing.
 
-`make chaos` is the command. `schedule` decides what happens when (by seed), `pipeline` runs the processes,
-`rest` waits until they have come to rest, `verdict` compares what was acknowledged with what Kafka and
-ClickHouse have (`stored`), `run` is all of it in order, with its result in `outcome`; `soak` repeats it.
+`make chaos` is the command. A run and its parts, in jepsen's terms:
 
-`joins`, `lost_brokers` and `unwritable` are scenarios of their own, each on a `scenario.Stage`,
-with `traffic` into partitions by their `placement`. `observer` reads what the groups do meanwhile; `progress`
-(commits), `ownership` (assignments) and `groups` (members and lag over a time) judge it.
+    faults        the schedule of faults, determined by a seed (nemesis)
+    cluster       the processes, and how faults are injected into them
+    quiesce       waits until the pipeline is quiescent
+    checker       compares what was acknowledged with Kafka and ClickHouse
+    readback      reads Kafka and ClickHouse completely
+    outcome       what was posted, and the result of a run
+    run, soak     one run from start to end; run after run, seed by seed
+    report        tables of results, and the logs of a failed run
+    load          competing CPU load
+    duration      durations on the command line
+
+Scenarios of their own, each on a `scenario.Stage`:
+
+    joins         kills brokers and workers while groups rebalance
+    lost_brokers  two of five brokers are down for a while
+    unwritable    one partition of `messages` cannot be written for a while
+    stack_kills   kills `postbacks up` as a whole
+
+    traffic       steady load on chosen partitions (`placement`), and its latency
+    observer      groups, offsets and metadata as Kafka reports them
+    progress      commits; `ownership`, assignments; `groups`, members and lag over time
 """

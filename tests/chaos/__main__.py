@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: see `--help`. Exit status 0 only when everything that is required holds."""
+"""`python -m tests.chaos`: see `--help`. Exits with 0 only if all requirements are met."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from rich.console import Console
 from tests.chaos.cluster import frozen_code
 from tests.chaos.duration import Duration
 from tests.chaos.joins import JOIN_BURNERS, kill_joins
-from tests.chaos.load import burning
+from tests.chaos.load import burn_cpu
 from tests.chaos.lost_brokers import lose_brokers
-from tests.chaos.run import Wanted
-from tests.chaos.scenario import play
+from tests.chaos.run import RunOptions
+from tests.chaos.scenario import run_scenario
 from tests.chaos.soak import run_folder, run_once, soak
 from tests.chaos.stack_kills import kill_stack as kill_whole_stack
 from tests.chaos.unwritable import leave_unwritable
 
-#: A run of about two minutes, of which a soak makes many; and the long one.
+#: Defaults of one run of a soak (about two minutes), and of a single run.
 SOAK_RUN = {"postbacks": 24_000, "rate": 400.0, "faults": 12}
 LONG_RUN = {"postbacks": 60_000, "rate": 500.0, "faults": 20}
 
 
 @click.command()
-@click.option("--seed", "seeds", type=int, multiple=True, default=(1,), help="A run for each; repeatable.")
+@click.option("--seed", "seeds", type=int, multiple=True, default=(1,), help="One run per seed; repeatable.")
 @click.option("--brokers", type=click.Choice(["1", "3"]), default="1", help="Nodes of Apache Kafka.")
-@click.option("--postbacks", type=int, help="How many are posted.  [60000; with --soak 24000]")
-@click.option("--rate", type=float, help="Postbacks a second, over both gateways.  [500; with --soak 400]")
-@click.option("--faults", type=int, help="How many faults, spread over the posting.  [20; with --soak 12]")
-@click.option("--blackouts", default=0, help="How often everything is killed at once, besides.")
+@click.option("--postbacks", type=int, help="Postbacks to post.  [60000; with --soak 24000]")
+@click.option("--rate", type=float, help="Postbacks per second, over both gateways.  [500; with --soak 400]")
+@click.option("--faults", type=int, help="Number of faults, spread over the run.  [20; with --soak 12]")
+@click.option("--blackouts", default=0, help="How often everything is killed at once, in addition.")
 @click.option(
-    "--burn", type=int, help="Processes beside it that use a core each.  [0; with --soak 1, with --joins 2]"
+    "--burn", type=int, help="Competing processes that use a core each.  [0; with --soak 1, with --joins 2]"
 )
-@click.option("--soak", "soaking", type=Duration(), help="Seed after seed, until the time is over: 30m, 2h.")
-@click.option("--joins", type=int, help="Rounds of killing broker and workers while the group joins.")
-@click.option("--lost-brokers", is_flag=True, help="Lose two of five brokers; other partitions go on.")
-@click.option("--minutes", type=float, help="With --lost-brokers: for how long.  [2]")
+@click.option("--soak", "soaking", type=Duration(), help="Run seed after seed for this time: 30m, 2h.")
+@click.option("--joins", type=int, help="Rounds of killing broker and workers while groups rebalance.")
+@click.option("--lost-brokers", is_flag=True, help="Two of five brokers are down; others must not notice.")
+@click.option("--minutes", type=float, help="With --lost-brokers: duration of the outage.  [2]")
 @click.option("--kill-stack", type=int, help="Rounds of killing all of `postbacks up` at once.")
-@click.option("--unwritable", type=Duration(), help="One partition of `messages` takes no writes: 10m.")
+@click.option("--unwritable", type=Duration(), help="A partition of `messages` rejects writes: 10m.")
 def main(
     seeds: tuple[int, ...],
     brokers: str,
@@ -56,12 +56,12 @@ def main(
     unwritable: float | None,
     kill_stack: int | None,
 ) -> None:
-    """Kill, stop and freeze gateways, workers, sinks, brokers and ClickHouse while postbacks come in.
+    """Kill, stop and freeze gateways, workers, sinks, brokers and ClickHouse under load.
 
-    Then wait for silence, and prove that every postback that got a 2xx is in ClickHouse, counted once, and
-    that the messages are what a plain fold over the postbacks says.
+    Then wait until the pipeline is quiescent, and check that every postback that got a 2xx is in ClickHouse,
+    counted once, and that the messages equal an independent fold over the postbacks.
 
-    --joins, --lost-brokers, --unwritable and --kill-stack play one scenario each instead.
+    --joins, --lost-brokers, --unwritable and --kill-stack each run one scenario instead.
     """
     scenarios = {
         "--soak": soaking is not None,
@@ -74,11 +74,11 @@ def main(
         raise click.UsageError(f"{' and '.join(chosen)} exclude each other")
     if minutes is not None and not lost_brokers:
         raise click.UsageError("--minutes is for --lost-brokers")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns of each broker that is down
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns about each broker that is down
     frozen_code()  # an edit during the run must not change the code of later processes
     console = Console()
     defaults = LONG_RUN if soaking is None else SOAK_RUN
-    wanted = Wanted(
+    options = RunOptions(
         seeds[0],
         int(defaults["postbacks"]) if postbacks is None else postbacks,
         defaults["rate"] if rate is None else rate,
@@ -88,21 +88,24 @@ def main(
     )
     if burn is None:
         burn = JOIN_BURNERS if joins is not None else int(soaking is not None)
-    with burning(burn):
+    with burn_cpu(burn):
         if soaking is not None:
-            good = soak(wanted, soaking, console)
+            passed = soak(options, soaking, console)
         elif joins is not None:
-            good = play("joins", lambda stage: kill_joins(stage, seeds[0], joins), console)
+            passed = run_scenario("joins", lambda stage: kill_joins(stage, seeds[0], joins), console)
         elif lost_brokers:
-            good = play("lost-brokers", lambda stage: lose_brokers(stage, (minutes or 2) * 60), console)
+            outage = (minutes or 2) * 60
+            passed = run_scenario("lost-brokers", lambda stage: lose_brokers(stage, outage), console)
         elif kill_stack is not None:
-            good = play("kill-stack", lambda stage: kill_whole_stack(stage, seeds[0], kill_stack), console)
+            passed = run_scenario(
+                "kill-stack", lambda stage: kill_whole_stack(stage, seeds[0], kill_stack), console
+            )
         elif unwritable is not None:
-            good = play("unwritable", lambda stage: leave_unwritable(stage, unwritable), console)
+            passed = run_scenario("unwritable", lambda stage: leave_unwritable(stage, unwritable), console)
         else:
-            outcomes = [run_once(replace(wanted, seed=seed), run_folder(seed), console) for seed in seeds]
-            good = all(outcome and outcome.good for outcome in outcomes)
-    sys.exit(not good)
+            outcomes = [run_once(replace(options, seed=seed), run_folder(seed), console) for seed in seeds]
+            passed = all(outcome and outcome.passed for outcome in outcomes)
+    sys.exit(not passed)
 
 
 if __name__ == "__main__":

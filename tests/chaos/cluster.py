@@ -1,4 +1,4 @@
-"""The processes of a chaos run, and what can be done to them."""
+"""The processes of a chaos run, and how faults are injected into them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tests.chaos.faults import Fault
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("cli", "embedded", "gateway", "operations", "runtime", "sinks", "streams")
-#: Seconds until a process that ended is started again, as systemd, compose and Kubernetes do.
-RESTART, LOOK = 0.5, 0.1
-#: What a process gets to end in good order, here as there.
-GRACE = 30.0
+#: Seconds until an exited process is restarted, as systemd, compose and Kubernetes do.
+RESTART_DELAY, POLL_INTERVAL = 0.5, 0.1
+#: Seconds that a process gets to shut down, as in production.
+STOP_TIMEOUT = 30.0
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @cache
 def frozen_code() -> Path:
-    """A copy of the code that the processes run: who edits it meanwhile must not change it under them."""
+    """Copy the code for the processes, so that an edit during the run does not change it."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-code-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for package in PACKAGES:
@@ -40,13 +40,13 @@ def frozen_code() -> Path:
 
 
 class Service:
-    """A process of the pipeline that is kept running while it is `wanted`."""
+    """A process of the pipeline, which is restarted when it exits while `enabled`."""
 
     def __init__(self, name: str, arguments: list[str], settings: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self.restarts = 0
-        #: How often no fault was the reason; it is right to end when only a restart can help.
-        self.ended_itself = 0
+        #: Exits without a fault. A process may exit when only a restart can help.
+        self.unexpected_exits = 0
         self._arguments = arguments
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("POSTBACKS_")},
@@ -54,8 +54,8 @@ class Service:
         }
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._hit: subprocess.Popen[bytes] | None = None
-        self.wanted = True
+        self._stopped: subprocess.Popen[bytes] | None = None
+        self.enabled = True
 
     def start(self) -> None:
         with self._log.open("ab") as log:
@@ -70,100 +70,100 @@ class Service:
                 start_new_session=True,
             )
 
-    async def keep(self, say: Say) -> None:
-        """Start it, and start it again whenever it ends while it is wanted."""
+    async def supervise(self, log: Log) -> None:
+        """Start the process, and restart it whenever it exits while enabled; until cancelled."""
         while True:
-            if self.wanted and (self._process is None or self._process.poll() is not None):
+            if self.enabled and (self._process is None or self._process.poll() is not None):
                 if self._process is not None:
                     self.restarts += 1
-                    if self._process is not self._hit:
-                        self.ended_itself += 1
-                        say(f"{self.name} ended by itself, status {self._process.returncode}")
-                    await asyncio.sleep(RESTART)
-                if self.wanted:
+                    if self._process is not self._stopped:
+                        self.unexpected_exits += 1
+                        log(f"{self.name} exited unexpectedly, status {self._process.returncode}")
+                    await asyncio.sleep(RESTART_DELAY)
+                if self.enabled:
                     self.start()
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
 
-    async def ended(self) -> int:
-        """Wait for its own end; its exit status."""
+    async def wait(self) -> int:
+        """Wait until it exits; return the status."""
         assert self._process
         return await asyncio.to_thread(self._process.wait)
 
-    async def end(self, number: signal.Signals) -> float:
-        """Send the signal and wait for the end, killing it after its grace; seconds that it took."""
-        self.wanted = False
+    async def stop(self, number: signal.Signals) -> float:
+        """Send the signal and wait for the exit; kill after `STOP_TIMEOUT`. Return the seconds it took."""
+        self.enabled = False
         began = time.monotonic()
         process = self._process
         if process and process.poll() is None:
-            self._hit = process
+            self._stopped = process
             process.send_signal(signal.SIGCONT)
             process.send_signal(number)
             try:
-                await asyncio.to_thread(process.wait, GRACE)
+                await asyncio.to_thread(process.wait, STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
         return time.monotonic() - began
 
-    async def hit(self, fault: Fault) -> str:
-        """Let the fault befall it, to its end; what there is to say about it."""
+    async def inject(self, fault: Fault) -> str:
+        """Inject the fault and wait until it is over; return a remark, or an empty string."""
         if fault.kind == "freeze":
             process = self._process
             if process and process.poll() is None:
                 process.send_signal(signal.SIGSTOP)
-            await asyncio.sleep(fault.lasts)
+            await asyncio.sleep(fault.duration)
             if process and process.poll() is None:
                 process.send_signal(signal.SIGCONT)
             return ""
-        took = await self.end(signal.SIGKILL if fault.kind == "kill" else signal.SIGTERM)
-        await asyncio.sleep(fault.lasts)
-        self.wanted = True
-        return f"ended in {took:.1f} s" + (", killed at last" if took > GRACE else "")
+        took = await self.stop(signal.SIGKILL if fault.kind == "kill" else signal.SIGTERM)
+        await asyncio.sleep(fault.duration)
+        self.enabled = True
+        return f"exited in {took:.1f} s" + (", killed after the timeout" if took > STOP_TIMEOUT else "")
 
 
 class Broker:
-    """A node of Apache Kafka, to be hit like a service, when it is its cluster's turn.
+    """A node of Apache Kafka. `lock` serializes the faults of a cluster.
 
-    However slowly a node starts, the next fault of its cluster waits until it is back.
+    However long a node takes to start, the next fault of its cluster waits until it is ready.
     """
 
-    def __init__(self, name: str, node: Node, turn: asyncio.Lock) -> None:
+    def __init__(self, name: str, node: Node, lock: asyncio.Lock) -> None:
         self.name = name
-        self.turn = turn
+        self.lock = lock
         self._node = node
 
-    async def hit(self, fault: Fault) -> str:
-        async with self.turn:
-            await self.suffer(fault)
+    async def inject(self, fault: Fault) -> str:
+        async with self.lock:
+            await self.inject_locked(fault)
         return ""
 
-    async def suffer(self, fault: Fault) -> None:
-        """Be hit, whoever's turn it is."""
+    async def inject_locked(self, fault: Fault) -> None:
+        """Inject the fault; the caller holds the lock."""
         if fault.kind == "freeze":
             self._node.pause()
-            await asyncio.sleep(fault.lasts)
+            await asyncio.sleep(fault.duration)
             self._node.resume()
             return
         await asyncio.to_thread(self._node.kill if fault.kind == "kill" else self._node.stop)
-        await asyncio.sleep(fault.lasts)
+        await asyncio.sleep(fault.duration)
         self._node.start()
         await asyncio.to_thread(self._node.wait_ready)
 
 
 class Disk:
-    """The small disk that the spools are on. It fills up while Kafka is away, when it is needed."""
+    """The small disk of the spools, which is filled while the brokers are down and spools are used."""
 
     def __init__(self, folder: Path, brokers: list[Broker]) -> None:
         self.name = "disk"
         self._ballast = folder / "ballast"
         self._brokers = brokers
 
-    async def hit(self, fault: Fault) -> str:
-        async with self._brokers[0].turn:
+    async def inject(self, fault: Fault) -> str:
+        async with self._brokers[0].lock:
             filling = asyncio.create_task(asyncio.to_thread(self._fill))
             await asyncio.gather(
                 *(
-                    broker.suffer(Fault(fault.at, broker.name, "kill", fault.lasts))
+                    broker.inject_locked(Fault(fault.at, broker.name, "kill", fault.duration))
                     for broker in self._brokers
                 )
             )
@@ -173,28 +173,25 @@ class Disk:
 
     def _fill(self) -> None:
         free = shutil.disk_usage(self._ballast.parent).free
-        with (
-            suppress(OSError),
-            self._ballast.open("wb") as ballast,
-        ):  # the spools may have filled it up before
+        with suppress(OSError), self._ballast.open("wb") as ballast:  # the spools may fill it first
             for _ in range(free // 65_536 + 2):
                 ballast.write(b"\0" * 65_536)
                 ballast.flush()
 
 
 class Everything:
-    """All services and brokers, ended at the same moment: the machine loses its power, but for the disks."""
+    """All services and brokers, hit at the same moment: a power cut, but the page cache survives."""
 
     def __init__(self, services: Collection[Service], brokers: Sequence[Broker]) -> None:
         self.name = "everything"
         self._services = services
         self._brokers = brokers
 
-    async def hit(self, fault: Fault) -> str:
-        async with self._brokers[0].turn:
+    async def inject(self, fault: Fault) -> str:
+        async with self._brokers[0].lock:
             await asyncio.gather(
-                *(service.hit(fault) for service in self._services),
-                *(broker.suffer(fault) for broker in self._brokers),
+                *(service.inject(fault) for service in self._services),
+                *(broker.inject_locked(fault) for broker in self._brokers),
             )
         return ""
 
@@ -202,14 +199,14 @@ class Everything:
 Target = Service | Broker | Disk | Everything
 
 
-async def inflict(faults: list[Fault], targets: Mapping[str, Target], say: Say) -> None:
-    """Do all of it, each at its time, side by side."""
+async def inject_faults(faults: list[Fault], targets: Mapping[str, Target], log: Log) -> None:
+    """Inject all faults, each at its time, concurrently; return when all are over."""
     began = time.monotonic()
 
-    async def one(fault: Fault) -> None:
+    async def inject(fault: Fault) -> None:
         await asyncio.sleep(max(0, fault.at - (time.monotonic() - began)))
-        say(f"{fault.kind} {fault.target} for {fault.lasts:g} s")
-        if said := await targets[fault.target].hit(fault):
-            say(f"  {fault.target} {said}")
+        log(f"{fault.kind} {fault.target} for {fault.duration:g} s")
+        if remark := await targets[fault.target].inject(fault):
+            log(f"  {fault.target} {remark}")
 
-    await asyncio.gather(*(one(fault) for fault in faults))
+    await asyncio.gather(*(inject(fault) for fault in faults))

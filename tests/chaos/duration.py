@@ -6,11 +6,11 @@ import re
 
 import click
 
-SECONDS = {"s": 1, "m": 60, "h": 3600}
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 class Duration(click.ParamType):
-    """Seconds, from a number with its unit."""
+    """A number with a unit, converted to seconds."""
 
     name = "duration"
 
@@ -19,4 +19,4 @@ class Duration(click.ParamType):
             return float(value)
         if not (match := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", value)) or not float(match[1]):
             self.fail(f"{value!r} is not a duration such as 90s, 30m or 2h", param, ctx)
-        return float(match[1]) * SECONDS[match[2]]
+        return float(match[1]) * UNIT_SECONDS[match[2]]

@@ -1,4 +1,4 @@
-"""What happens to whom and when: pure, by seed."""
+"""The schedule of faults, determined by a seed. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["kill", "stop", "freeze", "fill"]
+FaultKind: TypeAlias = Literal["kill", "stop", "freeze", "fill"]
 
-#: What can befall each kind of process, and how often relative to the others.
-BEFALLS: dict[str, dict[Kind, int]] = {
+#: Possible faults of each kind of target, with their weights.
+FAULT_KINDS: dict[str, dict[FaultKind, int]] = {
     "gateway": {"kill": 3, "stop": 2, "freeze": 1},
     "streams": {"kill": 3, "stop": 2, "freeze": 3},
     "sinks": {"kill": 3, "stop": 2, "freeze": 2},
@@ -18,65 +18,66 @@ BEFALLS: dict[str, dict[Kind, int]] = {
     "clickhouse": {"kill": 3, "stop": 1, "freeze": 1},
     "disk": {"fill": 1},
 }
+#: How often each kind of target is hit, relative to the others.
 WEIGHTS = {"gateway": 4, "streams": 6, "sinks": 5, "kafka": 3, "clickhouse": 3, "disk": 1}
 
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """At `at` seconds the target is hit; `lasts` seconds later it is started, thawed or emptied again."""
+    """The target is hit at `at` seconds, and restarted, resumed or emptied `duration` seconds later."""
 
     at: float
     target: str
-    kind: Kind
-    lasts: float
+    kind: FaultKind
+    duration: float
 
     @property
     def until(self) -> float:
-        return self.at + self.lasts
+        return self.at + self.duration
 
 
 def plan_faults(
     seed: int, seconds: float, count: int, targets: Sequence[str], session_timeout: float
 ) -> list[Fault]:
-    """So many faults within so many seconds, never two at the same target at once.
+    """Plan up to `count` faults within so many seconds, without overlaps on one target.
 
-    Targets are named `kind` or `kind-number`. Brokers are hit one at a time, as a cluster of three is made to
-    survive the loss of one. A freeze outlasts the session, so that its victim comes back as a zombie.
+    Targets are named `kind` or `kind-number`. Brokers are hit one at a time, as a cluster of three survives
+    the loss of one only. A freeze outlasts the session timeout, so that its target resumes as a zombie.
     """
-    chance = Random(seed)
+    rng = Random(seed)
     faults: list[Fault] = []
-    busy: dict[str, float] = {}
-    for at in sorted(chance.uniform(0, seconds) for _ in range(count)):
-        free = [target for target in targets if busy.get(group_of(target), 0) <= at]
-        if not free:
+    busy_until: dict[str, float] = {}
+    for at in sorted(rng.uniform(0, seconds) for _ in range(count)):
+        available = [target for target in targets if busy_until.get(exclusion_group(target), 0) <= at]
+        if not available:
             continue
-        target = chance.choices(free, [WEIGHTS[kind_of(target)] for target in free])[0]
-        befalls = BEFALLS[kind_of(target)]
-        kind = chance.choices(list(befalls), list(befalls.values()))[0]
-        lasts = {
-            "kill": chance.choice([0.0, 0.5, 3.0, 8.0]),
-            "stop": chance.choice([0.0, 2.0]),
-            "freeze": session_timeout + chance.uniform(1, 6),
-            "fill": chance.uniform(3, 8),
+        target = rng.choices(available, [WEIGHTS[target_kind(target)] for target in available])[0]
+        weights = FAULT_KINDS[target_kind(target)]
+        kind = rng.choices(list(weights), list(weights.values()))[0]
+        duration = {
+            "kill": rng.choice([0.0, 0.5, 3.0, 8.0]),
+            "stop": rng.choice([0.0, 2.0]),
+            "freeze": session_timeout + rng.uniform(1, 6),
+            "fill": rng.uniform(3, 8),
         }[kind]
-        fault = Fault(round(at, 2), target, kind, round(lasts, 2))
+        fault = Fault(round(at, 2), target, kind, round(duration, 2))
         faults.append(fault)
-        busy[group_of(target)] = fault.until + 2
+        busy_until[exclusion_group(target)] = fault.until + 2
     return faults
 
 
 def plan_blackouts(seconds: float, count: int) -> list[Fault]:
-    """So many times within so many seconds everything is killed at once, at equal distances."""
+    """Kill everything at once, `count` times at equal intervals."""
     return [
         Fault(round(seconds * (number + 1) / (count + 1), 2), "everything", "kill", 1.0)
         for number in range(count)
     ]
 
 
-def kind_of(target: str) -> str:
+def target_kind(target: str) -> str:
     return target.partition("-")[0]
 
 
-def group_of(target: str) -> str:
-    """Who must not be hit together: the brokers, whom a full disk takes away, too; others only themselves."""
-    return "kafka" if kind_of(target) in ("kafka", "disk") else target
+def exclusion_group(target: str) -> str:
+    """Targets of one group are never hit at once: all brokers, and the disk, as its fault kills brokers."""
+    return "kafka" if target_kind(target) in ("kafka", "disk") else target

@@ -1,4 +1,4 @@
-"""Competing load: processes that use a whole core each, beside what is tested."""
+"""Competing load: processes that use a whole core each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Looks every few milliseconds whether its parent is still the one that started it.
+#: Checks every few milliseconds that its parent is still alive.
 BURN = """
 import os, sys
 while os.getppid() == int(sys.argv[1]):
@@ -18,10 +18,10 @@ while os.getppid() == int(sys.argv[1]):
 
 
 @contextmanager
-def burning(count: int) -> Iterator[list[int]]:
-    """Run so many of them while the block runs; yields their process ids.
+def burn_cpu(count: int) -> Iterator[list[int]]:
+    """Run `count` burners for the block; yield their process ids.
 
-    They are killed at the end of the block, and end by themselves when this process does.
+    They are killed at the end of the block, and exit when this process does.
     """
     processes: list[subprocess.Popen[bytes]] = []
     try:

@@ -1,6 +1,6 @@
-"""Topics and groups as Kafka sees them.
+"""Reads topics, groups and offsets from Kafka.
 
-It sends its own requests, as a check must not share code with what it checks.
+Sends its own requests, because a check must not share code with what it checks.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 
-#: Seconds that one question may take, with all of its requests.
+#: Seconds for all requests of one method.
 TIMEOUT = 5.0
 
 Offsets = dict[TopicPartition, int]
 
 
-class Unavailable(Exception):
-    """Kafka does not answer, or not yet: brokers down, an election, a coordinator that loads its group."""
+class ObservationFailed(Exception):
+    """No response, or not yet: brokers down, an election, a coordinator that is loading its group."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A consumer group at one moment. Assignments are known only while it is stable."""
+    """A snapshot of a consumer group. Assignments are known only while it is stable."""
 
     state: str
     members: Mapping[str, frozenset[TopicPartition]]
@@ -46,7 +46,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Lag:
-    """Committed offset and end of the log, for each partition that has a leader."""
+    """Committed offsets and log end offsets, of all partitions that have a leader."""
 
     committed: Offsets
     ends: Offsets
@@ -61,28 +61,28 @@ class Lag:
 
 
 class Observer:
-    """A client that connects when it is asked, and connects again after a failure."""
+    """A client that connects on demand, and reconnects after a failure. Close it with `close`."""
 
     def __init__(self, kafka: str) -> None:
         self._kafka = kafka
         self._admin: AIOKafkaAdminClient | None = None
 
     async def partitions(self) -> dict[str, int]:
-        """How many partitions each topic has, in a metadata answer of now.
+        """Fetch the metadata; return the number of partitions of each topic.
 
         Raises:
-            Unavailable: no broker answers.
+            ObservationFailed: no broker responds.
         """
-        async with self._asking() as admin:
+        async with self._connected() as admin:
             return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
 
     async def group(self, name: str) -> Group:
-        """State and members of a group, asked of its coordinator.
+        """Fetch the state and the members of a group from its coordinator.
 
         Raises:
-            Unavailable: the coordinator does not answer.
+            ObservationFailed: the coordinator does not respond.
         """
-        async with self._asking() as admin:
+        async with self._connected() as admin:
             (response,) = await admin.describe_consumer_groups([name])
             ((error, _, state, _, _, members, *_),) = response.groups
             if error:
@@ -90,27 +90,27 @@ class Observer:
             return Group(state, {member: _assigned(assignment) for member, _, _, _, assignment in members})
 
     async def lag(self, group: str, topics: Collection[str]) -> Lag:
-        """Committed offsets and ends of the topics' partitions, without those that have no leader now.
+        """Fetch committed and end offsets of the topics' partitions, except those without a leader.
 
         Raises:
-            Unavailable: the coordinator or a leader does not answer.
+            ObservationFailed: the coordinator or a leader does not respond.
         """
-        async with self._asking() as admin:
+        async with self._connected() as admin:
             described = [topic for topic in await admin.describe_topics() if topic["topic"] in topics]
             leaders: defaultdict[int, list[TopicPartition]] = defaultdict(list)
             for topic in described:
                 for part in topic["partitions"]:
                     if part["leader"] >= 0:
                         leaders[part["leader"]].append(TopicPartition(topic["topic"], part["partition"]))
-            # Committed first: an end that is read later is never before what was committed.
+            # Committed offsets first, so that none is past its end offset.
             committed = await self._committed(admin, group, [tp for tps in leaders.values() for tp in tps])
-            asked = (_ends(admin, node, tps) for node, tps in leaders.items())
+            requests = (_ends(admin, node, tps) for node, tps in leaders.items())
             ends: Offsets = {}
-            # All answers are awaited: a request that outlives the client would leave a connection open.
-            for found in await asyncio.gather(*asked, return_exceptions=True):
-                if isinstance(found, BaseException):
-                    raise found
-                ends |= found
+            # Await all responses: a request that outlives the client would leak its connection.
+            for result in await asyncio.gather(*requests, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
+                ends |= result
             return Lag(committed, ends)
 
     async def close(self) -> None:
@@ -122,10 +122,10 @@ class Observer:
     async def _committed(
         self, admin: AIOKafkaAdminClient, group: str, partitions: Collection[TopicPartition]
     ) -> Offsets:
-        """-1 for a partition without a commit.
+        """Fetch committed offsets; -1 for a partition without one.
 
-        aiokafka's `list_consumer_group_offsets` drops the error of a coordinator that is still loading, and
-        answers as if there were no commits.
+        Not with aiokafka's `list_consumer_group_offsets`, which ignores the error of a coordinator that is
+        still loading, and returns no offsets.
         """
         coordinator = await admin.find_coordinator(group)
         request = OffsetFetchRequest(group, [(t, sorted(ps)) for t, ps in _by_topic(partitions).items()])
@@ -134,12 +134,12 @@ class Observer:
             raise for_code(response.error_code)(f"offsets of {group}")
         return {
             TopicPartition(topic, partition): offset
-            for topic, found in response.topics
-            for partition, offset, *_ in found
+            for topic, offsets in response.topics
+            for partition, offset, *_ in offsets
         }
 
     @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[AIOKafkaAdminClient]:
+    async def _connected(self) -> AsyncIterator[AIOKafkaAdminClient]:
         try:
             async with asyncio.timeout(TIMEOUT):
                 if self._admin is None:
@@ -150,7 +150,7 @@ class Observer:
                 yield self._admin
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
-            raise Unavailable(str(error) or type(error).__name__) from error
+            raise ObservationFailed(str(error) or type(error).__name__) from error
 
 
 async def _ends(admin: AIOKafkaAdminClient, leader: int, partitions: Collection[TopicPartition]) -> Offsets:
@@ -160,8 +160,8 @@ async def _ends(admin: AIOKafkaAdminClient, leader: int, partitions: Collection[
     ]
     response = await admin._send_request(OffsetRequest(-1, 0, latest), leader)
     ends: Offsets = {}
-    for topic, found in response.topics:
-        for partition, error, _, offset, *_ in found:
+    for topic, offsets in response.topics:
+        for partition, error, _, offset, *_ in offsets:
             if error:
                 raise for_code(error)(f"end of {topic}-{partition}")
             ends[TopicPartition(topic, partition)] = offset
@@ -176,5 +176,5 @@ def _by_topic(partitions: Collection[TopicPartition]) -> Mapping[str, list[int]]
 
 
 def _assigned(assignment: bytes) -> frozenset[TopicPartition]:
-    """Empty while the group is not stable: then the coordinator tells no assignments."""
+    """Decode an assignment; empty while the group is not stable, as the coordinator sends none then."""
     return frozenset(ConsumerProtocol.ASSIGNMENT.decode(assignment).partitions() if assignment else ())

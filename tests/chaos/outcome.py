@@ -1,4 +1,4 @@
-"""What a chaos run came to: every answer of the gateways while it ran, and its result."""
+"""The outcome of a chaos run: what was posted, and the result of the checks."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from tests.chaos.faults import Fault
 from tests.chaos.readback import digest_of
 
 
-class Posting:
-    """Hears every answer of the gateways."""
+class PostLog:
+    """Records every post and its response."""
 
     def __init__(self) -> None:
         self.posted = Posted()
-        self.answers: Counter[str] = Counter()
+        self.responses: Counter[str] = Counter()
         self.longest_gap = 0.0
         self._began = self._last = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Until the last 2xx."""
+        """Seconds until the last 2xx."""
         return self._last - self._began
 
-    def note(self, packet: SimulatedPostback, status: int | None) -> None:
-        """An answer of a gateway; None when there was none."""
-        digest = digest_of(packet.body)
+    def record(self, postback: SimulatedPostback, status: int | None) -> None:
+        """Record a post; `status` is None if there was no response."""
+        digest = digest_of(postback.body)
         self.posted.attempted.add(digest)
-        self.answers[str(status or "none")] += 1
+        self.responses[str(status or "none")] += 1
         if status and status < 300:
             self.posted.acknowledged.add(digest)
             now = time.monotonic()
@@ -40,27 +40,28 @@ class Posting:
 
 @dataclass
 class Outcome:
-    """What a run came to."""
+    """The outcome of one run."""
 
     seed: int
     faults: list[Fault]
-    posting: Posting
-    verdict: CheckResult
+    posts: PostLog
+    result: CheckResult
+    #: Exit status of `postbacks reconcile`.
     reconciled: int
     restarts: int
-    #: Processes that ended without a fault, and how often.
-    ended_themselves: Counter[str]
-    #: Longest seconds of each group with lag and without a commit, while Kafka answered.
-    without_progress: dict[str, float]
+    #: Exits without a fault, by process.
+    unexpected_exits: Counter[str]
+    #: Seconds of each group's longest stall.
+    stalls: dict[str, float]
 
     @property
     def postbacks(self) -> int:
-        return len(self.posting.posted.attempted)
+        return len(self.posts.posted.attempted)
 
     @property
     def never_acknowledged(self) -> int:
-        return self.postbacks - len(self.posting.posted.acknowledged)
+        return self.postbacks - len(self.posts.posted.acknowledged)
 
     @property
-    def good(self) -> bool:
-        return self.verdict.good and self.reconciled == 0 and self.never_acknowledged == 0
+    def passed(self) -> bool:
+        return self.result.passed and self.reconciled == 0 and self.never_acknowledged == 0

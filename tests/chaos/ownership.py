@@ -1,4 +1,4 @@
-"""Waits until every partition of a group has an owner that stays."""
+"""Waits until every partition of a group has a stable owner."""
 
 from __future__ import annotations
 
@@ -9,68 +9,74 @@ from collections.abc import Set as AbstractSet
 
 from aiokafka import TopicPartition
 
-from tests.chaos.observer import Group, Observer, Unavailable
+from tests.chaos.observer import Group, ObservationFailed, Observer
 
-POLL_SECONDS = 0.2
-#: Until a broker that has started knows all of its topics.
-METADATA_SECONDS = 60.0
+POLL_INTERVAL = 0.2
+#: Seconds until a started broker has the metadata of all topics.
+METADATA_TIMEOUT = 60.0
 
 
 class NotOwned(Exception):
-    """A group did not own all of its partitions in time; says what it owned."""
+    """A group did not own all its partitions in time. The text describes the group."""
 
 
-async def complete_metadata(kafka: str, partitions: Mapping[str, int]) -> float:
-    """When (monotonic) a fresh client first got an answer with those topics and numbers of partitions.
+async def wait_metadata(kafka: str, partitions: Mapping[str, int]) -> float:
+    """Wait until a new client gets metadata with these numbers of partitions; return the monotonic time.
 
     Raises:
-        TimeoutError: no such answer came.
+        TimeoutError: it did not within `METADATA_TIMEOUT`.
     """
-    async with asyncio.timeout(METADATA_SECONDS):
+    async with asyncio.timeout(METADATA_TIMEOUT):
         while True:
-            fresh = Observer(kafka)
+            observer = Observer(kafka)
             try:
-                if partitions.items() <= (await fresh.partitions()).items():
+                if partitions.items() <= (await observer.partitions()).items():
                     return time.monotonic()
-            except Unavailable:
+            except ObservationFailed:
                 pass
             finally:
-                await fresh.close()
-            await asyncio.sleep(POLL_SECONDS)
+                await observer.close()
+            await asyncio.sleep(POLL_INTERVAL)
 
 
 async def wait_owned(
-    kafka: str, group: str, partitions: AbstractSet[TopicPartition], members: int, hold: float, until: float
+    kafka: str,
+    group: str,
+    partitions: AbstractSet[TopicPartition],
+    members: int,
+    stable_seconds: float,
+    deadline: float,
 ) -> float:
-    """When (monotonic) the group got its lasting owners: all partitions, so many members, stable.
+    """Wait until so many members own all partitions; return since when (monotonic) they do.
 
-    They must stay for `hold` seconds, longer than a session: a killed member owns its partitions until then.
+    Owners must not change for `stable_seconds`, longer than a session: a killed member owns its partitions
+    until its session expires.
 
     Raises:
-        NotOwned: they did not own everything at `until`, or not for long enough.
+        NotOwned: they did not own everything at `deadline` (monotonic), or not for long enough.
     """
     observer = Observer(kafka)
-    since, before, description = time.monotonic(), None, "no answer"
+    since, previous, description = time.monotonic(), None, "no response"
     try:
         while True:
             now = time.monotonic()
             try:
-                found = await observer.group(group)
-                missing = partitions - found.owned
-                if found != before or not found.stable or missing or len(found.members) != members:
+                snapshot = await observer.group(group)
+                unowned = partitions - snapshot.owned
+                if snapshot != previous or not snapshot.stable or unowned or len(snapshot.members) != members:
                     since = now
-                before, description = found, _describe(found, missing)
-                if now - since >= hold:
+                previous, description = snapshot, _describe(snapshot, unowned)
+                if now - since >= stable_seconds:
                     return since
-            except Unavailable as error:
+            except ObservationFailed as error:
                 description = str(error)
-            if max(since, now - hold) > until:
+            if max(since, now - stable_seconds) > deadline:
                 raise NotOwned(description)
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(POLL_INTERVAL)
     finally:
         await observer.close()
 
 
-def _describe(found: Group, missing: AbstractSet[TopicPartition]) -> str:
-    unowned = ", ".join(f"{topic}-{number}" for topic, number in sorted(missing))
-    return f"{found.state}, {len(found.members)} members, without an owner: {unowned or 'none'}"
+def _describe(group: Group, unowned: AbstractSet[TopicPartition]) -> str:
+    names = ", ".join(f"{topic}-{number}" for topic, number in sorted(unowned))
+    return f"{group.state}, {len(group.members)} members, without an owner: {names or 'none'}"

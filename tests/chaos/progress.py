@@ -1,4 +1,4 @@
-"""A group's progress: the longest time with lag and without a commit, while Kafka answered; and its end."""
+"""Measures the progress of consumer groups: the longest stall, and when everything is committed."""
 
 from __future__ import annotations
 
@@ -7,85 +7,86 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from gateway.postback import POSTBACK_TOPICS, REJECTED
+from gateway.postback import POSTBACK_TOPICS
+from gateway.rejected import REJECTED
 from streams.message import MESSAGES
-from tests.chaos.observer import Lag, Observer, Unavailable
+from tests.chaos.observer import Lag, ObservationFailed, Observer
 
-SAMPLE_SECONDS, POLL_SECONDS = 1.0, 0.2
-#: What each group reads.
+SAMPLE_INTERVAL, POLL_INTERVAL = 1.0, 0.2
+#: The topics that each group reads.
 TOPICS_OF: Mapping[str, Sequence[str]] = {
     "streams": POSTBACK_TOPICS,
     "sinks": (*POSTBACK_TOPICS, REJECTED, MESSAGES),
 }
 
 
-class Stretch:
-    """A group's time without progress, from samples; pure, as the caller brings the time.
+class LongestStall:
+    """The longest time that a group had lag and committed nothing. Pure: the caller passes the time.
 
-    Only time between two samples that Kafka answered counts. An outage does not end a stretch: a group that
-    commits nothing before it and nothing after it has not moved.
+    Only time between two successful samples counts. An outage of Kafka does not end a stall: a group that
+    commits neither before nor after it made no progress.
     """
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self.seconds = 0.0
         self._current = 0.0
-        #: When the last sample was answered; None when it was not.
-        self._answered: float | None = None
-        self._before = Lag({}, {})
+        #: Time of the last sample; None if it failed.
+        self._sampled_at: float | None = None
+        self._previous = Lag({}, {})
 
     def sample(self, now: float, lag: Lag | None) -> None:
-        """Take a sample; None when Kafka did not answer."""
+        """Add a sample; `lag` is None if it failed."""
         if lag is None:
-            self._answered = None
+            self._sampled_at = None
             return
-        if not self._before.total or _moved(self._before, lag):
+        if not self._previous.total or _committed(self._previous, lag):
             self._current = 0.0
-        elif self._answered is not None:
-            self._current += now - self._answered
-            self.longest = max(self.longest, self._current)
-        self._before, self._answered = lag, now
+        elif self._sampled_at is not None:
+            self._current += now - self._sampled_at
+            self.seconds = max(self.seconds, self._current)
+        self._previous, self._sampled_at = lag, now
 
 
-def _moved(before: Lag, after: Lag) -> bool:
-    shared = before.committed.keys() & after.committed.keys()
-    return any(before.committed[tp] != after.committed[tp] for tp in shared)
+def _committed(previous: Lag, current: Lag) -> bool:
+    shared = previous.committed.keys() & current.committed.keys()
+    return any(previous.committed[tp] != current.committed[tp] for tp in shared)
 
 
-async def watch_progress(kafka: str, stretches: Mapping[str, Stretch]) -> None:
-    """Sample each group about once a second, until it is cancelled."""
-    await asyncio.gather(*(_watch(kafka, group, stretch) for group, stretch in stretches.items()))
+async def measure_stalls(kafka: str, stalls: Mapping[str, LongestStall]) -> None:
+    """Sample each group about once per second, until cancelled."""
+    await asyncio.gather(*(_measure(kafka, group, stall) for group, stall in stalls.items()))
 
 
-async def _watch(kafka: str, group: str, stretch: Stretch) -> None:
+async def _measure(kafka: str, group: str, stall: LongestStall) -> None:
     observer = Observer(kafka)
     try:
         while True:
             lag = None
-            with suppress(Unavailable):
+            with suppress(ObservationFailed):
                 lag = await observer.lag(group, TOPICS_OF[group])
-            stretch.sample(time.monotonic(), lag)
-            await asyncio.sleep(SAMPLE_SECONDS)
+            stall.sample(time.monotonic(), lag)
+            await asyncio.sleep(SAMPLE_INTERVAL)
     finally:
         await observer.close()
 
 
-async def wait_merged(kafka: str, group: str, until: float) -> int:
-    """Wait until the group has committed all that its topics hold; records left at `until` (monotonic).
+async def wait_committed(kafka: str, group: str, deadline: float) -> int:
+    """Wait until the group has no lag, at most until `deadline` (monotonic); return the lag.
 
     Raises:
-        Unavailable: Kafka does not answer, and it is `until`.
+        ObservationFailed: Kafka does not respond at the deadline.
     """
     observer = Observer(kafka)
     try:
         while True:
             try:
-                left = (await observer.lag(group, TOPICS_OF[group])).total
-            except Unavailable:
-                if time.monotonic() > until:
+                lag = (await observer.lag(group, TOPICS_OF[group])).total
+            except ObservationFailed:
+                if time.monotonic() > deadline:
                     raise
             else:
-                if not left or time.monotonic() > until:
-                    return left
-            await asyncio.sleep(POLL_SECONDS)
+                if not lag or time.monotonic() > deadline:
+                    return lag
+            await asyncio.sleep(POLL_INTERVAL)
     finally:
         await observer.close()

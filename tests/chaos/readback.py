@@ -1,4 +1,4 @@
-"""What Kafka and ClickHouse have, read to its end."""
+"""Reads Kafka and ClickHouse completely."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from streams.message import Message, encode_message
 ISO = {"date_time_output_format": "iso", "output_format_json_quote_64bit_integers": 0}
 DIGEST_BYTES = 16
 
-#: Of a postback's body: what a million of them are remembered by.
+#: MD5 of a postback's body, to keep millions of them in memory.
 Digest = bytes
 
 
 def digest_of(body: bytes) -> Digest:
-    """As ClickHouse's MD5 tells it."""
+    """Return the digest that ClickHouse's MD5 returns."""
     return md5(body, usedforsecurity=False).digest()
 
 
-async def read(kafka: str, topics: Sequence[str]) -> AsyncIterator[ConsumerRecord[Any, Any]]:
-    """Every record of the topics, from the first to the last there is now."""
+async def read_records(kafka: str, topics: Sequence[str]) -> AsyncIterator[ConsumerRecord[Any, Any]]:
+    """Yield all records of the topics, up to their current ends."""
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka, max_partition_fetch_bytes=4 << 20, fetch_max_wait_ms=50
     ) as consumer:
@@ -38,22 +38,22 @@ async def read(kafka: str, topics: Sequence[str]) -> AsyncIterator[ConsumerRecor
         ends = await consumer.end_offsets(partitions)
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
-        left = {tp for tp in partitions if ends[tp]}
-        while left:
+        remaining = {tp for tp in partitions if ends[tp]}
+        while remaining:
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 for record in records:
                     yield record
-            left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
+            remaining = {tp for tp in remaining if await consumer.position(tp) < ends[tp]}
 
 
 def stored_bodies(client: Client) -> set[Digest]:
-    """The bodies in ClickHouse."""
+    """Return the digests of all bodies in ClickHouse."""
     rows: bytes = client.raw_query("SELECT DISTINCT MD5(body) FROM postbacks", fmt="RowBinary")
     return {rows[start : start + DIGEST_BYTES] for start in range(0, len(rows), DIGEST_BYTES)}
 
 
 def read_messages(client: Client) -> Iterator[tuple[bytes, bytes]]:
-    """ClickHouse's `messages`, encoded, by Kafka's key."""
+    """Yield key and encoded message of each row of ClickHouse's view `messages`."""
     with client.raw_stream("SELECT * FROM messages", fmt="JSONEachRow", settings=ISO) as stream:
         for line in stream:
             row = json.decode(line)

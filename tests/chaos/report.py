@@ -1,4 +1,4 @@
-"""What is printed of one run, of a soak and of a failure."""
+"""Tables of a run and of a soak, and the logs of a failed run."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from tests.support.logs import log_tails
 
 
 def run_table(outcome: Outcome, seconds: float) -> Table:
-    """One run, which took so many seconds."""
-    verdict, posting = outcome.verdict, outcome.posting
+    """Summarize one run, which took so many seconds."""
+    result, posts = outcome.result, outcome.posts
     own = resource.getrusage(resource.RUSAGE_SELF)
     kinds = Counter(f"{fault.kind} {fault.target.partition('-')[0]}" for fault in outcome.faults)
     return key_values(
         {
             "postbacks": f"{outcome.postbacks:,}",
             "never got a 2xx": f"{outcome.never_acknowledged:,}",
-            "answers": ", ".join(f"{code}: {count:,}" for code, count in sorted(posting.answers.items())),
+            "responses": ", ".join(f"{code}: {count:,}" for code, count in sorted(posts.responses.items())),
             "faults": f"{len(outcome.faults)}: "
             + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
             "restarts": str(outcome.restarts),
-            "of these without a fault": _counts(outcome.ended_themselves),
-            "in Kafka": f"{verdict.records:,} records, {verdict.events:,} events,"
-            f" {verdict.messages:,} messages ({verdict.overdue:,} overdue)",
-            "stale in `messages`, healed by joining": f"{verdict.stale:,}",
-            "lost": str(len(verdict.lost)),
-            "doubled": str(len(verdict.doubled)),
-            "wrong": str(len(verdict.wrong)),
+            "of these after unexpected exits": _counts(outcome.unexpected_exits),
+            "in Kafka": f"{result.records:,} records, {result.events:,} events,"
+            f" {result.messages:,} messages ({result.overdue:,} overdue)",
+            "keys stale in `messages`, corrected by joining": f"{result.stale:,}",
+            "lost": str(len(result.lost)),
+            "duplicated": str(len(result.duplicated)),
+            "wrong": str(len(result.wrong)),
             "reconcile": f"exit status {outcome.reconciled}",
-            "longest gap between two 2xx": f"{posting.longest_gap:.1f} s",
-            "longest time without progress": ", ".join(
-                f"{group} {seconds:.1f} s" for group, seconds in outcome.without_progress.items()
+            "longest gap between two 2xx": f"{posts.longest_gap:.1f} s",
+            "longest stall": ", ".join(
+                f"{group} {seconds:.1f} s" for group, seconds in outcome.stalls.items()
             ),
-            "took": f"{seconds:.0f} s, {posting.seconds:.0f} s of them posting",
-            "itself": f"{own.ru_utime + own.ru_stime:.0f} s of CPU, {own.ru_maxrss >> 10:,} MB at most",
+            "took": f"{seconds:.0f} s, {posts.seconds:.0f} s of them posting",
+            "harness": f"{own.ru_utime + own.ru_stime:.0f} s of CPU, {own.ru_maxrss >> 10:,} MB at most",
         }
     )
 
 
 def soak_table(outcomes: Sequence[Outcome], result: str) -> Table:
-    """All runs of a soak that came to an outcome."""
-    ended: Counter[str] = Counter()
-    idle: dict[str, float] = {}
+    """Summarize all runs of a soak that have an outcome."""
+    exits: Counter[str] = Counter()
+    stalls: dict[str, float] = {}
     for outcome in outcomes:
-        ended.update(outcome.ended_themselves)
-        for group, seconds in outcome.without_progress.items():
-            idle[group] = max(idle.get(group, 0.0), seconds)
-    silence = max([outcome.posting.longest_gap for outcome in outcomes], default=0.0)
+        exits.update(outcome.unexpected_exits)
+        for group, seconds in outcome.stalls.items():
+            stalls[group] = max(stalls.get(group, 0.0), seconds)
+    longest_gap = max([outcome.posts.longest_gap for outcome in outcomes], default=0.0)
     seeds = [outcome.seed for outcome in outcomes]
     return key_values(
         {
@@ -61,25 +61,23 @@ def soak_table(outcomes: Sequence[Outcome], result: str) -> Table:
             "runs": str(len(outcomes)),
             "postbacks": f"{sum(outcome.postbacks for outcome in outcomes):,}",
             "faults": str(sum(len(outcome.faults) for outcome in outcomes)),
-            "restarts without a fault": _counts(ended),
-            "longest time without a 2xx": f"{silence:.1f} s",
-            "longest time without progress": ", ".join(
-                f"{group} {seconds:.1f} s" for group, seconds in idle.items()
-            ),
+            "unexpected exits": _counts(exits),
+            "longest time without a 2xx": f"{longest_gap:.1f} s",
+            "longest stall": ", ".join(f"{group} {seconds:.1f} s" for group, seconds in stalls.items()),
             "result": result,
         }
     )
 
 
 def print_tails(folder: Path, console: Console) -> None:
-    """The last lines of each process's log."""
+    """Print the last lines of each process's log."""
     for name, text in log_tails(folder):
         console.rule(f"Last lines of {name}", align="left")
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def key_values(values: Mapping[str, str]) -> Table:
-    """Two columns without a header."""
+    """Build a table of two columns without a header."""
     table = Table(show_header=False)
     for name, value in values.items():
         table.add_row(name, value)

@@ -1,4 +1,4 @@
-"""One chaos run, from the first process to the verdict."""
+"""One chaos run: starts the pipeline, injects faults under load, and checks the result."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from datetime import timedelta
 from pathlib import Path
 
 from simulator.run import Plan, simulate
-from tests.chaos.checker import judge
-from tests.chaos.cluster import Broker, Disk, Everything, Service, Target, inflict
+from tests.chaos.checker import check
+from tests.chaos.cluster import Broker, Disk, Everything, Service, Target, inject_faults
 from tests.chaos.faults import Fault, plan_blackouts, plan_faults
-from tests.chaos.outcome import Outcome, Posting
-from tests.chaos.progress import TOPICS_OF, Stretch, watch_progress
-from tests.chaos.quiesce import NotQuiescent, ready, silence
+from tests.chaos.outcome import Outcome, PostLog
+from tests.chaos.progress import TOPICS_OF, LongestStall, measure_stalls
+from tests.chaos.quiesce import NotQuiescent, wait_quiescent, wait_ready
 from tests.support.kafka import ApacheKafka, free_ports
 from tests.support.small_disk import small_disk
 
-#: As short as it may be in production, so that more of it fits into a run.
-SESSION_SECONDS = 6.0
-#: So short that some messages are overdue, and that it is taken back when their receipts lay in a spool.
-OVERDUE_SECONDS = 10.0
+#: Seconds; the minimum in production, so that more sessions expire in a run.
+SESSION_TIMEOUT = 6.0
+#: Seconds; so short that messages become overdue, and stop being so when a spooled receipt arrives.
+OVERDUE_AFTER = 10.0
 SPOOL_DISK_BYTES = 48 * 2**20
 TWO = (1, 2)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a run should be like."""
+class RunOptions:
+    """The size of a run, and its seed."""
 
     seed: int
     postbacks: int
@@ -41,74 +41,72 @@ class Wanted:
     blackouts: int = 0
 
 
-async def run_chaos(wanted: Wanted, folder: Path) -> Outcome:
-    """Run it in that (empty) folder, which keeps every process's log, `chaos.log` and `verdict.txt`.
+async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
+    """Run in an empty folder, and leave the log of each process, `chaos.log` and `result.txt` in it.
 
     Raises:
-        NoRest: the pipeline did not come to rest.
+        NotQuiescent: the pipeline did not become quiescent.
     """
-    with ExitStack() as stack, (folder / "chaos.log").open("w") as log:
+    with ExitStack() as stack, (folder / "chaos.log").open("w") as file:
         began = time.monotonic()
 
-        def say(line: str) -> None:
-            log.write(f"{time.strftime('%H:%M:%S')} {time.monotonic() - began:7.1f} s  {line}\n")
-            log.flush()
+        def log(line: str) -> None:
+            file.write(f"{time.strftime('%H:%M:%S')} {time.monotonic() - began:7.1f} s  {line}\n")
+            file.flush()
 
-        cluster = ApacheKafka(folder / "kafka", wanted.brokers)
-        stack.callback(cluster.end)
+        cluster = ApacheKafka(folder / "kafka", options.brokers)
+        stack.callback(cluster.kill)
         await asyncio.to_thread(cluster.start)
         disk = stack.enter_context(small_disk(folder / "disk", SPOOL_DISK_BYTES))
-        services, urls, ops, clickhouse = _services(cluster, folder, wanted.brokers)
-        background = [asyncio.create_task(service.keep(say)) for service in services.values()]
-        stretches = {group: Stretch() for group in TOPICS_OF}
+        services, urls, ops, clickhouse = _services(cluster, folder, options.brokers)
+        background = [asyncio.create_task(service.supervise(log)) for service in services.values()]
+        stalls = {group: LongestStall() for group in TOPICS_OF}
         try:
-            await ready(ops.values())
-            say(f"ready, seed {wanted.seed}")
-            background.append(asyncio.create_task(watch_progress(cluster.address, stretches)))
-            posting, faults = Posting(), _faults(wanted, services, disk)
+            await wait_ready(ops.values())
+            log(f"ready, seed {options.seed}")
+            background.append(asyncio.create_task(measure_stalls(cluster.address, stalls)))
+            posts, faults = PostLog(), _faults(options, services, disk)
             targets: dict[str, Target] = dict(services)
-            turn = asyncio.Lock()
-            brokers = [Broker(f"kafka-{node.number}", node, turn) for node in cluster.nodes]
+            lock = asyncio.Lock()
+            brokers = [Broker(f"kafka-{node.number}", node, lock) for node in cluster.nodes]
             targets |= {broker.name: broker for broker in brokers}
             targets["everything"] = Everything(services.values(), brokers)
             targets["disk"] = Disk(folder / "disk", brokers[: len(brokers) // 2 + 1])
             await asyncio.gather(
-                inflict(faults, targets, say),
-                *(_post(wanted, url, number, posting) for number, url in enumerate(urls)),
+                inject_faults(faults, targets, log),
+                *(_post(options, url, number, posts) for number, url in enumerate(urls)),
             )
-            say("all posted; waiting for silence")
-            await ready(ops.values())
-            await silence(cluster.address, [ops["gateway-1"], ops["gateway-2"]], OVERDUE_SECONDS)
-            say("silent; judging")
-            posted = posting.posted
-            verdict = await judge(
-                cluster.address, clickhouse, posted, timedelta(seconds=OVERDUE_SECONDS), say
-            )
+            log("all posted, waiting until quiescent")
+            await wait_ready(ops.values())
+            await wait_quiescent(cluster.address, [ops["gateway-1"], ops["gateway-2"]], OVERDUE_AFTER)
+            log("quiescent, checking")
+            overdue_after = timedelta(seconds=OVERDUE_AFTER)
+            result = await check(cluster.address, clickhouse, posts.posted, overdue_after, log)
             reconciled = await _reconcile(cluster.address, clickhouse, folder)
-            (folder / "verdict.txt").write_text("".join(f"{line}\n" for line in verdict.lines()))
+            (folder / "result.txt").write_text("".join(f"{line}\n" for line in result.lines()))
         except NotQuiescent as error:
-            say(f"no rest: {error}")
-            raise NotQuiescent(f"seed {wanted.seed}: {error}") from error
+            log(f"not quiescent: {error}")
+            raise NotQuiescent(f"seed {options.seed}: {error}") from error
         finally:
             for task in background:
                 task.cancel()
             ended_tasks = await asyncio.gather(*background, return_exceptions=True)
-            await asyncio.gather(*(service.end(signal.SIGKILL) for service in services.values()))
-            longest = {group: stretch.longest for group, stretch in stretches.items()}
-            idle = ", ".join(f"{group} {seconds:.1f} s" for group, seconds in longest.items())
-            say(f"seed {wanted.seed} over; longest time without progress: {idle}")
+            await asyncio.gather(*(service.stop(signal.SIGKILL) for service in services.values()))
+            longest = {group: stall.seconds for group, stall in stalls.items()}
+            described = ", ".join(f"{group} {seconds:.1f} s" for group, seconds in longest.items())
+            log(f"seed {options.seed} finished; longest stalls: {described}")
         restarts = sum(service.restarts for service in services.values())
-        ended = Counter({service.name: service.ended_itself for service in services.values()})
+        exits = Counter({service.name: service.unexpected_exits for service in services.values()})
         for failure in ended_tasks:
             if isinstance(failure, Exception):
-                raise failure  # a defect of this harness
-        return Outcome(wanted.seed, faults, posting, verdict, reconciled, restarts, +ended, longest)
+                raise failure  # a bug of this harness
+        return Outcome(options.seed, faults, posts, result, reconciled, restarts, +exits, longest)
 
 
 def _services(
     cluster: ApacheKafka, folder: Path, replication: int
 ) -> tuple[dict[str, Service], list[str], dict[str, str], str]:
-    """The processes by name, the PostBackURLs, the addresses of their ops ports, and ClickHouse's."""
+    """Return the processes by name, the PostBackURLs, the ops addresses by name, and ClickHouse's URL."""
     ports = iter(free_ports(16))
     clickhouse_port = next(ports)
     clickhouse = f"http://default:@127.0.0.1:{clickhouse_port}/postbacks"
@@ -131,8 +129,8 @@ def _services(
                 "KAFKA": cluster.address,
                 "REPLICATION": str(replication),
                 "CLICKHOUSE": clickhouse,
-                "SESSION_TIMEOUT": f"{SESSION_SECONDS:g}",
-                "OVERDUE_AFTER": f"{OVERDUE_SECONDS:g}",
+                "SESSION_TIMEOUT": f"{SESSION_TIMEOUT:g}",
+                "OVERDUE_AFTER": f"{OVERDUE_AFTER:g}",
                 "OPS": ops[name],
                 "DATA": str(data),
             }
@@ -144,30 +142,30 @@ def _services(
     return services, urls, ops, clickhouse
 
 
-def _faults(wanted: Wanted, services: dict[str, Service], disk: bool) -> list[Fault]:
-    targets = [*services, *(f"kafka-{number + 1}" for number in range(wanted.brokers))]
+def _faults(options: RunOptions, services: dict[str, Service], disk: bool) -> list[Fault]:
+    targets = [*services, *(f"kafka-{number + 1}" for number in range(options.brokers))]
     targets += ["disk"] if disk else []
-    seconds = wanted.postbacks / wanted.rate
-    faults = plan_faults(wanted.seed, seconds, wanted.faults, targets, SESSION_SECONDS)
-    return sorted([*faults, *plan_blackouts(seconds, wanted.blackouts)])
+    seconds = options.postbacks / options.rate
+    faults = plan_faults(options.seed, seconds, options.faults, targets, SESSION_TIMEOUT)
+    return sorted([*faults, *plan_blackouts(seconds, options.blackouts)])
 
 
-async def _post(wanted: Wanted, url: str, number: int, posting: Posting) -> None:
+async def _post(options: RunOptions, url: str, number: int, posts: PostLog) -> None:
     plan = Plan(
         url=url,
-        rate=wanted.rate / 2,
-        seed=wanted.seed * 2 + number,
-        count=wanted.postbacks // 2,
-        tries=1_000,
-        patience=10.0,
+        rate=options.rate / 2,
+        seed=options.seed * 2 + number,
+        count=options.postbacks // 2,
+        max_attempts=1_000,
+        timeout=10.0,
     )
-    report = await simulate(plan, asyncio.Event(), posting.note)
-    posting.posted.statuses.update(report.statuses)
+    report = await simulate(plan, asyncio.Event(), posts.record)
+    posts.posted.statuses.update(report.statuses)
 
 
 async def _reconcile(kafka: str, clickhouse: str, folder: Path) -> int:
-    """The exit status of `postbacks reconcile`, which logs into the folder."""
+    """Run `postbacks reconcile`, with its log in the folder; return the exit status."""
     settings = {"POSTBACKS_KAFKA": kafka, "POSTBACKS_CLICKHOUSE": clickhouse}
     reconcile = Service("reconcile", ["cli", "reconcile"], settings, folder)
     reconcile.start()
-    return await reconcile.ended()
+    return await reconcile.wait()

@@ -1,4 +1,4 @@
-"""The stage of a scenario: a folder, a cluster, workers that are restarted when they end, and what failed."""
+"""Runs a scenario on a stage: a folder, a Kafka cluster, supervised workers, and unmet requirements."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rich.console import Console
 
 from embedded.kafka.node import KafkaFailed
 from tests.chaos.cluster import Service
-from tests.chaos.observer import Unavailable
+from tests.chaos.observer import ObservationFailed
 from tests.chaos.placement import PARTITIONS
-from tests.chaos.quiesce import NotQuiescent, ready
+from tests.chaos.quiesce import NotQuiescent, wait_ready
 from tests.chaos.report import print_tails
 from tests.support.kafka import ApacheKafka, free_ports
 
-#: As short as in a chaos run.
-SESSION_SECONDS = 6.0
+#: Seconds; as short as in a chaos run.
+SESSION_TIMEOUT = 6.0
 
 
 class Stage:
-    """Where a scenario takes place. It says what happens, and collects each requirement that is not met."""
+    """The environment of a scenario. Logs what happens, and collects unmet requirements in `failures`."""
 
     def __init__(self, folder: Path, console: Console) -> None:
         self.folder = folder
@@ -33,43 +33,46 @@ class Stage:
         self.services: dict[str, Service] = {}
         self.failures: list[str] = []
         self._began = time.monotonic()
-        self._log = (folder / "chaos.log").open("w")
+        self._file = (folder / "chaos.log").open("w")
 
-    def say(self, line: str) -> None:
-        """Write it to `chaos.log`."""
-        self._log.write(f"{time.strftime('%H:%M:%S')} {time.monotonic() - self._began:7.1f} s  {line}\n")
-        self._log.flush()
+    def log(self, line: str) -> None:
+        """Write a line to `chaos.log`."""
+        self._file.write(f"{time.strftime('%H:%M:%S')} {time.monotonic() - self._began:7.1f} s  {line}\n")
+        self._file.flush()
 
     def show(self, line: str) -> None:
-        """Write it to `chaos.log` and to the terminal."""
-        self.say(line)
+        """Write a line to `chaos.log` and to the terminal."""
+        self.log(line)
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def require(self, holds: bool, what: str) -> None:
-        """Note a requirement that is not met; the scenario goes on."""
-        if not holds:
-            self.failures.append(what)
-            self.show(f"NOT MET: {what}")
+    def require(self, condition: bool, requirement: str) -> None:
+        """Record a requirement that is not met; the scenario continues."""
+        if not condition:
+            self.failures.append(requirement)
+            self.show(f"NOT MET: {requirement}")
 
     def close(self) -> None:
-        self._log.close()
+        self._file.close()
 
     @contextmanager
     def kafka(self, size: int, voters: int | None = None) -> Iterator[ApacheKafka]:
-        """A cluster, running until the end of the block."""
+        """Run a cluster for the block."""
         cluster = ApacheKafka(self.folder / "kafka", size, voters=voters)
         try:
             cluster.start()
-            self.say(f"Kafka runs on {cluster.address}")
+            self.log(f"Kafka started on {cluster.address}")
             yield cluster
         finally:
-            cluster.end()
+            cluster.kill()
 
     @asynccontextmanager
     async def workers(
         self, kafka: str, streams: int = 2, sinks: int = 2, **settings: object
     ) -> AsyncIterator[None]:
-        """Workers (with ClickHouse, if there are sinks) in `services`, once all of them are ready."""
+        """Run workers (and ClickHouse, if there are sinks) for the block, which begins when all are ready.
+
+        They are in `services` by name.
+        """
         count = {"streams": streams, "sinks": sinks}
         ports = iter(free_ports(1 + streams + sinks))
         clickhouse = f"127.0.0.1:{next(ports)}"
@@ -79,22 +82,22 @@ class Stage:
             "kafka": kafka,
             "clickhouse": f"http://default:@{clickhouse}/postbacks",
             "partitions": PARTITIONS,
-            "session_timeout": SESSION_SECONDS,
+            "session_timeout": SESSION_TIMEOUT,
         } | settings
         ops = []
         for group in count:
             for number in range(1, count[group] + 1):
                 ops.append(f"127.0.0.1:{next(ports)}")
                 self._add_worker(group, number, shared | {"ops": ops[-1]})
-        background = [asyncio.create_task(service.keep(self.say)) for service in self.services.values()]
+        background = [asyncio.create_task(service.supervise(self.log)) for service in self.services.values()]
         try:
-            await ready(ops)
-            self.say("all workers are ready")
+            await wait_ready(ops)
+            self.log("all workers ready")
             yield
         finally:
             for task in background:
                 task.cancel()
-            await asyncio.gather(*(service.end(signal.SIGKILL) for service in self.services.values()))
+            await asyncio.gather(*(service.stop(signal.SIGKILL) for service in self.services.values()))
 
     def _add_clickhouse(self, address: str) -> None:
         port = address.rpartition(":")[2]
@@ -103,22 +106,22 @@ class Stage:
 
     def _add_worker(self, group: str, number: int, settings: Mapping[str, object]) -> None:
         name = f"{group}-{number}"
-        given = {**settings, "data": self.folder / "data" / name}
-        environment = {f"POSTBACKS_{key.upper()}": str(value) for key, value in given.items()}
+        settings = {**settings, "data": self.folder / "data" / name}
+        environment = {f"POSTBACKS_{key.upper()}": str(value) for key, value in settings.items()}
         self.services[name] = Service(name, [group], environment, self.folder)
 
 
-def play(name: str, scenario: Callable[[Stage], Awaitable[None]], console: Console) -> bool:
-    """Play a scenario in a folder of its own; whether all of its requirements were met.
+def run_scenario(name: str, scenario: Callable[[Stage], Awaitable[None]], console: Console) -> bool:
+    """Run a scenario in a new folder; return whether all requirements were met.
 
-    Otherwise they and the last lines of each process's log are printed.
+    Prints unmet requirements and the last lines of each process's log.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{name}-"))
-    console.print(f"{name}: what happens is written to {folder}/chaos.log", highlight=False)
+    console.print(f"{name}: log in {folder}/chaos.log", highlight=False)
     stage = Stage(folder, console)
     try:
-        asyncio.run(_played(stage, scenario))
-    except (NotQuiescent, KafkaFailed, Unavailable, TimeoutError) as error:
+        asyncio.run(_run(stage, scenario))
+    except (NotQuiescent, KafkaFailed, ObservationFailed, TimeoutError) as error:
         stage.require(False, str(error) or type(error).__name__)
     finally:
         stage.close()
@@ -129,5 +132,5 @@ def play(name: str, scenario: Callable[[Stage], Awaitable[None]], console: Conso
     return not stage.failures
 
 
-async def _played(stage: Stage, scenario: Callable[[Stage], Awaitable[None]]) -> None:
+async def _run(stage: Stage, scenario: Callable[[Stage], Awaitable[None]]) -> None:
     await scenario(stage)

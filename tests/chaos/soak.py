@@ -1,4 +1,4 @@
-"""Complete runs, one seed after another, until a time is over or one of them fails."""
+"""Run after run, seed by seed, until the time is up or a run fails."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from embedded.kafka.node import KafkaFailed
 from tests.chaos.outcome import Outcome
 from tests.chaos.quiesce import NotQuiescent
 from tests.chaos.report import print_tails, run_table, soak_table
-from tests.chaos.run import Wanted, run_chaos
+from tests.chaos.run import RunOptions, run_chaos
 
-#: What a run needs the disk for; its logs and its verdict are kept.
-DATA = ("clickhouse", "data", "disk", "kafka/*/data")
+#: Data folders of a run, without its logs and its result.
+DATA_FOLDERS = ("clickhouse", "data", "disk", "kafka/*/data")
 
 
-def soak(wanted: Wanted, seconds: float, console: Console) -> bool:
-    """Run from the wanted seed upwards until `seconds` are over or a run fails; whether all passed.
+def soak(options: RunOptions, seconds: float, console: Console) -> bool:
+    """Run with ascending seeds for `seconds`, or until a run fails; return whether all passed.
 
-    A run that has begun is completed. One that passed keeps its logs, one that failed its data, too.
+    The last run is completed. The data of runs that passed is removed, their logs are not.
     """
-    until, outcomes, result = time.monotonic() + seconds, list[Outcome](), "broken off"
+    deadline, outcomes, result = time.monotonic() + seconds, list[Outcome](), "interrupted"
     try:
-        for seed in count(wanted.seed):
+        for seed in count(options.seed):
             folder = run_folder(seed)
-            outcome = run_once(replace(wanted, seed=seed), folder, console)
+            outcome = run_once(replace(options, seed=seed), folder, console)
             if outcome:
                 outcomes.append(outcome)
-            if not (outcome and outcome.good):
+            if not (outcome and outcome.passed):
                 result = f"seed {seed} failed"
                 return False
             remove_data(folder)
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 result = "passed"
                 return True
-        raise AssertionError("seeds have no end")
+        raise AssertionError("unreachable: seeds are infinite")
     finally:
         console.print(soak_table(outcomes, result))
 
@@ -50,23 +50,21 @@ def run_folder(seed: int) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
 
 
-def run_once(wanted: Wanted, folder: Path, console: Console) -> Outcome | None:
-    """One run with its table, or the logs' last lines if it failed; None if it did not come to rest."""
+def run_once(options: RunOptions, folder: Path, console: Console) -> Outcome | None:
+    """Run once and print the result; return None if the run could not be checked."""
     began, outcome = time.monotonic(), None
-    console.print(
-        f"seed {wanted.seed}, {wanted.brokers} broker(s); what happens is written to {folder}/chaos.log"
-    )
+    console.print(f"seed {options.seed}, {options.brokers} broker(s); log in {folder}/chaos.log")
     try:
-        outcome = asyncio.run(run_chaos(wanted, folder))
+        outcome = asyncio.run(run_chaos(options, folder))
         console.print(run_table(outcome, time.monotonic() - began))
     except (NotQuiescent, KafkaFailed) as error:
         console.print(f"Failed: {error}", markup=False, soft_wrap=True)
-    if not (outcome and outcome.good):
+    if not (outcome and outcome.passed):
         print_tails(folder, console)
     return outcome
 
 
 def remove_data(folder: Path) -> None:
-    for pattern in DATA:
+    for pattern in DATA_FOLDERS:
         for data in folder.glob(pattern):
             shutil.rmtree(data, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Parts of the chaos runs: competing load, time without progress, command line; and the logs of a failure."""
+"""Parts of the chaos runs: competing load, stalls, command line, logs of a failure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from click.testing import CliRunner
 
 from tests.chaos.__main__ import main
 from tests.chaos.duration import Duration
-from tests.chaos.load import burning
+from tests.chaos.load import burn_cpu
 from tests.chaos.observer import Lag
-from tests.chaos.progress import Stretch
+from tests.chaos.progress import LongestStall
 from tests.support.logs import LINES, MAX_LOGS, log_tails
 from tests.support.process import ROOT
 
 TP = TopicPartition("postbacks.sent", 0)
 ORPHANED = """
 import os
-from tests.chaos.load import burning
-with burning(1) as (pid,):
+from tests.chaos.load import burn_cpu
+with burn_cpu(1) as (pid,):
     print(pid, flush=True)
     os._exit(9)
 """
@@ -35,39 +35,39 @@ def lag(committed: int, end: int) -> Lag:
     return Lag({TP: committed}, {TP: end})
 
 
-def test_burners_end_with_their_block() -> None:
-    with burning(2) as pids:
+def test_burners_are_killed_at_the_end_of_the_block() -> None:
+    with burn_cpu(2) as pids:
         assert [os.getsid(pid) for pid in pids] == pids
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
 
-def test_burner_ends_when_its_parent_was_killed() -> None:
+def test_burner_exits_when_its_parent_is_killed() -> None:
     done = subprocess.run([sys.executable, "-c", ORPHANED], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 9
-    with suppress(ProcessLookupError):  # it may have ended before it can be waited for
+    with suppress(ProcessLookupError):  # it may have exited before pidfd_open
         burner = os.pidfd_open(int(done.stdout))
         ended, _, _ = select.select([burner], [], [], 30)
         os.close(burner)
         assert ended
 
 
-def test_stretch_lasts_from_lag_to_the_next_commit() -> None:
-    stretch = Stretch()
+def test_stall_lasts_from_lag_to_the_next_commit() -> None:
+    stall = LongestStall()
     for now, (committed, end) in enumerate([(0, 0), (0, 5), (0, 6), (0, 7), (3, 7), (3, 7), (7, 7), (7, 7)]):
-        stretch.sample(now, lag(committed, end))
-    assert stretch.longest == 2
+        stall.sample(now, lag(committed, end))
+    assert stall.seconds == 2
 
 
-def test_outage_neither_counts_nor_ends_a_stretch() -> None:
-    stretch = Stretch()
-    for now, answer in [(0, lag(0, 5)), (1, lag(0, 5)), (2, None), (60, lag(0, 5)), (61, lag(0, 5))]:
-        stretch.sample(now, answer)
-    assert stretch.longest == 2
+def test_outage_neither_counts_nor_ends_a_stall() -> None:
+    stall = LongestStall()
+    for now, sample in [(0, lag(0, 5)), (1, lag(0, 5)), (2, None), (60, lag(0, 5)), (61, lag(0, 5))]:
+        stall.sample(now, sample)
+    assert stall.seconds == 2
 
 
-def test_log_tails_leave_out_segments_and_older_lines(tmp_path: Path) -> None:
+def test_log_tails_omit_segments_and_older_lines(tmp_path: Path) -> None:
     (tmp_path / "kafka" / "data").mkdir(parents=True)
     (tmp_path / "kafka" / "data" / "00000000000000000000.log").write_bytes(b"\0\1")
     (tmp_path / "kafka" / "server.log").write_text("".join(f"line {n} {'x' * 500}\n" for n in range(1_000)))
@@ -100,7 +100,7 @@ def test_duration_is_a_number_with_a_unit(text: str, seconds: float) -> None:
         (["--soak", "2 hours"], "is not a duration such as 90s, 30m or 2h"),
     ],
 )
-def test_scenarios_that_exclude_each_other_are_refused(arguments: list[str], message: str) -> None:
+def test_invalid_options_are_refused(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert message in result.output

@@ -1,4 +1,4 @@
-"""Steady traffic straight into Kafka, and how long each of its postbacks takes to its state in `messages`."""
+"""Steady traffic directly into Kafka, and the latency from each postback to its state in `messages`."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from tests.chaos.placement import PARTITIONS
 from tests.support.postbacks import receipt, reply, sent
 
 ACCOUNT = "acme"
-#: Records that wait for a broker, at most; more of them are left out, as a lost partition takes none.
+#: Maximum records in flight; more are dropped, as a lost partition acknowledges none.
 MAX_IN_FLIGHT = 1_000
-REQUEST_SECONDS = 10.0
+REQUEST_TIMEOUT = 10.0
 
 
 class Traffic:
-    """Postbacks, each about a message of its own, in turn for each of the partitions."""
+    """Sends postbacks to the partitions in turn, each about a new message."""
 
     def __init__(self, kafka: str, partitions: Sequence[int], rate: float) -> None:
         """
         Args:
-            rate: postbacks a second, over all of the partitions.
+            rate: postbacks per second, over all partitions.
         """
-        #: When (monotonic) each key's postback was acknowledged.
+        #: Monotonic time at which the postback of each key was acknowledged.
         self.acknowledged: dict[bytes, float] = {}
         self.failed = 0
         self._rate = rate
         self._partitions = partitions
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=kafka, acks="all", request_timeout_ms=round(REQUEST_SECONDS * 1000)
+            bootstrap_servers=kafka, acks="all", request_timeout_ms=round(REQUEST_TIMEOUT * 1000)
         )
         self._in_flight: set[asyncio.Future[object]] = set()
 
     @asynccontextmanager
-    async def flowing(self) -> AsyncIterator[None]:
-        """Send while the block runs; at its end wait for the answers to what is in flight."""
+    async def sending(self) -> AsyncIterator[None]:
+        """Send for the block; at its end wait until nothing is in flight."""
         await self._producer.start()
         sending = asyncio.create_task(self._send_all())
         try:
@@ -56,9 +56,9 @@ class Traffic:
             with suppress(asyncio.CancelledError):
                 await sending
             if self._in_flight:
-                await asyncio.wait(self._in_flight, timeout=2 * REQUEST_SECONDS)
+                await asyncio.wait(self._in_flight, timeout=2 * REQUEST_TIMEOUT)
             with suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(self._producer.stop(), REQUEST_SECONDS)
+                await asyncio.wait_for(self._producer.stop(), REQUEST_TIMEOUT)
 
     async def _send_all(self) -> None:
         began = time.monotonic()
@@ -78,9 +78,9 @@ class Traffic:
             self.failed += 1
             return
         self._in_flight.add(future)
-        future.add_done_callback(partial(self._answered, key))
+        future.add_done_callback(partial(self._on_result, key))
 
-    def _answered(self, key: bytes, future: asyncio.Future[object]) -> None:
+    def _on_result(self, key: bytes, future: asyncio.Future[object]) -> None:
         self._in_flight.discard(future)
         if future.cancelled() or future.exception():
             self.failed += 1
@@ -89,7 +89,7 @@ class Traffic:
 
 
 class Arrivals:
-    """When (monotonic) the first state of each key was read from some partitions of `messages`."""
+    """Monotonic times at which the first state of each key arrived in some partitions of `messages`."""
 
     def __init__(self, kafka: str, partitions: Sequence[int]) -> None:
         self.seen: dict[bytes, float] = {}
@@ -99,13 +99,13 @@ class Arrivals:
         )
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[None]:
-        """Read, from the ends on, while the block runs."""
+    async def reading(self) -> AsyncIterator[None]:
+        """Read for the block, from the current ends on."""
         await self._consumer.start()
         self._consumer.assign(self._partitions)
         await self._consumer.seek_to_end()
         for tp in self._partitions:
-            await self._consumer.position(tp)  # the end of now, not of the first fetch
+            await self._consumer.position(tp)  # resolves the end now, not at the first fetch
         reading = asyncio.create_task(self._read())
         try:
             yield
@@ -124,9 +124,9 @@ class Arrivals:
 
 
 def latencies(traffic: Traffic, arrivals: Arrivals, since: float, until: float) -> list[float]:
-    """Sorted seconds from acknowledgement to state, of what was acknowledged in that time.
+    """Return sorted seconds from acknowledgement to state, of what was acknowledged in that time.
 
-    A state that has not arrived by now counts with the time it has been waited for.
+    A state that has not arrived counts with the time since its acknowledgement.
     """
     now = time.monotonic()
     return sorted(
@@ -136,9 +136,9 @@ def latencies(traffic: Traffic, arrivals: Arrivals, since: float, until: float) 
     )
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Of sorted values; 0 of none."""
-    return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
+def percentile(values: Sequence[float], fraction: float) -> float:
+    """Return a percentile of sorted values; 0 if there are none."""
+    return values[min(len(values) - 1, int(len(values) * fraction))] if values else 0.0
 
 
 def _builders() -> Iterator[Callable[..., AnyPostback]]:

@@ -1,4 +1,4 @@
-"""What commands write for programs: JSON where it is asked for, nothing for the eye where nobody looks."""
+"""Output for programs: JSON, no colours without a terminal, shell completion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.process import ROOT
 from tests.support.stack import command, environment
 
 
-def test_settings_as_json_is_an_object_for_each() -> None:
+def test_settings_json_has_an_object_for_each() -> None:
     done = command("settings", "--json", settings={"POSTBACKS_PARTITIONS": "32"})
     listed = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(listed) == len(Settings.model_fields)
@@ -21,7 +21,7 @@ def test_settings_as_json_is_an_object_for_each() -> None:
     assert (partitions["here"], partitions["default"]) == ("32", "8")
 
 
-async def test_topics_as_json_says_how_each_must_be(fresh_kafka: str) -> None:
+async def test_topics_json_has_each_topics_configuration(fresh_kafka: str) -> None:
     done = command("topics", "--json", settings={"POSTBACKS_KAFKA": fresh_kafka})
     topics = {topic["name"]: topic for topic in map(json.loads, done.stdout.splitlines())}
     assert len(topics) == 5
@@ -32,14 +32,14 @@ async def test_topics_as_json_says_how_each_must_be(fresh_kafka: str) -> None:
 @pytest.mark.parametrize(
     "arguments", [("settings",), ("settings", "--json"), ("--help",), ("tail", "--help")]
 )
-def test_nothing_is_coloured_where_nobody_looks(arguments: tuple[str, ...]) -> None:
+def test_output_has_no_colours_without_a_terminal(arguments: tuple[str, ...]) -> None:
     done = command(*arguments, settings={"TERM": "xterm-256color"})
     assert done.returncode == 0
     assert "\x1b" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
-    ("typed", "offered"),
+    ("typed", "completions"),
     [
         ("postbacks re", {"reconcile", "replay"}),
         ("postbacks tail --sta", {"--status"}),
@@ -47,8 +47,8 @@ def test_nothing_is_coloured_where_nobody_looks(arguments: tuple[str, ...]) -> N
         ("postbacks local c", {"clickhouse"}),
     ],
 )
-def test_the_shell_completes_commands_options_and_values(typed: str, offered: set[str]) -> None:
-    asked = {
+def test_shell_completes_commands_options_and_values(typed: str, completions: set[str]) -> None:
+    completing = {
         "_POSTBACKS_COMPLETE": "bash_complete",
         "COMP_WORDS": typed,
         "COMP_CWORD": str(len(typed.split()) - 1),
@@ -56,8 +56,8 @@ def test_the_shell_completes_commands_options_and_values(typed: str, offered: se
     done = subprocess.run(
         [sys.executable, "-m", "cli"],
         cwd=ROOT,
-        env=environment(asked),
+        env=environment(completing),
         capture_output=True,
         text=True,
     )
-    assert {line.removeprefix("plain,") for line in done.stdout.splitlines()} == offered
+    assert {line.removeprefix("plain,") for line in done.stdout.splitlines()} == completions

@@ -1,4 +1,4 @@
-"""`postbacks replay`: a mended parser heals old rejections, and nothing is ever counted twice."""
+"""`postbacks replay`: a fixed parser accepts old rejections, and nothing is counted twice."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from pydantic import SecretStr
 
 from gateway.parsing.postback import parse
 from gateway.parsing.request import PROVIDER_FIELDS, RawRequest
-from gateway.postback import POSTBACK_TOPICS, REJECTED, TOPIC_OF, AnyPostback, Rejected, decode, encode
-from gateway.rejected import NotAPostback, rejected
+from gateway.postback import POSTBACK_TOPICS, TOPIC_OF, AnyPostback, decode, encode
+from gateway.rejected import REJECTED, NotAPostback, Rejected, reject_request
 from operations.replay.stored_request import StoredRequest, record_of
 from operations.time_slices import Period, slices
 from sinks.migrate import migrate
 from tests.support.gateway import open_gateway, post, request
-from tests.support.postbacks import MESSAGE
+from tests.support.postbacks import MESSAGE_ID
 from tests.support.process import running
-from tests.support.samples import RECEIPT, RESPONSE, SENT, arrival
-from tests.support.sinks import all_stored, rows, send, until, worker_of
+from tests.support.samples import RECEIPT, RESPONSE, SENT, raw_request
+from tests.support.sinks import eventually, produce_values, rows, run_worker, wait_committed
 from tests.support.stack import command
 from tests.support.streams import Streams
-from tests.support.workload import postbacks, read_all
+from tests.support.workload import generate_postbacks, read_all
 
 NAMES = sorted(PROVIDER_FIELDS | {"Unknown", "SMSSent"})
 BOUNDARY = "--frontier"
 
 
-# -- what is kept is enough
+# -- a stored request parses as the original
 
 
-def kept_of(postback: AnyPostback | Rejected) -> StoredRequest:
-    """The row that ClickHouse would have."""
+def stored_request_of(postback: AnyPostback | Rejected) -> StoredRequest:
+    """The row that ClickHouse would store."""
     return convert(structs.asdict(postback), StoredRequest)
 
 
@@ -57,73 +57,74 @@ pairs = st.lists(
     st.binary(max_size=10),
     st.sampled_from(["smssent", "SMSResponse", "DeliveryReceipt"]),
 )
-def test_what_is_kept_of_any_request_is_read_as_it_was(
+def test_stored_request_parses_to_the_same_postback(
     body: list[tuple[str, str]],
     query: list[tuple[str, str]],
     headers: list[tuple[str, str]],
-    odd: bytes,
+    suffix: bytes,
     marker: str,
 ) -> None:
-    message = {"MessageID": MESSAGE, marker: "1"}
+    message = {"MessageID": MESSAGE_ID, marker: "1"}
     for place in range(3):
-        came = RawRequest(
+        original = RawRequest(
             account="acme",
             query=urlencode(query + (list(message.items()) if place == 0 else [])),
             headers=headers + (list(message.items()) if place == 1 else []),
-            body=urlencode(body + (list(message.items()) if place == 2 else [])).encode() + b"&x=" + odd,
+            body=urlencode(body + (list(message.items()) if place == 2 else [])).encode() + b"&x=" + suffix,
             client_ip="203.0.113.7",
             received_at="2026-11-23T04:39:41.123Z",
         )
         try:
-            postback = parse(came)
+            postback = parse(original)
         except NotAPostback:
             continue
-        record = record_of(kept_of(postback))
+        record = record_of(stored_request_of(postback))
         assert record.topic == TOPIC_OF[type(postback)]
         assert decode(record.topic, record.value) == postback
 
 
-def test_a_multipart_form_and_one_that_is_not_utf_8_are_read_as_they_were() -> None:
+def test_multipart_and_non_utf8_bodies_parse_the_same() -> None:
     multipart = (
         f'{BOUNDARY}\r\nContent-Disposition: form-data; name="SMSSent"\r\n\r\n1\r\n{BOUNDARY}\r\nContent-'
         'Disposition: form-data; name="MessageID"\r\n\r\n9a35e913-ded0-7574-4642-5f60c550c706\r\n'
         f"{BOUNDARY}--\r\n"
     ).encode()
     for body in (multipart, RESPONSE + b" \xfcber", SENT, RECEIPT):
-        postback = parse(arrival(body))
-        assert decode(TOPIC_OF[type(postback)], record_of(kept_of(postback)).value) == postback
+        postback = parse(raw_request(body))
+        assert decode(TOPIC_OF[type(postback)], record_of(stored_request_of(postback)).value) == postback
 
 
-# -- slices of time
+# -- time slices
 
 
 @given(st.lists(st.integers(1, 50), max_size=20), st.integers(1, 30))
-def test_slices_hold_all_rows_in_order_and_few_each(counts: list[int], size: int) -> None:
+def test_slices_cover_all_rows_within_the_limit(counts: list[int], max_rows: int) -> None:
     start, minute = datetime(2026, 11, 23, tzinfo=UTC), timedelta(minutes=1)
     periods = [Period(start + 2 * number * minute, count) for number, count in enumerate(counts)]
-    cut = list(slices(periods, minute, size))
-    assert sum(slice.rows for slice in cut) == sum(counts)
-    assert all(slice.rows <= size for slice in cut)
-    assert all(before.stop <= after.start for before, after in pairwise(cut))
-    assert all(slice.start < slice.stop for slice in cut)
+    found = list(slices(periods, minute, max_rows))
+    assert sum(slice.rows for slice in found) == sum(counts)
+    assert all(slice.rows <= max_rows for slice in found)
+    assert all(before.stop <= after.start for before, after in pairwise(found))
+    assert all(slice.start < slice.stop for slice in found)
     for period in periods:
-        assert any(slice.start <= period.start < slice.stop for slice in cut)
+        assert any(slice.start <= period.start < slice.stop for slice in found)
 
 
-# -- against running engines
+# -- with running engines
 
 
 class Pipeline(NamedTuple):
-    """A Kafka with all topics, a database, and what runs between them when it is told to."""
+    """A Kafka with all topics, and a database with the schema."""
 
     streams: Streams
     clickhouse: str
 
     async def run(self) -> None:
+        """Run streams and a sink until they have drained the topics."""
         with self.streams.worker():
-            await self.streams.merged()
-        async with worker_of(self.streams.kafka, self.clickhouse):
-            await all_stored(self.streams.kafka)
+            await self.streams.wait_committed()
+        async with run_worker(self.streams.kafka, self.clickhouse):
+            await wait_committed(self.streams.kafka)
 
     async def replay(self, *arguments: str) -> CompletedProcess[str]:
         done = await asyncio.to_thread(command, "replay", *arguments, settings=self.settings)
@@ -146,30 +147,30 @@ class Pipeline(NamedTuple):
         return [record for topic in POSTBACK_TOPICS for record in await read_all(self.streams.kafka, topic)]
 
 
-def as_said(record: Any) -> tuple[str, bytes, str]:
-    """A record to compare; in which order it names headers is all the same."""
+def comparable(record: Any) -> tuple[str, bytes, str]:
+    """A record without the order of its JSON keys."""
     return record.topic, record.key, json.dumps(json.loads(record.value), sort_keys=True)
 
 
 @pytest_asyncio.fixture
 async def pipeline(fresh_kafka: str, database: str, tmp_path: Path) -> Pipeline:
     made = Pipeline(Streams(fresh_kafka, tmp_path), database)
-    await made.streams.make_topics()
+    await made.streams.create_topics()
     await asyncio.to_thread(migrate, SecretStr(database))
     return made
 
 
-async def test_a_rejection_that_the_parser_takes_now_is_healed_and_others_stay(pipeline: Pipeline) -> None:
-    healed = rejected(
-        arrival(RECEIPT + b"&Odd=\xfcber", "a=1"), "failure", "1"
-    )  # as a gateway with a fault left it
-    hopeless = rejected(arrival(b"nothing=1"), "no_type", "2")
-    await send(pipeline.streams.kafka, REJECTED, encode(healed), encode(hopeless))
+async def test_rejection_that_now_parses_is_published(pipeline: Pipeline) -> None:
+    parseable = reject_request(
+        raw_request(RECEIPT + b"&Odd=\xfcber", "a=1"), "failure", "1"
+    )  # as a gateway with a bug rejected it
+    unparseable = reject_request(raw_request(b"nothing=1"), "no_type", "2")
+    await produce_values(pipeline.streams.kafka, REJECTED, encode(parseable), encode(unparseable))
     await pipeline.run()
     day = ("--since", "2026-11-23", "--until", "2026-11-24")
-    rehearsed = await pipeline.replay("rejected", *day, "--dry-run")
-    assert rehearsed.returncode == 0
-    assert [line.rsplit(maxsplit=1) for line in rehearsed.stdout.splitlines()] == [
+    dry_run = await pipeline.replay("rejected", *day, "--dry-run")
+    assert dry_run.returncode == 0
+    assert [line.rsplit(maxsplit=1) for line in dry_run.stdout.splitlines()] == [
         ["Would publish to postbacks.sent", "0"],
         ["Would publish to postbacks.response", "0"],
         ["Would publish to postbacks.receipt", "1"],
@@ -182,17 +183,17 @@ async def test_a_rejection_that_the_parser_takes_now_is_healed_and_others_stay(p
     assert "Still rejected: no_type" in done.stdout
     await pipeline.run()
     (record,) = await pipeline.records()
-    assert decode(record.topic, record.value) == parse(arrival(RECEIPT + b"&Odd=\xfcber", "a=1"))
+    assert decode(record.topic, record.value) == parse(raw_request(RECEIPT + b"&Odd=\xfcber", "a=1"))
     (message,) = rows(pipeline.clickhouse, "SELECT status, first_seen_at FROM messages")
-    assert message == {"status": "in_transit", "first_seen_at": healed.received_at}
-    assert pipeline.count("rejected FINAL") == 2, "what is no postback is not rejected again"
+    assert message == {"status": "in_transit", "first_seen_at": parseable.received_at}
+    assert pipeline.count("rejected FINAL") == 2, "a request that still does not parse is not rejected again"
 
 
-async def test_to_replay_everything_changes_no_count(pipeline: Pipeline) -> None:
+async def test_replaying_everything_changes_no_count(pipeline: Pipeline) -> None:
     multipart = "----x\r\nContent-Disposition: form-data; name={}\r\n\r\n{}\r\n"
     parts = {
         "SMSResponse": "1",
-        "MessageID": MESSAGE,
+        "MessageID": MESSAGE_ID,
         "Message": "\x00 \u20ac'\\",
     }
     form = "".join(multipart.format(*part) for part in parts.items()) + "----x--\r\n"
@@ -222,58 +223,57 @@ async def test_to_replay_everything_changes_no_count(pipeline: Pipeline) -> None
     for table in ("rejected", "postbacks"):
         assert (await pipeline.replay(table, "--since", "1d")).returncode == 0
     await pipeline.run()
-    again = await pipeline.records()
-    assert len(again) == 2 * len(records)
-    assert sorted(map(as_said, again)) == sorted(2 * [as_said(record) for record in records])
+    replayed = await pipeline.records()
+    assert len(replayed) == 2 * len(records)
+    assert sorted(map(comparable, replayed)) == sorted(2 * [comparable(record) for record in records])
     assert {name: pipeline.count(query) for name, query in counts.items()} == before
     assert rows(pipeline.clickhouse, "SELECT * FROM messages ORDER BY message_id") == messages
     assert rows(pipeline.clickhouse, "SELECT * FROM events ORDER BY event_id") == events
-    # Once more, it is as much as the first time: what was replayed is not what is replayed.
+    # A second replay publishes as many records: it skips those of the first.
     assert (await pipeline.replay("postbacks", "--since", "1d")).returncode == 0
     assert len(await pipeline.records()) == 3 * len(records)
 
 
-async def test_only_what_is_asked_for_is_replayed(pipeline: Pipeline) -> None:
+async def test_options_select_what_is_replayed(pipeline: Pipeline) -> None:
     for number, (account, hour) in enumerate([("acme", 1), ("acme", 5), ("other", 3)]):
-        came = arrival(SENT, account=account, received_at=f"2026-11-20T{hour:02}:00:00.000Z")
-        await send(pipeline.streams.kafka, REJECTED, encode(rejected(came, "failure", str(number))))
+        original = raw_request(SENT, account=account, received_at=f"2026-11-20T{hour:02}:00:00.000Z")
+        rejection = reject_request(original, "failure", str(number))
+        await produce_values(pipeline.streams.kafka, REJECTED, encode(rejection))
     await pipeline.run()
 
-    async def would(*options: str) -> int:
+    async def count(*options: str) -> int:
         done = await pipeline.replay("rejected", "--dry-run", *options)
         assert done.returncode == 0, done.stderr
         return int(done.stdout.split("postbacks.sent")[1].split()[0])
 
-    assert await would("--since", "2026-11-20") == 3
-    assert await would("--since", "2026-11-20T01:00", "--until", "2026-11-20T03:00") == 1
-    assert await would("--since", "2026-11-20", "--account", "acme") == 2
-    assert await would("--since", "2026-11-20", "--reason", "no_type") == 0
+    assert await count("--since", "2026-11-20") == 3
+    assert await count("--since", "2026-11-20T01:00", "--until", "2026-11-20T03:00") == 1
+    assert await count("--since", "2026-11-20", "--account", "acme") == 2
+    assert await count("--since", "2026-11-20", "--reason", "no_type") == 0
 
 
-async def test_it_keeps_to_the_rate_and_says_how_far_it_came(pipeline: Pipeline) -> None:
-    given = postbacks(100, seed=1)
-    kept = [
-        rejected(arrival(SENT, account=f"a{n}", received_at=postback.received_at), "failure", str(n))
-        for n, postback in enumerate(given)
-    ]
-    await send(pipeline.streams.kafka, REJECTED, *map(encode, kept))
+async def test_interrupted_replay_has_published_in_order(pipeline: Pipeline) -> None:
+    times = [postback.received_at for postback in generate_postbacks(100, seed=1)]
+    originals = (raw_request(SENT, account=f"a{n}", received_at=at) for n, at in enumerate(times))
+    rejections = [reject_request(original, "failure", str(n)) for n, original in enumerate(originals)]
+    await produce_values(pipeline.streams.kafka, REJECTED, *map(encode, rejections))
     await pipeline.run()
     arguments = ("replay", "rejected", "--since", "1d", "--rate", "5")
-    with running("cli", *arguments, environment=pipeline.settings) as slow:
+    with running("cli", *arguments, environment=pipeline.settings) as replaying:
 
-        async def begun() -> bool:
+        async def published_some() -> bool:
             return bool(await pipeline.records())
 
-        await until(begun, "something published")
-        assert slow.stop() == 1
+        await eventually(published_some, "something is published")
+        assert replaying.stop() == 1
     published = [decode(record.topic, record.value).received_at for record in await pipeline.records()]
-    assert 0 < len(published) < len(kept), "at five a second it was not at its end"
-    assert sorted(published) == sorted(postback.received_at for postback in given)[: len(published)]
+    assert 0 < len(published) < len(times), "at five per second it had not finished"
+    assert sorted(published) == sorted(times)[: len(published)]
 
 
-async def test_a_reason_makes_no_sense_for_postbacks() -> None:
+async def test_reason_option_is_refused_for_postbacks() -> None:
     done = await asyncio.to_thread(
         command, "replay", "postbacks", "--since", "1d", "--reason", "x", settings={}
     )
     assert done.returncode == 2
-    assert "--reason is for what was rejected" in done.stderr
+    assert "--reason is only for `rejected`" in done.stderr

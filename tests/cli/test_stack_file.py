@@ -34,13 +34,13 @@ def test_settings_of_a_stopped_stack_are_ignored(tmp_path: Path) -> None:
     assert find_settings(tmp_path).kafka == "127.0.0.1:9092"
 
 
-def test_starting_stack_drops_settings_of_a_killed_one(tmp_path: Path) -> None:
+def test_lock_removes_the_file_of_a_killed_stack(tmp_path: Path) -> None:
     write_stack_file(tmp_path, STACK)
     with lock_data_dir(tmp_path):
         assert find_settings(tmp_path).partitions == 8
 
 
-def test_environment_wins_over_the_running_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_overrides_the_running_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTBACKS_KAFKA", "127.0.0.1:2222")
     with lock_data_dir(tmp_path):
         write_stack_file(tmp_path, STACK)
@@ -48,7 +48,7 @@ def test_environment_wins_over_the_running_stack(tmp_path: Path, monkeypatch: py
     assert (found.kafka, found.partitions) == ("127.0.0.1:2222", 3)
 
 
-def test_settings_file_wins_over_the_running_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_file_overrides_the_running_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own.env").write_text("POSTBACKS_PARTITIONS=5\n")
     monkeypatch.setenv("POSTBACKS_SETTINGS", str(tmp_path / "own.env"))
     with lock_data_dir(tmp_path):
@@ -57,6 +57,6 @@ def test_settings_file_wins_over_the_running_stack(tmp_path: Path, monkeypatch: 
     assert (found.kafka, found.partitions) == ("127.0.0.1:1111", 5)
 
 
-def test_stack_file_is_readable_for_its_owner_only(tmp_path: Path) -> None:
+def test_stack_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     write_stack_file(tmp_path, STACK)
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600

@@ -1,7 +1,7 @@
-"""What other teams build on: schemas that say what is written, and earlier records that still count.
+"""Contracts with other teams: schemas match what is written, and records of earlier versions stay readable.
 
-`docs/asyncapi.yaml` is held against AsyncAPI's own schema, and records against ours, by validators from npm
-(tests/docs/asyncapi), where npm is there; a copy of them is kept in `.cache/`.
+Where npm is installed, validators from npm (`tests/docs/asyncapi`) check `docs/asyncapi.yaml` against
+AsyncAPI's own schema, and records against ours; they are cached in `.cache/`.
 """
 
 from __future__ import annotations
@@ -18,63 +18,64 @@ import yaml
 
 from docs.generate import examples
 from docs.generate.schemas import STRUCT_OF, page
-from gateway.postback import POSTBACK_TOPICS, REJECTED, decode, decode_rejected, encode
+from gateway.postback import POSTBACK_TOPICS, decode, encode
+from gateway.rejected import REJECTED, decode_rejected
 from streams.message import MESSAGES, NewerVersion, decode_message, encode_message, join, merge
 from tests.support.engines import Engines
 from tests.support.process import ROOT
 
-NPM = "AsyncAPI's schema and ajv, by npm"
-#: Written by version 1 and never changed: whoever keeps a topic, or a row of `rejected`, has such.
-KEPT = ROOT / "tests" / "fixtures" / "records" / "v1"
+NPM = "AsyncAPI's schema and ajv, from npm"
+#: Records of version 1, never changed: topics and rows of `rejected` contain such records.
+RECORDS = ROOT / "tests" / "fixtures" / "records" / "v1"
 VALIDATOR = ROOT / "tests" / "docs" / "asyncapi"
 DOCUMENT = ROOT / "docs" / "asyncapi.yaml"
 
 
-def kept(topic: str) -> dict[str, bytes]:
-    """Records of a topic, by the names of their files."""
-    return {file.name: file.read_bytes().strip() for file in sorted(KEPT.glob(f"{topic}.*json"))}
+def stored(topic: str) -> dict[str, bytes]:
+    """The records of a topic, by file name."""
+    return {file.name: file.read_bytes().strip() for file in sorted(RECORDS.glob(f"{topic}.*json"))}
 
 
 @pytest.mark.parametrize("topic", POSTBACK_TOPICS)
-def test_a_postback_of_an_earlier_version_is_read_with_nothing_lost(topic: str) -> None:
-    assert kept(topic)
-    for name, value in kept(topic).items():
+def test_earlier_postback_decodes_without_loss(topic: str) -> None:
+    assert stored(topic)
+    for name, value in stored(topic).items():
         postback = decode(topic, value)
         assert json.loads(value).items() <= msgspec.to_builtins(postback).items(), name
         assert merge(None, postback).message_id == postback.message_id
 
 
-def test_a_rejection_of_an_earlier_version_is_read_with_nothing_lost() -> None:
-    assert kept(REJECTED)
-    for name, value in kept(REJECTED).items():
+def test_earlier_rejection_decodes_without_loss() -> None:
+    assert stored(REJECTED)
+    for name, value in stored(REJECTED).items():
         assert json.loads(value).items() <= msgspec.to_builtins(decode_rejected(value)).items(), name
 
 
-def test_a_state_of_an_earlier_version_is_read_with_nothing_lost_and_joins() -> None:
-    assert kept(MESSAGES)
-    for name, value in kept(MESSAGES).items():
+def test_earlier_state_decodes_without_loss_and_joins() -> None:
+    assert stored(MESSAGES)
+    for name, value in stored(MESSAGES).items():
         state = decode_message(value)
         assert json.loads(encode_message(state)) == json.loads(value), name
         assert join(state, state) == state
 
 
-def test_a_field_that_a_later_version_adds_disturbs_no_reader_but_a_later_format_does() -> None:
+def test_unknown_fields_are_ignored_and_newer_versions_refused() -> None:
     for topic in POSTBACK_TOPICS:
-        for value in kept(topic).values():
+        for value in stored(topic).values():
             assert decode(topic, value[:-1] + b',"weather":"fair"}') == decode(topic, value)
-    (state, *_) = kept(MESSAGES).values()
+    (state, *_) = stored(MESSAGES).values()
     with pytest.raises(NewerVersion):
         decode_message(json.dumps(json.loads(state) | {"version": 99}).encode())
 
 
-def test_the_examples_are_what_the_pipeline_writes() -> None:
+def test_examples_equal_what_the_pipeline_writes() -> None:
     for topic, (_, value) in examples.records().items():
-        assert value in kept(topic).values()
+        assert value in stored(topic).values()
     for topic, postback in examples.postbacks().items():
         assert decode(topic, encode(postback)) == postback
 
 
-def test_every_reference_of_the_document_leads_somewhere() -> None:
+def test_references_of_the_document_resolve() -> None:
     document = yaml.safe_load(DOCUMENT.read_text())
     references = list(find_references(document))
     assert len(references) > 10
@@ -96,7 +97,7 @@ def find_references(node: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def validator(engines: Engines) -> Path:
-    """The folder with the validators in it."""
+    """The folder with the installed validators."""
     if not (shutil.which("npm") and shutil.which("node")):
         engines.skip(NPM, "npm not found")
     folder = ROOT / ".cache" / "asyncapi"
@@ -112,15 +113,15 @@ def validator(engines: Engines) -> Path:
             text=True,
         )
         if done.returncode:
-            engines.skip(NPM, f"npm cannot install them: {done.stderr.strip().splitlines()[-1]}")
+            engines.skip(NPM, f"npm ci failed: {done.stderr.strip().splitlines()[-1]}")
         (folder / "installed").write_text(lock)
     engines.used.add(NPM)
     shutil.copy(VALIDATOR / "validate.js", folder)
     return folder
 
 
-def problems(validator: Path, document: Any, values: list[tuple[str, Any]]) -> list[str]:
-    """All that is wrong with the document, and with values as those of the topics."""
+def validate(validator: Path, document: Any, values: list[tuple[str, Any]]) -> list[str]:
+    """Return all problems of the document, and of values of the topics."""
     schemas = {topic: json.loads(page(topic)) for topic in STRUCT_OF}
     done = subprocess.run(
         ["node", "validate.js"],
@@ -130,23 +131,23 @@ def problems(validator: Path, document: Any, values: list[tuple[str, Any]]) -> l
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    found: list[str] = json.loads(done.stdout)
-    return found
+    problems: list[str] = json.loads(done.stdout)
+    return problems
 
 
-def all_kept() -> list[tuple[str, Any]]:
-    return [(topic, json.loads(value)) for topic in STRUCT_OF for value in kept(topic).values()]
+def all_stored() -> list[tuple[str, Any]]:
+    return [(topic, json.loads(value)) for topic in STRUCT_OF for value in stored(topic).values()]
 
 
-def test_the_document_is_asyncapi_and_every_record_is_as_it_says(validator: Path) -> None:
-    assert problems(validator, yaml.safe_load(DOCUMENT.read_text()), all_kept()) == []
+def test_document_and_records_are_valid(validator: Path) -> None:
+    assert validate(validator, yaml.safe_load(DOCUMENT.read_text()), all_stored()) == []
 
 
-def test_what_is_wrong_would_be_found(validator: Path) -> None:
+def test_validators_find_invalid_documents_and_records(validator: Path) -> None:
     document = yaml.safe_load(DOCUMENT.read_text())
     document["channels"]["messages"]["addres"] = document["channels"]["messages"].pop("address")
-    values = [(topic, value | {"account": 42, "received_at": "yesterday"}) for topic, value in all_kept()]
-    found = "\n".join(problems(validator, document, values))
+    values = [(topic, value | {"account": 42, "received_at": "yesterday"}) for topic, value in all_stored()]
+    found = "\n".join(validate(validator, document, values))
     assert "asyncapi/channels/messages" in found
     for topic in STRUCT_OF:
         assert f"{topic}/account: must be string" in found

@@ -1,4 +1,4 @@
-"""The view `messages` against Python's join: whatever partial states are inserted, both know the same."""
+"""The view `messages` against Python's join: both yield the same for any partial states."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from gateway.postback import AnyPostback, Receipt, Response
-from runtime.clickhouse.client import INSERT_SETTINGS, query_client
+from runtime.clickhouse.client import INSERT_SETTINGS, open_client
 from sinks.migrate import migrate
 from sinks.rows import splice
 from sinks.tables import MESSAGE_STATES
@@ -29,12 +29,12 @@ from tests.support.records import FakeRecord
 @pytest.fixture
 def client(database: str) -> Iterator[Any]:
     migrate(SecretStr(database))
-    with query_client(SecretStr(database)) as client:
+    with open_client(SecretStr(database)) as client:
         yield client
 
 
 def insert(client: Any, states: Sequence[Message]) -> None:
-    """As the sink does, in one insert."""
+    """Insert states as the sink does, in one insert."""
     records = [
         FakeRecord(MESSAGES, offset=offset, value=encode_message(state))
         for offset, state in enumerate(states)
@@ -42,14 +42,14 @@ def insert(client: Any, states: Sequence[Message]) -> None:
     client.raw_insert(
         MESSAGE_STATES.name,
         column_names=MESSAGE_STATES.fields,
-        insert_block=splice(MESSAGE_STATES.tail, "cluster", records),
+        insert_block=splice(MESSAGE_STATES.suffix, "cluster", records),
         settings=INSERT_SETTINGS,
         fmt="JSONEachRow",
     )
 
 
 def messages(client: Any, source: str = "messages", where: str = "1") -> list[Message]:
-    """The rows of a view, in the order of message_id, read as what they claim to be."""
+    """The rows of a view as messages, ordered by account and message_id."""
     rows = client.raw_query(
         f"SELECT * FROM {source} WHERE {where} ORDER BY account, toString(message_id)",
         fmt="JSONEachRow",
@@ -59,28 +59,28 @@ def messages(client: Any, source: str = "messages", where: str = "1") -> list[Me
 
 
 def guid(number: int) -> str:
-    """Ids whose order as text is another one than ClickHouse's order of UUIDs."""
+    """Ids whose order as text differs from ClickHouse's order of UUIDs."""
     return str(UUID(int=((number + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC834) % 2**128))
 
 
-def told(postback: AnyPostback, message: int, telling: int) -> AnyPostback:
-    """With ids as the gateway lets them through; another telling of the same event is another parser's."""
+def parsed(postback: AnyPostback, message: int, parser: int) -> AnyPostback:
+    """The postback with valid ids, and with fields of the same event that differ by version of the parser."""
     postback = replace(postback, message_id=guid(message))
     if isinstance(postback, Receipt):
         backup = guid(ord(postback.event_id[-1])) if postback.event_id[-1] in "567" else None
-        return replace(postback, backup_message_id=backup if telling != 1 else None, text=f'{telling}"\\é\n')
+        return replace(postback, backup_message_id=backup if parser != 1 else None, text=f'{parser}"\\é\n')
     if isinstance(postback, Response):
         return replace(
             postback,
-            reply_id=guid(ord(postback.event_id[-1])) if telling != 1 else None,
-            text="!" * telling,
-            occurred_at=at(telling) if telling else None,
+            reply_id=guid(ord(postback.event_id[-1])) if parser != 1 else None,
+            text="!" * parser,
+            occurred_at=at(parser) if parser else None,
         )
-    return replace(postback, occurred_at=at(telling) if telling else None)
+    return replace(postback, occurred_at=at(parser) if parser else None)
 
 
-postbacks = st.builds(told, any_postback, st.integers(0, 2), st.integers(0, 2))
-#: Which postbacks make a state, in which insert that is, and until when it is marked overdue, if at all.
+postbacks = st.builds(parsed, any_postback, st.integers(0, 2), st.integers(0, 2))
+#: For each state: its postbacks, the number of its insert, and the second of `overdue_at`, if any.
 partial_states = st.lists(
     st.tuples(st.lists(postbacks, min_size=1, max_size=6), st.integers(0, 3), st.none() | st.integers(0, 40)),
     min_size=1,
@@ -89,7 +89,7 @@ partial_states = st.lists(
 
 
 def states_of(story: list[AnyPostback], mark: int | None) -> list[Message]:
-    """All that streams would write for these, of each message, one state after the other."""
+    """The states that streams would write for these, one after the other per message."""
     written: list[Message] = []
     for message_id in {postback.message_id for postback in story}:
         own = [state_of(postback) for postback in story if postback.message_id == message_id]
@@ -108,13 +108,13 @@ def states_of(story: list[AnyPostback], mark: int | None) -> list[Message]:
 @example(
     [
         (
-            [told(receipt(f"{n:03}", n % 7, code="000" if n == 129 else "777"), 0, 0) for n in range(130)],
+            [parsed(receipt(f"{n:03}", n % 7, code="000" if n == 129 else "777"), 0, 0) for n in range(130)],
             0,
             None,
         )
     ]
 )
-def test_partial_states_in_any_number_of_inserts_join_as_in_python(
+def test_partial_states_join_as_in_python(
     client: Any, story: list[tuple[list[AnyPostback], int, int | None]]
 ) -> None:
     client.command("TRUNCATE TABLE message_states")
@@ -134,31 +134,31 @@ def test_partial_states_in_any_number_of_inserts_join_as_in_python(
 
 
 def fold(*events: AnyPostback) -> Message:
-    state = reduce(merge, (told(event, 0, 0) for event in events), None)
+    state = reduce(merge, (parsed(event, 0, 0) for event in events), None)
     assert state is not None
     return state
 
 
-def test_messages_of_two_accounts_never_meet(client: Any) -> None:
+def test_messages_of_two_accounts_stay_separate(client: Any) -> None:
     ours, theirs = fold(sent()), fold(sent("s2", 1, ok=False, account="other"))
     insert(client, [ours, theirs])
     assert messages(client) == [ours, theirs]
 
 
-def test_a_stale_state_after_a_fuller_one_takes_nothing_away(client: Any) -> None:
+def test_stale_state_after_fuller_one_loses_nothing(client: Any) -> None:
     full = fold(sent(), receipt(code="000", second=1))
     insert(client, [full])
     insert(client, [fold(sent())])
     assert messages(client) == [full]
 
 
-def test_the_refusals_of_states_that_know_nothing_of_each_other_are_counted_together(client: Any) -> None:
+def test_refusals_of_partial_states_are_counted_together(client: Any) -> None:
     insert(client, [fold(sent("x", ok=False), sent("y", 1, ok=False))])
     insert(client, [fold(sent("y", 1, ok=False), sent("z", 2, ok=False))])
     assert [message.status for message in messages(client)] == ["cancelled"]
 
 
-def test_a_receipt_that_lagged_takes_the_mark_of_being_overdue_back(client: Any) -> None:
+def test_timely_receipt_merged_late_clears_overdue_mark(client: Any) -> None:
     overdue = replace(fold(sent(from_number="74121")), overdue_at=at(50))
     insert(client, [overdue])
     assert messages(client) == [overdue]
@@ -166,7 +166,7 @@ def test_a_receipt_that_lagged_takes_the_mark_of_being_overdue_back(client: Any)
     assert [message.overdue_at for message in messages(client)] == [None]
 
 
-def test_messages_between_sees_first_seen_in_the_range_alone(client: Any) -> None:
+def test_messages_between_filters_by_first_seen(client: Any) -> None:
     insert(client, [fold(sent("s1", 10)), replace(fold(sent("s2", 20)), message_id=guid(1))])
     between = f"messages_between(since = '{at(15)[:19]}', until = '{at(20)[:19]}')"
     assert messages(client, between) == []
@@ -174,14 +174,14 @@ def test_messages_between_sees_first_seen_in_the_range_alone(client: Any) -> Non
     assert [message.message_id for message in messages(client, between)] == [guid(1)]
 
 
-def test_messages_between_joins_a_state_that_began_hours_before_the_range(client: Any) -> None:
+def test_messages_between_joins_states_from_before_range(client: Any) -> None:
     insert(client, [fold(receipt("r1", 3600 * 5))])
     insert(client, [fold(sent("s1", 0), receipt("r1", 3600 * 5))])
     late = f"messages_between(since = '{at(3600 * 4)[:19]}', until = '{at(3600 * 6)[:19]}')"
     assert messages(client, late) == []
 
 
-def test_a_reference_finds_its_messages_by_what_all_states_say_together(client: Any) -> None:
+def test_messages_by_reference_uses_joined_reference(client: Any) -> None:
     insert(client, [fold(reply(reference_id="from a reply"))])
     assert len(messages(client, "messages_by_reference(reference = 'from a reply')")) == 1
     insert(client, [fold(sent(reference_id="from the send"))])
@@ -191,17 +191,17 @@ def test_a_reference_finds_its_messages_by_what_all_states_say_together(client: 
     ] == ["from the send"]
 
 
-def test_the_views_work_from_whatever_database_one_is_in(client: Any, database: str) -> None:
+def test_views_work_from_another_current_database(client: Any, database: str) -> None:
     insert(client, [fold(sent())])
     name = database.rpartition("/")[2]
-    with query_client(SecretStr(database), database="default") as elsewhere:
-        assert len(messages(elsewhere, f"{name}.messages")) == 1
-        assert len(messages(elsewhere, f"{name}.messages_by_reference(reference = '')")) == 1
-        elsewhere.command(f"SYSTEM REFRESH VIEW {name}.funnel_hourly")
+    with open_client(SecretStr(database), database="default") as other:
+        assert len(messages(other, f"{name}.messages")) == 1
+        assert len(messages(other, f"{name}.messages_by_reference(reference = '')")) == 1
+        other.command(f"SYSTEM REFRESH VIEW {name}.funnel_hourly")
 
 
-def test_the_funnel_counts_messages_by_the_hour_they_were_first_seen(client: Any) -> None:
-    """Its range ends now, so the postbacks are of now."""
+def test_funnel_counts_messages_by_hour_first_seen(client: Any) -> None:
+    """The funnel's range ends now, so the postbacks are current."""
     hour = client.command("SELECT toStartOfHour(now('UTC'))").replace(" ", "T")
 
     def now(second: int) -> str:
@@ -226,26 +226,26 @@ def test_the_funnel_counts_messages_by_the_hour_they_were_first_seen(client: Any
     }  # fmt: skip
 
 
-def test_every_column_of_every_table_says_what_it_is(client: Any) -> None:
-    silent = client.query(
+def test_tables_and_columns_have_comments(client: Any) -> None:
+    uncommented = client.query(
         "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND comment = '' "
         "AND table IN (SELECT name FROM system.tables WHERE database = currentDatabase() "
         "AND engine NOT IN ('View') AND name NOT LIKE '.%')"
     ).result_rows
-    assert silent == []
-    silent = client.query(
+    assert uncommented == []
+    uncommented = client.query(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND comment = '' "
         "AND name NOT LIKE '.%'"
     ).result_rows
-    assert silent == []
+    assert uncommented == []
 
 
-def test_the_view_has_the_fields_of_the_json_and_no_others(client: Any) -> None:
+def test_view_has_exactly_the_fields_of_json(client: Any) -> None:
     columns = [name for name, *_ in client.query("DESCRIBE TABLE messages").result_rows]
     assert set(columns) == set(Message.__struct_fields__)
 
 
-def test_one_message_is_found_without_reading_the_others(client: Any) -> None:
+def test_lookup_by_message_id_reads_one_granule(client: Any) -> None:
     for _ in range(3):
         insert(client, [replace(fold(sent()), message_id=guid(n)) for n in range(20_000)])
     client.command("OPTIMIZE TABLE message_states FINAL")

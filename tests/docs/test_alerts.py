@@ -1,6 +1,6 @@
-"""Alerts fire when they should and not otherwise, and ask only for metrics that there are.
+"""Alerts fire when they should and only then, and alerts and dashboard query existing metrics only.
 
-What each is for stands in tests/docs/alerts.yml, in the language of `promtool test rules`.
+The scenarios are in tests/docs/alerts.yml, in the language of `promtool test rules`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.engines import Engines
 from tests.support.process import ROOT
 
 PROMTOOL = "Prometheus: promtool"
-STORIES = ROOT / "tests" / "docs" / "alerts.yml"
+SCENARIOS = ROOT / "tests" / "docs" / "alerts.yml"
 SAMPLES = {sample for metric in all_metrics() for sample in metric.sample_names}
 ALERTS = {rule["alert"]: rule for rule in all_alerts()}
 
@@ -39,15 +39,15 @@ def run(*command: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_story_of_an_alert_comes_true(promtool: str) -> None:
-    run(promtool, "test", "rules", STORIES)
+def test_every_alert_scenario_holds(promtool: str) -> None:
+    run(promtool, "test", "rules", SCENARIOS)
 
 
-def test_prometheus_takes_the_configuration(promtool: str) -> None:
+def test_prometheus_accepts_the_configuration(promtool: str) -> None:
     run(promtool, "check", "config", RULES.parent.parent / "prometheus.yml")
 
 
-def test_prometheus_understands_all_that_the_dashboard_asks(promtool: str, tmp_path: Path) -> None:
+def test_dashboard_queries_are_valid_promql(promtool: str, tmp_path: Path) -> None:
     rules = [
         {"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "5m")}
         for number, expression in enumerate(dashboard.expressions())
@@ -60,19 +60,19 @@ def test_prometheus_understands_all_that_the_dashboard_asks(promtool: str, tmp_p
 @pytest.mark.parametrize(
     "expression", [*dashboard.expressions(), *(str(rule["expr"]) for rule in ALERTS.values())]
 )
-def test_only_metrics_that_there_are_are_asked_for(expression: str) -> None:
+def test_queries_use_existing_metrics_only(expression: str) -> None:
     assert set(re.findall(r"\bpostbacks_\w+", expression)) <= SAMPLES
 
 
-def test_the_dashboard_shows_every_metric() -> None:
-    shown = {name for text in dashboard.expressions() for name in re.findall(r"\bpostbacks_\w+", text)}
-    assert [metric.name for metric in all_metrics() if not metric.sample_names & shown] == []
+def test_dashboard_shows_every_metric() -> None:
+    queried = {name for text in dashboard.expressions() for name in re.findall(r"\bpostbacks_\w+", text)}
+    assert [metric.name for metric in all_metrics() if not metric.sample_names & queried] == []
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_each_alert_says_what_to_do_and_has_a_story(alert: str) -> None:
+def test_alert_has_instructions_and_a_scenario(alert: str) -> None:
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["annotations"]["summary"]
     assert len(rule["annotations"]["do"]) > 40
-    assert alert in STORIES.read_text()
+    assert alert in SCENARIOS.read_text()

@@ -1,4 +1,4 @@
-"""CI shows what happened: each test runs once, and a failure brings the logs of its processes along."""
+"""CI runs each test once, and reports a failure with the logs of its processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_of_a_passing_process(tmp_path):
 """
 
 
-def test_failed_test_run_is_not_repeated(tmp_path: Path) -> None:
+def test_failed_run_is_not_repeated(tmp_path: Path) -> None:
     make = tmp_path / "make"
     make.write_text('#!/bin/sh\necho "$@" >> "$(dirname "$0")/runs"\nexit 2\n')
     make.chmod(0o755)
@@ -29,7 +29,7 @@ def test_failed_test_run_is_not_repeated(tmp_path: Path) -> None:
     assert (tmp_path / "runs").read_text() == "test\n"
 
 
-def test_failure_in_xdist_shows_seed_and_logs(tmp_path: Path) -> None:
+def test_failure_under_xdist_shows_seed_and_logs(tmp_path: Path) -> None:
     (tmp_path / "test_failing.py").write_text(FAILING)
     options = ("-p", "tests.conftest", "-n", "1", "--rootdir", tmp_path, tmp_path / "test_failing.py")
     done = subprocess.run(

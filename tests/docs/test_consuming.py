@@ -1,4 +1,4 @@
-"""docs/consuming.md: its programs run as they stand, on what the pipeline writes, repeats and forgets."""
+"""The programs of docs/consuming.md run as printed, with duplicates, stale states and tombstones."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from aiokafka import AIOKafkaProducer
 
 from docs.generate import examples
 from gateway.postback import RESPONSE, Receipt, key_of
-from streams.change import Headers, headers
+from streams.correlate import headers
 from streams.message import MESSAGES, decode_message, encode_message, join, state_of
+from streams.state.spec import Headers
 from tests.support.process import ROOT, Process
-from tests.support.sinks import make_topics
+from tests.support.sinks import create_topics
 
 PAGE = (ROOT / "docs" / "consuming.md").read_text()
 PROGRAMS = {
@@ -33,13 +34,13 @@ NAME = KEY.decode()
 
 @pytest_asyncio.fixture
 async def kafka(fresh_kafka: str) -> str:
-    await make_topics(fresh_kafka)
+    await create_topics(fresh_kafka)
     return fresh_kafka
 
 
 @contextmanager
 def run(name: str, kafka: str, folder: Path, *arguments: str) -> Iterator[Process]:
-    """A program of the page while the block runs."""
+    """Run a program of the page for the block."""
     (folder / name).write_text(PROGRAMS[name])
     popen = subprocess.Popen(
         [sys.executable, name, *arguments],
@@ -58,36 +59,34 @@ def run(name: str, kafka: str, folder: Path, *arguments: str) -> Iterator[Proces
         process.output.close()
 
 
-def said(program: Process, words: str) -> str:
-    """The next line with these words; Faust says more than that."""
-    while words not in (line := program.line()):
+def read_line_with(program: Process, text: str) -> str:
+    """Return the next line that contains the text; Faust logs others, too."""
+    while text not in (line := program.read_line()):
         pass
     return line
 
 
 async def write(kafka: str, topic: str, *records: tuple[bytes | None, Headers]) -> None:
-    """Records about the message, in their order."""
+    """Produce records about the message, in this order."""
     async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all") as producer:
         for value, with_headers in records:
             await producer.send_and_wait(topic, value, key=KEY, headers=with_headers)
 
 
-def test_the_page_has_a_program_for_each_story_here() -> None:
+def test_page_has_exactly_the_tested_programs() -> None:
     assert set(PROGRAMS) == {"replies.py", "states.py", "failures.py"}
 
 
-async def test_a_reply_that_comes_twice_is_acted_on_once(kafka: str, tmp_path: Path) -> None:
+async def test_duplicate_reply_is_processed_once(kafka: str, tmp_path: Path) -> None:
     _, value = examples.records()[RESPONSE]
     other = value.replace(REPLY.event_id.encode(), b"0" * 32).replace(b'"Test"', b'"Stop"')
     await write(kafka, RESPONSE, (value, []), (value, []), (other, []))
     with run("replies.py", kafka, tmp_path) as program:
-        assert program.line() == "17575449511 wrote: Test"
-        assert program.line() == "17575449511 wrote: Stop"
+        assert program.read_line() == "17575449511 wrote: Test"
+        assert program.read_line() == "17575449511 wrote: Stop"
 
 
-async def test_a_stale_state_that_comes_last_changes_nothing_and_a_tombstone_begins_anew(
-    kafka: str, tmp_path: Path
-) -> None:
+async def test_stale_states_are_joined_and_tombstones_reset(kafka: str, tmp_path: Path) -> None:
     both = join(SENT, RECEIPT)
     await write(
         kafka,
@@ -98,15 +97,15 @@ async def test_a_stale_state_that_comes_last_changes_nothing_and_a_tombstone_beg
         (encode_message(both), []),
     )
     with run("states.py", kafka, tmp_path) as program:
-        assert [program.line() for _ in range(4)] == [
+        assert [program.read_line() for _ in range(4)] == [
             f"{NAME} is sent",
             f"{NAME} is in_transit",
-            f"{NAME} is let go of",
+            f"{NAME} is expired",
             f"{NAME} is in_transit",
         ]
 
 
-async def test_faust_picks_a_transition_by_the_headers(kafka: str, tmp_path: Path) -> None:
+async def test_faust_detects_a_transition_by_headers(kafka: str, tmp_path: Path) -> None:
     receipt = next(postback for postback in POSTBACKS.values() if isinstance(postback, Receipt))
     receipt.code = "091"
     failed = join(SENT, state_of(receipt))
@@ -121,5 +120,5 @@ async def test_faust_picks_a_transition_by_the_headers(kafka: str, tmp_path: Pat
         (encode_message(failed), headers("failed", "")),
     )
     with run("failures.py", kafka, tmp_path, "worker", "--without-web") as program:
-        lines = [said(program, "was not reached") for _ in range(2)]
+        lines = [read_line_with(program, "was not reached") for _ in range(2)]
     assert all("17575449511 was not reached: ['091']" in line for line in lines)

@@ -1,4 +1,4 @@
-"""What people deploy with names only settings that there are, and units that systemd understands."""
+"""Files for deployment mention only settings that exist, and systemd accepts the units."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FILES = [
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.is_file()], ids=lambda file: file.name)
-def test_every_setting_that_is_named_is_one(file: Path) -> None:
-    named = set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", file.read_text()))
-    assert named <= {PREFIX + field.upper() for field in Settings.model_fields} | {FILE}
+def test_mentioned_settings_exist(file: Path) -> None:
+    mentioned = set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", file.read_text()))
+    assert mentioned <= {PREFIX + field.upper() for field in Settings.model_fields} | {FILE}
 
 
-def test_systemd_understands_the_units(engines: Engines, tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(engines: Engines, tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
         engines.skip("systemd-analyze", "not found")
     installed = tmp_path / "etc/systemd/system"
@@ -39,9 +39,9 @@ def test_systemd_understands_the_units(engines: Engines, tmp_path: Path) -> None
         file.parent.mkdir(parents=True)
         file.write_text("#!/bin/sh\n")
         file.chmod(0o755)
-    said = subprocess.run(
+    done = subprocess.run(
         ["systemd-analyze", "verify", f"--root={tmp_path}", "--recursive-errors=no", *UNITS],
         capture_output=True,
         text=True,
     )
-    assert (said.returncode, said.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Pages that follow from the code are those in the repository: `make docs` writes them."""
+"""Generated pages are up to date; `make docs` writes them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ PAGES = pages()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_page_says_what_the_code_says(path: Path) -> None:
+def test_generated_page_is_current(path: Path) -> None:
     assert path.exists(), "make docs"
     assert path.read_text() == PAGES[path], "make docs"

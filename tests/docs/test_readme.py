@@ -1,4 +1,4 @@
-"""What the README says can be typed, works."""
+"""The README: its questions run, and its links lead to files."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ QUESTIONS = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
 
 @pytest.fixture(scope="module")
 def schema(clickhouse: str) -> Iterator[Client]:
-    """A database with the schema, and no rows."""
+    """A database with the schema and without rows."""
     with closing(get_client(dsn=clickhouse)) as client:
         migrate(SecretStr(f"{clickhouse}/readme"))
-        with closing(get_client(dsn=f"{clickhouse}/readme")) as asking:
-            yield asking
+        with closing(get_client(dsn=f"{clickhouse}/readme")) as readme:
+            yield readme
         client.command("DROP DATABASE readme SYNC")
 
 
-def test_the_readme_asks_five_questions() -> None:
+def test_readme_has_five_questions() -> None:
     assert len(QUESTIONS) == 5
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_every_question_of_the_readme_can_be_asked(question: str, schema: Client) -> None:
+def test_questions_of_the_readme_run(question: str, schema: Client) -> None:
     assert schema.query(question).column_names
 
 
-def test_every_file_that_the_readme_names_is_there() -> None:
+def test_files_linked_by_the_readme_exist() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,4 +1,4 @@
-"""The whole pipeline with nothing in the clear: HTTPS, Kafka by TLS and SCRAM, ClickHouse by HTTPS."""
+"""The whole pipeline encrypted: HTTPS, Kafka with TLS and SCRAM, ClickHouse over HTTPS."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import SecretStr
 
 from cli.__main__ import postbacks
-from runtime.clickhouse.client import Unavailable, query_client
+from runtime.clickhouse.client import open_client
+from runtime.clickhouse.errors import ClickHouseUnavailable
 from runtime.process import DONE
 from runtime.settings import load_settings
 from tests.support.engines import APACHE, Engines
-from tests.support.gateway import form, free_address, open_gateway, request
+from tests.support.gateway import form_request, free_address, open_gateway, request
 from tests.support.kafka import ApacheKafka
 from tests.support.process import running
-from tests.support.sinks import open_sink, until
+from tests.support.sinks import eventually, open_sink
 
 TOKEN, USER, PASSWORD = "a-token-of-acme", "pipeline", "a pass/word@with:all"
 READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Authority(NamedTuple):
-    """Certificates in PEM: of the authority, and of 127.0.0.1 with its key, for servers and clients alike."""
+    """PEM files: the certificate authority, and a certificate with its key, for servers and clients."""
 
     ca: Path
     certificate: Path
@@ -48,7 +49,7 @@ class Authority(NamedTuple):
 
     @property
     def both(self) -> Path:
-        """Key and certificate in one file, as Kafka wants them."""
+        """Key and certificate in one file, as Kafka requires."""
         return self.key.with_name("both.pem")
 
 
@@ -60,7 +61,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     made.cert_pem.write_to_path(str(files.ca))
     chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
     key = load_pem_private_key(issued.private_key_pem.bytes(), None)
-    pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # Kafka reads no other
+    pkcs8 = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )  # the only format that Kafka reads
     files.certificate.write_bytes(chain)
     files.key.write_bytes(pkcs8)
     files.both.write_bytes(pkcs8 + chain)
@@ -71,7 +74,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def secure_kafka(
     engines: Engines, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Lets in who has a certificate of the authority, and a user's password."""
+    """A Kafka that requires a client certificate of the authority, and a user with a password."""
     engines.used.add(APACHE)
     login = "org.apache.kafka.common.security.scram.ScramLoginModule required"
     properties = {
@@ -92,39 +95,43 @@ def secure_kafka(
         cluster.start()
         yield cluster.address
     finally:
-        cluster.end()
+        cluster.kill()
 
 
 @asynccontextmanager
 async def secure_clickhouse(plain: str, authority: Authority) -> AsyncIterator[str]:
-    """The ClickHouse at `plain`, by HTTPS and for one user with a password; `host:port`.
+    """An HTTPS proxy with basic authentication before the ClickHouse at `plain`; yields its `host:port`.
 
-    The embedded one has neither, so they stand before it.
+    The embedded ClickHouse supports neither.
     """
 
-    async def pass_on(asked: web.Request) -> web.StreamResponse:
-        scheme, _, credentials = asked.headers.get("Authorization", "").partition(" ")
-        said = (
+    async def forward(received: web.Request) -> web.StreamResponse:
+        scheme, _, credentials = received.headers.get("Authorization", "").partition(" ")
+        login = (
             b64decode(credentials).decode()
             if scheme == "Basic"
-            else ":".join(asked.headers.get(name, "") for name in ("X-ClickHouse-User", "X-ClickHouse-Key"))
+            else ":".join(
+                received.headers.get(name, "") for name in ("X-ClickHouse-User", "X-ClickHouse-Key")
+            )
         )
-        if said != f"{USER}:{PASSWORD}":
+        if login != f"{USER}:{PASSWORD}":
             code = {"X-ClickHouse-Exception-Code": "516"}
             return web.Response(status=403, text="Code: 516. Authentication failed", headers=code)
-        own = ("authorization", "x-clickhouse-user", "x-clickhouse-key", "host", "transfer-encoding")
-        headers = {name: value for name, value in asked.headers.items() if name.lower() not in own}
-        target = f"{plain}{asked.path_qs}"
-        async with client.request(asked.method, target, data=await asked.read(), headers=headers) as answer:
-            kept = {
+        dropped = ("authorization", "x-clickhouse-user", "x-clickhouse-key", "host", "transfer-encoding")
+        headers = {name: value for name, value in received.headers.items() if name.lower() not in dropped}
+        target = f"{plain}{received.path_qs}"
+        async with client.request(
+            received.method, target, data=await received.read(), headers=headers
+        ) as answer:
+            passed_on = {
                 name: value
                 for name, value in answer.headers.items()
                 if name.startswith(("X-", "Content-Type"))
             }
-            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+            return web.Response(status=answer.status, body=await answer.read(), headers=passed_on)
 
     app = web.Application(client_max_size=2**30)
-    app.router.add_route("*", "/{path:.*}", pass_on)
+    app.router.add_route("*", "/{path:.*}", forward)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(authority.certificate, authority.key)
     runner = web.AppRunner(app)
@@ -138,7 +145,7 @@ async def secure_clickhouse(plain: str, authority: Authority) -> AsyncIterator[s
 
 
 def security(authority: Authority, password: str = PASSWORD) -> dict[str, str]:
-    """The settings that Kafka's lock asks for."""
+    """The settings for `secure_kafka`."""
     return {
         "kafka_security": "SASL_SSL",
         "kafka_security_user": USER,
@@ -154,18 +161,18 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
 
 
 def command(*arguments: str, settings: dict[str, str]) -> str:
-    """What a command of ours prints."""
+    """The output of `postbacks arguments…`."""
     result = CliRunner().invoke(postbacks, arguments, obj=lambda: load_settings(environment(settings)))
     assert result.exit_code == 0, result.output
     return result.output
 
 
 def has_tables(clickhouse: str) -> bool:
-    with query_client(SecretStr(clickhouse)) as client:
+    with open_client(SecretStr(clickhouse)) as client:
         return bool(client.command("EXISTS TABLE messages"))
 
 
-async def test_a_postback_comes_through_encrypted_all_the_way(
+async def test_postback_reaches_clickhouse_encrypted_all_the_way(
     secure_kafka: str,
     authority: Authority,
     database: str,
@@ -179,7 +186,7 @@ async def test_a_postback_comes_through_encrypted_all_the_way(
         secure = security(authority) | {"log_level": "debug"}
         tls = {"tls_certificate": str(authority.certificate), "tls_key": str(authority.key)}
         streams = environment(secure | {"kafka": secure_kafka, "data": str(tmp_path), "ops": free_address()})
-        # None of them waits for ClickHouse before its block begins: that stands in this event loop.
+        # None of these blocks until ClickHouse answers: its proxy runs in this event loop.
         with (
             open_gateway(secure_kafka, tokens=f"acme={TOKEN}", **(secure | tls)) as gateway,
             running("streams", environment=streams) as worker,
@@ -191,46 +198,46 @@ async def test_a_postback_comes_through_encrypted_all_the_way(
             async with aiohttp.ClientSession() as client, client.post(url, data=body, ssl=context) as answer:
                 assert answer.status == 200
 
-            def asked() -> str:
+            def query_status() -> str:
                 query = f"SELECT status FROM messages WHERE message_id = '{message}'"
                 return command("sql", query, settings={"clickhouse": clickhouse})
 
             async def stored() -> bool:
-                return "sent" in await asyncio.to_thread(asked)
+                return "sent" in await asyncio.to_thread(query_status)
 
-            await until(lambda: asyncio.to_thread(has_tables, clickhouse), "the tables are there")
-            await until(stored, "the message is in ClickHouse")
+            await eventually(lambda: asyncio.to_thread(has_tables, clickhouse), "the tables exist")
+            await eventually(stored, "the message is in ClickHouse")
             topics = await asyncio.to_thread(command, "topics", settings=secure | {"kafka": secure_kafka})
             assert "messages" in topics
             for process in (gateway.process, worker, sink.process):
                 assert await asyncio.to_thread(process.stop) == DONE
-    said = capfd.readouterr().err
+    logged = capfd.readouterr().err
     for secret in (PASSWORD, quote(PASSWORD, safe=""), "hush", TOKEN):
-        assert secret not in said
+        assert secret not in logged
 
 
-async def test_who_has_not_the_password_is_kept_out_of_kafka(
+async def test_kafka_with_wrong_password_is_unavailable(
     secure_kafka: str, authority: Authority, capfd: pytest.CaptureFixture[str]
 ) -> None:
     wrong = security(authority, "no such password")
     with open_gateway(secure_kafka, **wrong) as gateway:
         body = f"SMSSent=1&MessageID={uuid4()}".encode()
-        assert (await request(gateway.address, form(body))).status == 202
+        assert (await request(gateway.address, form_request(body))).status == 202
         assert (await request(gateway.ops, READY)).status == 503
-    said = capfd.readouterr().err
-    assert "SaslAuthenticationFailed" in said
-    assert "no such password" not in said
+    logged = capfd.readouterr().err
+    assert "SaslAuthenticationFailed" in logged
+    assert "no such password" not in logged
 
 
-async def test_who_has_not_the_password_is_kept_out_of_clickhouse(
+async def test_clickhouse_with_wrong_password_or_authority_is_unavailable(
     authority: Authority, database: str
 ) -> None:
     parts = urlsplit(database)
     async with secure_clickhouse(f"http://{parts.hostname}:{parts.port}", authority) as address:
         clickhouse = f"https://{USER}:wrong@{address}{parts.path}?ca_cert={authority.ca}"
-        with pytest.raises(Unavailable, match="516"):
+        with pytest.raises(ClickHouseUnavailable, match="516"):
             await asyncio.to_thread(has_tables, clickhouse)
-        strangers = clickhouse.replace(str(authority.ca), str(authority.ca.with_name("other.pem")))
-        trustme.CA().cert_pem.write_to_path(str(authority.ca.with_name("other.pem")))
-        with pytest.raises(Unavailable, match="certificate"):
-            await asyncio.to_thread(has_tables, strangers)
+        other = authority.ca.with_name("other.pem")
+        trustme.CA().cert_pem.write_to_path(str(other))
+        with pytest.raises(ClickHouseUnavailable, match="certificate"):
+            await asyncio.to_thread(has_tables, clickhouse.replace(str(authority.ca), str(other)))

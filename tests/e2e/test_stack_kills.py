@@ -1,4 +1,4 @@
-"""A short run of what `make chaos ARGS="--kill-stack 20"` does for longer."""
+"""A short run of `make chaos ARGS="--kill-stack 20"`."""
 
 from __future__ import annotations
 

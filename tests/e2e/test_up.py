@@ -1,4 +1,4 @@
-"""`postbacks up` as a person meets it: started, posted to, asked, interrupted, hurt."""
+"""`postbacks up` end to end: posting, commands beside it, killed processes, shutdown."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from cli.up.welcome import SAMPLE, SAMPLE_ID
-from runtime.clickhouse.query import run_query
+from runtime.clickhouse.client import Reader
 from tests.support.process import running
-from tests.support.stack import Stack, any_ports, command, stack, tail
+from tests.support.stack import Stack, command, free_port_options, stack, tail
 
-#: As the provider prints them; the reply names the message that it answers, the receipt another one.
+#: From the provider's documentation. The reply is to the message of `SAMPLE`, the receipt is about another.
 RESPONSE = (
     "SMSResponse=1&MessageID=11111111-2222-1111-2222-000000000004&MatchedMessageID="
     f"{SAMPLE_ID}&ReferenceID=&FromPhoneNumber=17575449511&ToPhoneNumber=17575449510"
@@ -43,69 +44,69 @@ def sent(number: int) -> str:
     return f"SMSSent=1&MessageID={message_id(number)}&FromPhoneNumber=74121&ToPhoneNumber=1757544{number:04}"
 
 
-#: A worker that is killed says no goodbye: so long the others wait for it.
-SOON = {"POSTBACKS_SESSION_TIMEOUT": "5"}
+#: A killed worker stays in its group until this timeout.
+SHORT_SESSION = {"POSTBACKS_SESSION_TIMEOUT": "5"}
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("up"), settings=SOON) as running:
+    with stack(tmp_path_factory.mktemp("up"), settings=SHORT_SESSION) as running:
         yield running
 
 
-def test_the_providers_samples_are_in_sql_within_two_seconds_of_the_post(up: Stack) -> None:
-    up.post(SAMPLE)  # the first of all pays for what the processes load when they need it
-    up.wait_for("SELECT count() FROM messages", "1")
+def test_samples_are_in_sql_within_two_seconds(up: Stack) -> None:
+    up.post(SAMPLE)  # the first postback is slower: processes import lazily
+    up.wait_for_result("SELECT count() FROM messages", "1")
     assert up.post(RESPONSE) == 200
     assert up.post(RECEIPT) == 200
-    took = [
-        up.wait_for(
+    durations = [
+        up.wait_for_result(
             "SELECT status, count() FROM messages WHERE replied_at IS NOT NULL OR carrier_at IS NOT NULL "
             "GROUP BY status ORDER BY status",
             "in_transit\t1\nsent\t1",
         )
     ]
-    while min(took) >= 2 and len(took) < 5:  # one of several, as other processes may use the machine
-        number = 8000 + len(took)
+    while min(durations) >= 2 and len(durations) < 5:  # the best of several, as the machine may be busy
+        number = 8000 + len(durations)
         assert up.post(sent(number)) == 200
         query = f"SELECT status FROM messages WHERE message_id = '{message_id(number)}'"
-        took.append(up.wait_for(query, "sent"))
-    assert min(took) < 2
+        durations.append(up.wait_for_result(query, "sent"))
+    assert min(durations) < 2
 
 
 @pytest.fixture
 def samples(up: Stack) -> Stack:
-    """The stack, with the provider's three samples in it."""
+    """The stack, with the provider's three samples stored."""
     for sample in (SAMPLE, RESPONSE, RECEIPT):
         assert up.post(sample) == 200
-    up.wait_for(f"SELECT length(replies) FROM messages WHERE message_id = '{SAMPLE_ID}'", "1")
-    up.wait_for(f"SELECT length(receipts) FROM messages WHERE message_id = '{RECEIPT_ID}'", "1")
+    up.wait_for_result(f"SELECT length(replies) FROM messages WHERE message_id = '{SAMPLE_ID}'", "1")
+    up.wait_for_result(f"SELECT length(receipts) FROM messages WHERE message_id = '{RECEIPT_ID}'", "1")
     return up
 
 
 @pytest.mark.parametrize(
-    "spelling", [SAMPLE_ID, "{9A35E913-DED0-7574-4642-5F60C550C706}", SAMPLE_ID.replace("-", "")]
+    "notation", [SAMPLE_ID, "{9A35E913-DED0-7574-4642-5F60C550C706}", SAMPLE_ID.replace("-", "")]
 )
-def test_message_tells_what_became_of_it_in_order(samples: Stack, spelling: str) -> None:
-    done = samples.run("message", spelling)
+def test_message_shows_its_timeline_in_order(samples: Stack, notation: str) -> None:
+    done = samples.run("message", notation)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines[0] == f"Message {SAMPLE_ID} sent"
     assert {"account default", "from 17575449510", "to 17575449511", "reference 12345"} <= set(lines)
-    story = lines[lines.index("") + 1 :]
-    assert "sent handed to the carrier's side; by the provider's clock 2010-05-08 02:42:36.000" in story[0]
-    assert "reply “Test” from 17575449511" in story[1]
-    assert len(story) == 2
+    timeline = lines[lines.index("") + 1 :]
+    assert "sent handed to the aggregator; provider's clock 2010-05-08 02:42:36.000" in timeline[0]
+    assert "reply “Test” from 17575449511" in timeline[1]
+    assert len(timeline) == 2
 
 
-def test_message_explains_a_receipt(samples: Stack) -> None:
+def test_message_explains_its_receipt(samples: Stack) -> None:
     done = samples.run("message", RECEIPT_ID)
-    words = " ".join(done.stdout.split())
-    assert "receipt 003 DeliveredToCarrier (on its way); stat DELIVERED TO CARRIER; err 003" in words
-    assert "orphan nobody saw it sent" in words
+    text = " ".join(done.stdout.split())
+    assert "receipt 003 DeliveredToCarrier (in transit); stat DELIVERED TO CARRIER; err 003" in text
+    assert "orphan no postback about its sending" in text
 
 
-def test_message_as_json_is_the_contracts_message(samples: Stack) -> None:
+def test_message_json_follows_the_contract(samples: Stack) -> None:
     done = samples.run("message", SAMPLE_ID, "--json")
     message = json.loads(done.stdout)
     assert (message["message_id"], message["status"]) == (SAMPLE_ID, "sent")
@@ -113,36 +114,36 @@ def test_message_as_json_is_the_contracts_message(samples: Stack) -> None:
     assert message["sent_at"].endswith("Z")
 
 
-def test_an_id_that_nobody_knows_is_said(up: Stack) -> None:
+def test_unknown_message_id_is_an_error(up: Stack) -> None:
     done = up.run("message", message_id(0xFFFF))
     assert (done.returncode, done.stdout) == (1, "")
     assert f"No message has the id {message_id(0xFFFF)}" in done.stderr
 
 
-def test_sql_answers_a_pipe_in_tab_separated_lines_under_a_header(samples: Stack) -> None:
+def test_sql_writes_tab_separated_lines_to_a_pipe(samples: Stack) -> None:
     done = samples.run("sql", f"SELECT from_number, status FROM messages WHERE message_id = '{SAMPLE_ID}'")
     assert (done.returncode, done.stdout) == (0, "from_number\tstatus\n17575449510\tsent\n")
 
 
-def test_sql_answers_programs_in_json_and_with_the_format_that_a_query_names(samples: Stack) -> None:
+def test_sql_writes_json_or_the_querys_format(samples: Stack) -> None:
     assert samples.run("sql", "--json", "SELECT 1 AS one").stdout == '{"one":1}\n'
     assert samples.run("sql", "SELECT 1, 2 FORMAT CSV").stdout == "1,2\n"
 
 
-def test_sql_only_reads(up: Stack) -> None:
+def test_sql_is_read_only(up: Stack) -> None:
     done = up.run("sql", "DROP TABLE postbacks")
     assert done.returncode == 1
     assert "readonly" in done.stderr
     assert up.run("sql", "SELECT count() >= 0 AS there FROM postbacks").returncode == 0
 
 
-def test_sql_says_in_clickhouses_own_words_what_is_wrong(up: Stack) -> None:
+def test_sql_prints_clickhouses_error(up: Stack) -> None:
     done = up.run("sql", "SELECT nonsense FROM messages")
     assert (done.returncode, done.stdout) == (1, "")
     assert "UNKNOWN_IDENTIFIER" in done.stderr
 
 
-def test_simulate_posts_and_says_what_must_come_of_it(up: Stack) -> None:
+def test_simulate_reports_posts_and_expected_messages(up: Stack) -> None:
     done = up.run("simulate", "--url", up.url, "--count", "200", "--rate", "1000", "--seed", "42", "--json")
     assert done.returncode == 0
     report = json.loads(done.stdout)
@@ -150,7 +151,7 @@ def test_simulate_posts_and_says_what_must_come_of_it(up: Stack) -> None:
     assert sum(report["statuses"].values()) == report["messages"] > 0
 
 
-def test_topics_and_schema_that_are_as_they_must_be_are_left_alone(up: Stack) -> None:
+def test_topics_and_migrate_change_nothing_when_current(up: Stack) -> None:
     topics = up.run("topics")
     assert (topics.returncode, topics.stdout.splitlines()[-1]) == (0, "messages: 8 partitions")
     assert (up.run("migrate").stdout, up.run("migrate").returncode) == ("Nothing to apply\n", 0)
@@ -162,71 +163,71 @@ def test_topics_that_would_break_correlation_are_refused(up: Stack) -> None:
     assert "has 8 partitions, not 3 (POSTBACKS_PARTITIONS)" in done.stderr
 
 
-def test_tail_shows_what_changes_and_from_what_to_what(up: Stack) -> None:
+def test_tail_shows_matching_changes_with_both_statuses(up: Stack) -> None:
     with tail(up, "--number", "17575440001", "--status", "delivered", "--status", "sent") as output:
         up.post(sent(1))
-        up.post(sent(2))  # another number
-        output.until(message_id(1))
+        up.post(sent(2))  # filtered out by its number
+        output.wait_for_line(message_id(1))
         up.post(f"DeliveryReceipt=1&MessageID={message_id(1)}&Code=000")
-        line = output.until("sent → delivered")
+        line = output.wait_for_line("sent → delivered")
         assert f"default/{message_id(1)}" in line
         assert "74121 → 17575440001" in line
-        assert output.end(signal.SIGINT) == 0
+        assert output.send_signal(signal.SIGINT) == 0
     assert not any(message_id(2) in line for line in output.lines)
 
 
 @pytest.mark.parametrize("service", ["gateway", "streams", "sinks", "kafka", "clickhouse"])
-def test_a_process_that_is_killed_comes_back_alone_and_nothing_is_lost(up: Stack, service: str) -> None:
+def test_killed_process_restarts_alone_without_loss(up: Stack, service: str) -> None:
     number = 7100 + 10 * ["gateway", "streams", "sinks", "kafka", "clickhouse"].index(service)
     before = up.children()
     with tail(up) as output:
         assert up.post(sent(number)) == 200
         os.kill(before[service], signal.SIGKILL)
-        up.until(f"{service:<10} | ended with status -9")
+        up.wait_for_line(f"{service:<10} | exited with status -9")
         assert up.post(sent(number + 1)) in (200, 202)
         for each in (number, number + 1):
-            up.wait_for(f"SELECT status FROM messages WHERE message_id = '{message_id(each)}'", "sent")
-            output.until(message_id(each))
+            up.wait_for_result(f"SELECT status FROM messages WHERE message_id = '{message_id(each)}'", "sent")
+            output.wait_for_line(message_id(each))
     after = up.children()
     assert {name for name in before if before[name] != after.get(name)} == {service}
     assert up.query("SELECT uniqExact(cluster) FROM postbacks") == "1"
 
 
 def test_next_start_continues_with_the_data(tmp_path: Path) -> None:
-    with stack(tmp_path, settings=SOON) as first:
+    with stack(tmp_path, settings=SHORT_SESSION) as first:
         assert first.post(sent(1)) == 200
-        first.wait_for("SELECT count() FROM messages", "1")
-        watched = [os.pidfd_open(pid) for pid in first.children().values()]
+        first.wait_for_result("SELECT count() FROM messages", "1")
+        pidfds = [os.pidfd_open(pid) for pid in first.children().values()]
         first.popen.kill()
-        all_end(watched)
-    with stack(tmp_path, settings=SOON) as second:
+        wait_all_exited(pidfds)
+    with stack(tmp_path, settings=SHORT_SESSION) as second:
         assert second.query("SELECT count() FROM messages") == "1"
         assert second.post(sent(2)) == 200
-        second.wait_for("SELECT count() FROM messages", "2")
+        second.wait_for_result("SELECT count() FROM messages", "2")
         assert second.query("SELECT count(), uniqExact(cluster) FROM postbacks FINAL") == "2\t1"
-        assert second.end() == 0
+        assert second.send_signal() == 0
 
 
-def test_what_was_accepted_before_ctrl_c_is_in_clickhouse_after_it(tmp_path: Path) -> None:
+def test_everything_accepted_is_in_clickhouse_after_ctrl_c(tmp_path: Path) -> None:
     with stack(tmp_path, "--simulate", "300") as running_stack:
-        watched = [os.pidfd_open(pid) for pid in running_stack.children().values()]
+        pidfds = [os.pidfd_open(pid) for pid in running_stack.children().values()]
         accepted = asyncio.run(post_until_interrupted(running_stack))
         assert running_stack.wait() == 0
-        assert "everything that was accepted is in ClickHouse" in running_stack.lines[-1]
-        all_end(watched)
+        assert "everything accepted is in ClickHouse" in running_stack.lines[-1]
+        wait_all_exited(pidfds)
         simulated = simulators_report(running_stack.lines)
     with running("embedded", "clickhouse", "--port", "0", "--data", tmp_path) as clickhouse:
-        url = clickhouse.line() + "/postbacks"
-        ours = f"message_id BETWEEN toUUID('{message_id(0)}') AND toUUID('{message_id(10**9)}')"
-        kept = tsv(url, f"SELECT toString(message_id), count() FROM events WHERE {ours} GROUP BY ALL")
-        merged = tsv(url, f"SELECT toString(message_id) FROM messages WHERE {ours}")
-        types = tsv(url, f"SELECT type, count() FROM events WHERE NOT ({ours}) GROUP BY ALL")
-        statuses = tsv(url, f"SELECT status, count() FROM messages WHERE NOT ({ours}) GROUP BY ALL")
+        url = clickhouse.read_line() + "/postbacks"
+        posted = f"message_id BETWEEN toUUID('{message_id(0)}') AND toUUID('{message_id(10**9)}')"
+        stored = tsv(url, f"SELECT toString(message_id), count() FROM events WHERE {posted} GROUP BY ALL")
+        merged = tsv(url, f"SELECT toString(message_id) FROM messages WHERE {posted}")
+        types = tsv(url, f"SELECT type, count() FROM events WHERE NOT ({posted}) GROUP BY ALL")
+        statuses = tsv(url, f"SELECT status, count() FROM messages WHERE NOT ({posted}) GROUP BY ALL")
     assert len(accepted) >= 3000
-    assert accepted <= {name for name, _ in kept}
-    assert {count for _, count in kept} == {"1"}
-    assert sorted(name for name, _ in kept) == sorted(name for (name,) in merged)
-    assert simulated["events that may be there or not"] == 0  # it is stopped before the gateway
+    assert accepted <= {name for name, _ in stored}
+    assert {count for _, count in stored} == {"1"}
+    assert sorted(name for name, _ in stored) == sorted(name for (name,) in merged)
+    assert simulated["unacknowledged events"] == 0  # the simulator stops before the gateway
     assert {name: int(count) for name, count in types} == {
         name: simulated[name] for name in ("sent", "response", "receipt")
     }
@@ -234,11 +235,12 @@ def test_what_was_accepted_before_ctrl_c_is_in_clickhouse_after_it(tmp_path: Pat
 
 
 def tsv(url: str, query: str) -> list[list[str]]:
-    return [line.split("\t") for line in b"".join(run_query(url, query, "TSV")).decode().splitlines()]
+    result = b"".join(Reader(SecretStr(url)).query(query, "TSV"))
+    return [line.split("\t") for line in result.decode().splitlines()]
 
 
 def simulators_report(lines: list[str]) -> dict[str, int]:
-    """Its numbers by their names; of two names that are the same the first, which is a type."""
+    """Counts by name. Of a name that occurs twice the first, which counts a type of postback."""
     found: dict[str, int] = {}
     for line in lines:
         if match := re.fullmatch(r"simulator  \| +(\S.*?)  +([\d,]+)", line):
@@ -247,56 +249,56 @@ def simulators_report(lines: list[str]) -> dict[str, int]:
 
 
 async def post_until_interrupted(up: Stack) -> set[str]:
-    """Post as fast as it goes, interrupt the stack in the midst of it, and post on until nobody listens."""
+    """Post as fast as possible, interrupt the stack meanwhile, and go on until it refuses connections."""
     accepted: set[str] = set()
     numbers = iter(range(1_000_000))
 
     async def post(session: aiohttp.ClientSession) -> None:
         for number in numbers:
             try:
-                async with session.post(up.url, data=sent(number)) as answer:
-                    if answer.status in (200, 202):
+                async with session.post(up.url, data=sent(number)) as response:
+                    if response.status in (200, 202):
                         accepted.add(message_id(number))
             except aiohttp.ClientError:
                 return
             if len(accepted) == 3000:
-                up.popen.send_signal(signal.SIGINT)  # once; it would end all at once the second time
+                up.popen.send_signal(signal.SIGINT)  # exactly once: a second signal kills
 
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(post(session) for _ in range(32)))
     return accepted
 
 
-def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+def test_second_signal_kills_everything(tmp_path: Path) -> None:
     with stack(tmp_path) as running_stack:
         pids = running_stack.children()
-        watched = [os.pidfd_open(pid) for pid in pids.values()]
+        pidfds = [os.pidfd_open(pid) for pid in pids.values()]
         os.kill(pids["streams"], signal.SIGSTOP)  # so that it cannot drain
         assert running_stack.post(sent(1)) == 200
         running_stack.popen.send_signal(signal.SIGTERM)
-        running_stack.until("streams has 1 records left")
-        assert running_stack.end() == 1
-        all_end(watched)
+        running_stack.wait_for_line("streams has 1 records left")
+        assert running_stack.send_signal() == 1
+        wait_all_exited(pidfds)
 
 
-def all_end(watched: list[int]) -> None:
-    """Wait until all of the processes with these descriptors have ended."""
-    while watched:
-        ended, _, _ = select.select(watched, [], [], 60)
-        assert ended, "a process outlives the stack"
-        for descriptor in ended:
-            watched.remove(descriptor)
-            os.close(descriptor)
+def wait_all_exited(pidfds: list[int]) -> None:
+    """Wait until all processes have exited."""
+    while pidfds:
+        exited, _, _ = select.select(pidfds, [], [], 60)
+        assert exited, "a process outlives the stack"
+        for pidfd in exited:
+            pidfds.remove(pidfd)
+            os.close(pidfd)
 
 
-def test_nothing_is_left_of_a_stack_that_is_killed(tmp_path: Path) -> None:
+def test_no_process_outlives_a_killed_stack(tmp_path: Path) -> None:
     with stack(tmp_path) as running_stack:
-        watched = [os.pidfd_open(pid) for pid in running_stack.children().values()]
+        pidfds = [os.pidfd_open(pid) for pid in running_stack.children().values()]
         running_stack.popen.kill()
-        all_end(watched)
+        wait_all_exited(pidfds)
 
 
-def test_a_port_in_use_is_refused_with_the_option_that_moves_it(tmp_path: Path) -> None:
+def test_port_in_use_error_names_the_option(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         done = command("up", "--kafka-port", port, "--port", "0", "--data", str(tmp_path), settings={})
@@ -306,8 +308,8 @@ def test_a_port_in_use_is_refused_with_the_option_that_moves_it(tmp_path: Path) 
     )
 
 
-def test_two_stacks_do_not_share_their_data(up: Stack) -> None:
-    done = command("up", *any_ports({}), "--data", str(up.data), settings={})
+def test_two_stacks_cannot_share_a_folder(up: Stack) -> None:
+    done = command("up", *free_port_options({}), "--data", str(up.data), settings={})
     assert done.returncode == 2
     assert "Another `postbacks up` uses" in done.stderr
 
@@ -319,7 +321,7 @@ def test_two_stacks_do_not_share_their_data(up: Stack) -> None:
         ("POSTBACKS_CLICKHOUSE", "http://default:@127.0.0.1:8123/postbacks", "--clickhouse-port"),
     ],
 )
-def test_engine_that_is_set_and_given_a_port_is_refused(
+def test_port_of_a_configured_engine_is_refused(
     setting: str, value: str, option: str, tmp_path: Path
 ) -> None:
     done = command("up", option, "0", "--port", "0", "--data", str(tmp_path), settings={setting: value})
@@ -328,40 +330,38 @@ def test_engine_that_is_set_and_given_a_port_is_refused(
 
 
 def test_commands_find_the_stack_by_its_folder(up: Stack) -> None:
-    found = {"POSTBACKS_DATA": str(up.data)}
-    assert command("topics", settings=found).returncode == 0
-    shown = command("settings", "--json", settings=found).stdout.splitlines()
-    here = {row["setting"]: row["here"] for row in map(json.loads, shown)}
-    assert here["POSTBACKS_KAFKA"] == up.settings["POSTBACKS_KAFKA"]
-    elsewhere = command("topics", settings={**found, "POSTBACKS_KAFKA": "127.0.0.1:1"})
+    settings = {"POSTBACKS_DATA": str(up.data)}
+    assert command("topics", settings=settings).returncode == 0
+    listed = command("settings", "--json", settings=settings).stdout.splitlines()
+    current = {row["setting"]: row["here"] for row in map(json.loads, listed)}
+    assert current["POSTBACKS_KAFKA"] == up.settings["POSTBACKS_KAFKA"]
+    elsewhere = command("topics", settings={**settings, "POSTBACKS_KAFKA": "127.0.0.1:1"})
     assert (elsewhere.returncode, "127.0.0.1:1" in elsewhere.stderr) == (1, True)
 
 
-def test_a_setting_that_cannot_be_meant_ends_it_with_its_name(tmp_path: Path) -> None:
+def test_invalid_setting_is_refused_by_name(tmp_path: Path) -> None:
     done = command("up", "--data", str(tmp_path), settings={"POSTBACKS_PARTITIONS": "many"})
     assert done.returncode == 2
     assert done.stderr.startswith("POSTBACKS_PARTITIONS=many: ")
 
 
-def test_a_process_that_must_not_run_ends_the_stack_with_what_it_said(tmp_path: Path) -> None:
-    settings = {"POSTBACKS_LISTEN": "0.0.0.0:8080"}  # to everybody, and no tokens
-    done = command("up", *any_ports({}), "--data", str(tmp_path), settings=settings)
+def test_process_that_refuses_to_run_ends_the_stack(tmp_path: Path) -> None:
+    settings = {"POSTBACKS_LISTEN": "0.0.0.0:8080"}  # public, but without tokens
+    done = command("up", *free_port_options({}), "--data", str(tmp_path), settings=settings)
     assert done.returncode == 2
     assert "gateway    | " in done.stdout
     assert "loopback" in done.stdout
-    assert done.stderr.strip().endswith("gateway cannot run like this; it says why above")
+    assert done.stderr.strip().endswith("gateway cannot run like this; the reason is above")
 
 
-async def test_a_kafka_that_is_set_is_used_and_what_it_holds_outlives_the_stack(
-    fresh_kafka: str, tmp_path: Path
-) -> None:
+async def test_configured_kafka_is_used_and_keeps_its_data(fresh_kafka: str, tmp_path: Path) -> None:
     settings = {"POSTBACKS_KAFKA": fresh_kafka}
     with stack(tmp_path, settings=settings) as running_stack:
         assert "kafka" not in running_stack.children()
         assert running_stack.post(sent(1)) == 200
-        assert running_stack.end() == 0
+        assert running_stack.send_signal() == 0
     with stack(tmp_path, settings=settings) as running_stack:
         assert running_stack.query("SELECT count() FROM messages") == "1"
         assert running_stack.post(sent(2)) == 200
-        running_stack.wait_for("SELECT count() FROM messages", "2")
+        running_stack.wait_for_result("SELECT count() FROM messages", "2")
         assert running_stack.query("SELECT count(), uniqExact(cluster) FROM postbacks") == "2\t1"

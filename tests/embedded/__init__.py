@@ -1,1 +1,1 @@
-"""The embedded engines."""
+"""Tests of `embedded`."""

@@ -1,4 +1,4 @@
-"""The embedded Kafka as a process, and that the fixtures are what they promise."""
+"""The embedded Kafka process, and the Kafka fixtures of the tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from embedded.kafka.node import Kafka, KafkaFailed, Node
-from embedded.kafka.recovery import reread_since, rewind_groups
+from embedded.kafka.recovery import rewind_groups, rewind_time
 from tests.support.process import ROOT, child_processes, running
 
 #: A consumer that joins a group, commits, and stays.
@@ -42,7 +42,7 @@ asyncio.run(main())
 """
 
 
-async def cluster_of(address: str) -> str:
+async def cluster_id(address: str) -> str:
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     await admin.start()
     try:
@@ -72,7 +72,7 @@ async def topics_and_groups(address: str) -> tuple[list[str], list[str]]:
         await admin.close()
 
 
-async def test_what_is_produced_is_consumed(kafka: str, unique: Callable[[str], str]) -> None:
+async def test_produced_record_is_consumed(kafka: str, unique: Callable[[str], str]) -> None:
     topic = unique("topic")
     await create(kafka, topic)
     async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all") as producer:
@@ -86,14 +86,13 @@ async def test_what_is_produced_is_consumed(kafka: str, unique: Callable[[str], 
     assert (record.key, record.value) == (b"key", b"value")
 
 
-async def test_a_fresh_kafka_knows_no_topics_and_no_groups(fresh_kafka: str) -> None:
+async def test_fresh_kafka_has_no_topics_and_groups(fresh_kafka: str) -> None:
     assert await topics_and_groups(fresh_kafka) == ([], [])
     await create(fresh_kafka, "postbacks.sent")
 
 
-async def test_a_fresh_kafka_forgets_what_a_killed_consumer_left(fresh_kafka: str) -> None:
-    # The second of two tests that use the same names: what the first left, and a member that never said
-    # goodbye, are gone.
+async def test_fresh_kafka_has_nothing_of_the_test_before(fresh_kafka: str) -> None:
+    # The second of three tests that use the same names. It leaves a group with a killed member behind.
     assert await topics_and_groups(fresh_kafka) == ([], [])
     await create(fresh_kafka, "postbacks.sent")
     member = await asyncio.create_subprocess_exec(
@@ -108,7 +107,7 @@ async def test_a_fresh_kafka_forgets_what_a_killed_consumer_left(fresh_kafka: st
     assert (await topics_and_groups(fresh_kafka))[1] == ["streams"]
 
 
-async def test_and_the_test_after_it_starts_from_nothing(fresh_kafka: str) -> None:
+async def test_fresh_kafka_has_no_killed_members(fresh_kafka: str) -> None:
     assert await topics_and_groups(fresh_kafka) == ([], [])
 
 
@@ -124,7 +123,7 @@ async def members_and_offsets(address: str, group: str, topic: str) -> tuple[int
         await admin.close()
 
 
-async def test_groups_are_rewound_to_a_time_without_dead_members(fresh_kafka: str) -> None:
+async def test_groups_are_rewound_without_their_dead_members(fresh_kafka: str) -> None:
     topic, crash = "postbacks.sent", datetime.now(UTC)
     await create(fresh_kafka, topic)
     async with AIOKafkaProducer(bootstrap_servers=fresh_kafka, acks="all") as producer:
@@ -157,37 +156,37 @@ async def first_record(address: str, topic: str) -> bytes:
 async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
     log = tmp_path / "kafka" / "data"
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
-        address = await asyncio.to_thread(process.line)
-        cluster = await cluster_of(address)
+        address = await asyncio.to_thread(process.read_line)
+        cluster = await cluster_id(address)
         await create(address, "topic")
         async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
             await producer.send_and_wait("topic", b"value", partition=0)
             assert await asyncio.to_thread(process.stop) == 0  # with a client connected
-    assert reread_since(log) is None
+    assert rewind_time(log) is None
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
-        address = await asyncio.to_thread(process.line)
-        assert await cluster_of(address) == cluster
+        address = await asyncio.to_thread(process.read_line)
+        assert await cluster_id(address) == cluster
         assert await first_record(address, "topic") == b"value"
         process.kill()
-    since = reread_since(log)
+    since = rewind_time(log)
     assert since
     assert timedelta(minutes=59) < datetime.now(UTC) - since < timedelta(minutes=70)
 
 
-#: A line of strace with the path of each descriptor: `1764280000.123456 fsync(171</path>) = 0 <0.007>`.
+#: A line of strace with paths of descriptors: `1764280000.123456 fsync(171</path>) = 0 <0.007>`.
 FSYNC = re.compile(r"(?P<at>[\d.]+) f(?:data)?sync\(\d+<(?P<path>.*)>\) += 0 <(?P<took>[\d.]+)>")
 
 
 @contextmanager
 def traced_fsyncs(pid: int, folder: Path) -> Iterator[None]:
-    """Write the process's fsync calls to files in the folder, one for each thread, while the block runs."""
+    """Trace the fsync calls of a process for the block, into one file per thread in the folder."""
     folder.mkdir()
     options = ["-ff", "-ttt", "-T", "-y", "-e", "trace=fsync,fdatasync", "-o", str(folder / "thread")]
     tracer = subprocess.Popen(["strace", *options, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
     try:
         assert tracer.stderr
         if "attached" not in (line := tracer.stderr.readline()):
-            pytest.skip(f"this system does not let strace attach: {line}")
+            pytest.skip(f"strace cannot attach: {line}")
         yield
     finally:
         tracer.send_signal(signal.SIGINT)
@@ -195,7 +194,7 @@ def traced_fsyncs(pid: int, folder: Path) -> Iterator[None]:
 
 
 def fsyncs(folder: Path, path: Path) -> list[tuple[float, float]]:
-    """When the traced fsync calls of one file began and ended, in seconds since 1970."""
+    """Return when the traced fsync calls of a file began and ended, in seconds since 1970."""
     calls = [call for file in folder.iterdir() for call in FSYNC.finditer(file.read_text())]
     return [
         (float(call["at"]), float(call["at"]) + float(call["took"]))
@@ -207,7 +206,7 @@ def fsyncs(folder: Path, path: Path) -> list[tuple[float, float]]:
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
-        address = await asyncio.to_thread(process.line)
+        address = await asyncio.to_thread(process.read_line)
         (node,) = child_processes(process.popen.pid)
         await create(address, "topic")
         produced = []
@@ -223,35 +222,35 @@ async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
         assert [began < start and end < acknowledged for start, end in synced].count(True) == 1
 
 
-def test_second_node_on_a_folder_is_refused(tmp_path: Path) -> None:
+def test_folder_in_use_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", str(tmp_path)]
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
-        process.line()
+        process.read_line()
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert process.running
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.strip() == f"Another Kafka uses {tmp_path / 'kafka'}; choose another --data"
 
 
-def test_node_dies_with_its_killed_parent(tmp_path: Path) -> None:
+def test_node_exits_when_its_parent_is_killed(tmp_path: Path) -> None:
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
-        host, port = process.line().split(":")
+        host, port = process.read_line().split(":")
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             process.kill()
             with suppress(ConnectionResetError):
                 assert connection.recv(1) == b""
 
 
-def test_node_that_is_killed_ends_its_parent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_parent_exits_when_its_node_is_killed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
-        process.line()
+        process.read_line()
         (node,) = child_processes(process.popen.pid)
         os.kill(node, signal.SIGKILL)
         assert process.popen.wait(60) == 2
-    assert "Kafka ended by itself, with status -9" in capfd.readouterr().err
+    assert "Kafka exited unexpectedly, with status -9" in capfd.readouterr().err
 
 
-def test_what_kafka_prints_goes_to_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_kafka_goes_to_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho a warning\n")
     java.chmod(0o755)
@@ -263,7 +262,7 @@ def test_what_kafka_prints_goes_to_standard_error(tmp_path: Path, capfd: pytest.
 
 
 @pytest.mark.parametrize("java", ["/nowhere/java", "/"])
-def test_java_that_is_no_program_is_refused(java: str, tmp_path: Path) -> None:
+def test_java_that_is_not_executable_is_refused(java: str, tmp_path: Path) -> None:
     refused = subprocess.run(
         [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", str(tmp_path)],
         cwd=ROOT,
@@ -278,7 +277,7 @@ def test_java_that_is_no_program_is_refused(java: str, tmp_path: Path) -> None:
     )
 
 
-def test_a_port_in_use_is_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         command = [

@@ -1,4 +1,4 @@
-"""Kafka's jars: what is missing is downloaded, what is broken refused, and what cannot be had named."""
+"""Kafka's jars: missing ones are downloaded, corrupt ones refused, failures reported."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pathlib import Path
 import pytest
 from jgo.maven import MavenContext
 
-from embedded.errors import CannotServe
 from embedded.kafka.jars import Jar, ensure_jars, locked_jars, version
+from runtime.errors import StartupError
 from runtime.settings import load_settings
 from tests.support.process import ROOT, inherited_environment
 
 
 @pytest.fixture(scope="module")
 def jars() -> list[Path]:
-    """The jars of this machine."""
+    """The jars in the cache of this machine."""
     return ensure_jars(load_settings().cache_folder)
 
 
 @pytest.fixture
 def missing() -> Jar:
-    """A small one, which the cache lacks."""
+    """The smallest jar, which is missing in `cache`."""
     return min(locked_jars(), key=lambda jar: jar.size)
 
 
 @pytest.fixture
 def cache(tmp_path: Path, jars: list[Path], missing: Jar) -> Path:
-    """A cache with all jars but one."""
+    """A cache without the missing jar."""
     folder = tmp_path / "cache" / f"kafka-{version()}"
     folder.mkdir(parents=True)
     for jar in jars:
@@ -46,7 +46,7 @@ def cache(tmp_path: Path, jars: list[Path], missing: Jar) -> Path:
 def repository(
     tmp_path: Path, jars: list[Path], missing: Jar, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """A Maven repository on loopback, in the place of Maven Central: its file of the missing jar."""
+    """The missing jar in a Maven repository on loopback, which replaces Maven Central."""
     group, artifact, number = missing.coordinates.split(":")
     file = tmp_path / "repository" / group.replace(".", "/") / artifact / number / missing.name
     file.parent.mkdir(parents=True)
@@ -63,23 +63,23 @@ def repository(
 
 
 def test_missing_jar_is_downloaded_with_progress(cache: Path, missing: Jar, repository: Path) -> None:
-    told: list[tuple[int, int]] = []
-    found = ensure_jars(cache, lambda done, total: told.append((done, total)))
+    reported: list[tuple[int, int]] = []
+    found = ensure_jars(cache, lambda done, total: reported.append((done, total)))
     assert [jar.name for jar in found] == [jar.name for jar in locked_jars()]
     assert (cache / f"kafka-{version()}" / missing.name).read_bytes() == repository.read_bytes()
-    assert told == [(missing.size, missing.size)]
+    assert reported == [(missing.size, missing.size)]
 
 
-def test_jar_that_was_cut_is_downloaded_again(cache: Path, missing: Jar, repository: Path) -> None:
-    cut = cache / f"kafka-{version()}" / missing.name
-    cut.write_bytes(repository.read_bytes()[:-1])
+def test_truncated_jar_is_downloaded_again(cache: Path, missing: Jar, repository: Path) -> None:
+    truncated = cache / f"kafka-{version()}" / missing.name
+    truncated.write_bytes(repository.read_bytes()[:-1])
     ensure_jars(cache)
-    assert cut.read_bytes() == repository.read_bytes()
+    assert truncated.read_bytes() == repository.read_bytes()
 
 
-def test_jar_with_another_checksum_is_refused(cache: Path, missing: Jar, repository: Path) -> None:
+def test_jar_with_wrong_checksum_is_refused(cache: Path, missing: Jar, repository: Path) -> None:
     repository.write_bytes(bytes(missing.size))
-    with pytest.raises(CannotServe, match=f"{missing.coordinates} has the SHA-256 .* instead of"):
+    with pytest.raises(StartupError, match=f"{missing.coordinates} has the SHA-256 .* instead of"):
         ensure_jars(cache)
     assert not (cache / f"kafka-{version()}" / missing.name).exists()
 
@@ -89,12 +89,12 @@ def test_complete_cache_needs_no_network(
 ) -> None:
     ensure_jars(cache)
     repository.unlink()
-    told: list[tuple[int, int]] = []
-    ensure_jars(cache, lambda done, total: told.append((done, total)))
-    assert told == []
+    reported: list[tuple[int, int]] = []
+    ensure_jars(cache, lambda done, total: reported.append((done, total)))
+    assert reported == []
 
 
-def test_without_network_the_missing_jars_are_counted(cache: Path) -> None:
+def test_missing_jars_are_counted_without_network(cache: Path) -> None:
     closed = "http://127.0.0.1:1"
     done = subprocess.run(
         [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", cache.parent / "data"],

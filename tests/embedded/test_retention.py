@@ -1,4 +1,4 @@
-"""The embedded Kafka's data stays below its limit, and nothing that ClickHouse lacks is deleted for it."""
+"""The embedded Kafka stays below its disk limit, and deletes no record that is not in ClickHouse."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
-from embedded.kafka.retention import READERS, disk_usage
-from gateway.postback import POSTBACK_TOPICS, REJECTED
+from embedded.kafka.retention import CONSUMER_GROUPS, disk_usage
+from gateway.postback import POSTBACK_TOPICS
+from gateway.rejected import REJECTED
 from tests.support.gateway import free_address, open_gateway, post
 from tests.support.process import running
-from tests.support.sinks import all_stored, open_clickhouse, open_sink, rows
-from tests.support.sinks import until as eventually
+from tests.support.sinks import eventually, open_clickhouse, open_sink, rows, wait_committed
 from tests.support.streams import Streams
 
 LIMIT = 64 * 2**20
-#: The largest body: as a record it takes twice as much.
+#: Close to the maximum body size; a record takes twice as much.
 TEXT = "x" * 60_000
 
 
@@ -25,20 +25,20 @@ def sent() -> tuple[str, bytes]:
     return message, f"SMSSent=1&MessageID={message}&FromPhoneNumber=74121&Note={TEXT}".encode()
 
 
-def test_records_wait_for_all_groups_that_read_them() -> None:
-    both = {topic for topic, groups in READERS.items() if groups == ("streams", "sinks")}
-    assert (both, READERS.keys() - both) == ({*POSTBACK_TOPICS}, {REJECTED})
+def test_all_topics_have_their_consumer_groups() -> None:
+    both = {topic for topic, groups in CONSUMER_GROUPS.items() if groups == ("streams", "sinks")}
+    assert (both, CONSUMER_GROUPS.keys() - both) == ({*POSTBACK_TOPICS}, {REJECTED})
 
 
-async def test_full_log_refuses_postbacks_until_they_are_stored(tmp_path: Path) -> None:
-    """ClickHouse is down until the limit is reached; everything that got a 2xx is in SQL afterwards."""
+async def test_gateway_answers_503_while_kafka_is_full(tmp_path: Path) -> None:
+    """ClickHouse is down until the limit is reached; every postback that got a 2xx is stored afterwards."""
     data, clickhouse_port = tmp_path / "data", int(free_address().rpartition(":")[2])
     clickhouse = f"http://default:@127.0.0.1:{clickhouse_port}/postbacks"
     settings = {"POSTBACKS_LOG_BYTES": str(LIMIT)}
     with ExitStack() as stack:
         kafka = stack.enter_context(
             running("embedded", "kafka", "--port", "0", "--data", data, environment=settings)
-        ).line()
+        ).read_line()
         gateway = stack.enter_context(
             open_gateway(kafka, partitions="1", hold=str(data / "kafka" / "hold"), data=str(data / "gateway"))
         )
@@ -48,20 +48,20 @@ async def test_full_log_refuses_postbacks_until_they_are_stored(tmp_path: Path) 
         async with asyncio.timeout(120):
             while True:
                 posted = [sent() for _ in range(20)]
-                answers = await asyncio.gather(*(post(gateway.address, body) for _, body in posted))
-                pairs = zip(posted, answers, strict=True)
-                accepted += [message for (message, _), answer in pairs if answer.status == 200]
-                if any(answer.status == 503 for answer in answers):
+                responses = await asyncio.gather(*(post(gateway.address, body) for _, body in posted))
+                pairs = zip(posted, responses, strict=True)
+                accepted += [message for (message, _), response in pairs if response.status == 200]
+                if any(response.status == 503 for response in responses):
                     break
-                assert {answer.status for answer in answers} == {200}
+                assert {response.status for response in responses} == {200}
         assert len(accepted) * len(TEXT) > LIMIT / 3
         stack.enter_context(open_clickhouse(data, clickhouse_port))
-        await all_stored(kafka)
+        await wait_committed(kafka)
 
         async def accepts() -> bool:
             return (await post(gateway.address, sent()[1])).status == 200
 
-        await eventually(accepts, "there is room again")
+        await eventually(accepts, "the gateway accepts postbacks again")
         assert disk_usage(data / "kafka" / "data") < LIMIT
         stored = {row["message_id"] for row in rows(clickhouse, "SELECT message_id FROM messages")}
         assert set(accepted) <= stored

@@ -1,4 +1,4 @@
-"""Tokens name accounts: how they are set, who is let in, and that they are not kept."""
+"""Accounts: authentication by token and network, configuration, secrecy of tokens."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ NOW = 1_795_435_200.0
 CLIENT = "203.0.113.7"
 
 
-def listed(name: str, *tokens: str) -> AccountConfig:
+def config(name: str, *tokens: str) -> AccountConfig:
     return AccountConfig(Account(name), tuple(Token(token) for token in tokens))
 
 
 def name_of(accounts: Accounts, token: str, client: str = CLIENT, now: float = NOW) -> str | None:
-    account = accounts.admitted(token, client, now)
+    account = accounts.authenticate(token, client, now)
     return account.name if account else None
 
 
-def test_a_token_names_its_account_and_nothing_else_does() -> None:
-    accounts = Accounts([listed("acme", "first-token", "second-token"), listed("umbrella", "third-token")])
+def test_only_its_tokens_identify_an_account() -> None:
+    accounts = Accounts([config("acme", "first-token", "second-token"), config("umbrella", "third-token")])
     assert name_of(accounts, "first-token") == name_of(accounts, "second-token") == "acme"
     assert name_of(accounts, "third-token") == "umbrella"
-    for stranger in ("", "acme", "first-toke", "first-tokenx", "FIRST-TOKEN", "\udcff"):
-        assert name_of(accounts, stranger) is None
+    for unknown in ("", "acme", "first-toke", "first-tokenx", "FIRST-TOKEN", "\udcff"):
+        assert name_of(accounts, unknown) is None
 
 
-def test_without_tokens_there_is_one_account_for_who_is_on_this_machine() -> None:
+def test_default_account_is_for_loopback_clients_without_token() -> None:
     accounts = Accounts([])
     assert name_of(accounts, "", "127.0.0.1") == name_of(accounts, "", "::1") == "default"
     assert name_of(accounts, "some-token", "127.0.0.1") is None
-    assert name_of(accounts, "", CLIENT) is None, "a proxy of ours named him"
+    assert name_of(accounts, "", CLIENT) is None, "reported by a proxy"
 
 
-def test_tokens_are_not_kept() -> None:
-    assert b"first-token" not in pickle.dumps(Accounts([listed("acme", "first-token")]))
-    assert "first-token" not in repr(listed("acme", "first-token"))
+def test_tokens_are_not_stored_in_plain_text() -> None:
+    assert b"first-token" not in pickle.dumps(Accounts([config("acme", "first-token")]))
+    assert "first-token" not in repr(config("acme", "first-token"))
 
 
-def test_a_token_is_good_until_it_expires() -> None:
+def test_token_is_valid_until_it_expires() -> None:
     accounts = Accounts([AccountConfig(Account("acme"), (Token("first-token", NOW), Token("second-token")))])
     assert name_of(accounts, "first-token", now=NOW - 0.001) == "acme"
     assert name_of(accounts, "first-token", now=NOW) is None
     assert name_of(accounts, "second-token", now=NOW) == "acme"
 
 
-def test_an_account_with_networks_posts_from_there_alone() -> None:
+def test_account_with_networks_is_limited_to_them() -> None:
     networks = (read_network("203.0.113.0/24"), read_network("2001:db8::/32"))
     accounts = Accounts([AccountConfig(Account("acme", networks), (Token("first-token"),))])
     for inside in ("203.0.113.7", "::ffff:203.0.113.7", "2001:db8::7"):
@@ -62,15 +62,15 @@ def test_an_account_with_networks_posts_from_there_alone() -> None:
     assert name_of(accounts, "some-token", "::") is None
 
 
-def test_tokens_can_be_set_in_a_line() -> None:
+def test_accounts_are_read_from_the_setting() -> None:
     assert read_accounts("acme=first-token, umbrella=third-token,acme=second-token") == {
-        "acme": listed("acme", "first-token", "second-token"),
-        "umbrella": listed("umbrella", "third-token"),
+        "acme": config("acme", "first-token", "second-token"),
+        "umbrella": config("umbrella", "third-token"),
     }
     assert read_accounts("") == {}
 
 
-def test_accounts_can_be_set_in_a_file(tmp_path: Path) -> None:
+def test_accounts_are_read_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "accounts.toml"
     file.write_text(
         """
@@ -95,7 +95,7 @@ def test_accounts_can_be_set_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "says"),
+    ("setting", "expected"),
     [
         ("Acme=first-token", "'Acme' must be 1 to 64 of a-z"),
         ("=first-token", "'' must be"),
@@ -106,25 +106,25 @@ def test_accounts_can_be_set_in_a_file(tmp_path: Path) -> None:
         ("/nowhere/tokens.toml", "No such file"),
     ],
 )
-def test_a_wrong_setting_is_named_but_no_token(setting: str, says: str) -> None:
+def test_setting_error_names_the_setting_not_the_token(setting: str, expected: str) -> None:
     with pytest.raises(InvalidSetting) as error:
         read_accounts(setting)
-    assert says in str(error.value)
+    assert expected in str(error.value)
     assert "POSTBACKS_TOKENS" in str(error.value)
     assert "first-token" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [
-        ("acme", "is no TOML"),
+        ("acme", "must be TOML"),
         ("acme = 1", "[acme]: Expected `object`"),
         ("[acme]\nrate = 5", "[acme]: Object missing required field `tokens`"),
         ("[acme]\ntokens = []", "[acme]: Expected `array` of length >= 1 - at `$.tokens`"),
         ("[acme]\ntokens = [5]", "[acme]: Expected `str | object`, got `int` - at `$.tokens[0]`"),
         ("[acme]\ntokens = ['first-token']\nrates = 5", "[acme]: Object contains unknown field `rates`"),
         ("[acme]\ntokens = ['first-token']\nrate = 0", "[acme]: Expected `float` > 0.0 - at `$.rate`"),
-        ("[acme]\ntokens = ['first-token']\nburst = 5", "[acme]: has a burst, and so needs a rate"),
+        ("[acme]\ntokens = ['first-token']\nburst = 5", "[acme]: burst requires rate"),
         ("[acme]\ntokens = ['first-token']\nnetworks = []", "[acme]: Expected `array` of length >= 1"),
         ("[acme]\ntokens = ['first-token']\nnetworks = ['10.0.0.1/8']", "10.0.0.1/8 has host bits set"),
         (
@@ -133,12 +133,12 @@ def test_a_wrong_setting_is_named_but_no_token(setting: str, says: str) -> None:
         ),
     ],
 )
-def test_a_wrong_file_is_named_with_the_table(tmp_path: Path, content: str, says: str) -> None:
+def test_file_error_names_file_and_table(tmp_path: Path, content: str, expected: str) -> None:
     file = tmp_path / "tokens.toml"
     file.write_text(content)
     with pytest.raises(InvalidSetting) as error:
         read_accounts(str(file))
-    assert says in str(error.value)
+    assert expected in str(error.value)
     assert str(file) in str(error.value)
     assert "first-token" not in str(error.value)
 
@@ -146,11 +146,11 @@ def test_a_wrong_file_is_named_with_the_table(tmp_path: Path, content: str, says
 @pytest.mark.parametrize(
     "listen", ["127.0.0.1:8080", "127.3.2.1:0", "[::1]:8080", "::1:8080", "localhost:8080"]
 )
-def test_without_tokens_this_machine_is_served(listen: str) -> None:
+def test_loopback_needs_no_tokens(listen: str) -> None:
     require_loopback(listen)
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "example.com:8080"])
-def test_without_tokens_nobody_else_is(listen: str) -> None:
+def test_other_addresses_need_tokens(listen: str) -> None:
     with pytest.raises(InvalidSetting, match="must be a loopback address"):
         require_loopback(listen)

@@ -1,4 +1,4 @@
-"""The headers by which CloudEvents' tools route postbacks without reading them."""
+"""CloudEvents headers, by which tools route postbacks without decoding them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from docs.generate import examples
 from gateway.kafka.cloudevents import headers_of
-from gateway.postback import POSTBACK_TOPICS, REJECTED, Response, decode, encode
+from gateway.postback import POSTBACK_TOPICS, Response, decode, encode
+from gateway.rejected import REJECTED
 from tests.support.gateway import open_gateway, post
 from tests.support.samples import RECEIVED_AT, SENT
 from tests.support.workload import read_all
 
 
 @pytest.mark.parametrize("topic", POSTBACK_TOPICS)
-def test_a_record_says_which_event_it_is_of_which_type_and_when(topic: str) -> None:
+def test_headers_carry_id_type_source_and_time(topic: str) -> None:
     _, value = examples.records()[topic]
     postback = decode(topic, value)
     assert dict(headers_of(topic, value)) == {
@@ -33,9 +34,7 @@ TEXTS = st.text() | st.just(FORGED) | st.text().map(lambda text: text + FORGED +
 
 
 @given(TEXTS, TEXTS, st.dictionaries(st.text() | st.just("event_id"), TEXTS))
-def test_nothing_that_a_stranger_writes_becomes_a_header(
-    text: str, reference: str, extra: dict[str, str]
-) -> None:
+def test_sender_cannot_forge_a_header(text: str, reference: str, extra: dict[str, str]) -> None:
     postback = Response(
         event_id="e" * 32,
         message_id="9a35e913-ded0-7574-4642-5f60c550c706",
@@ -58,17 +57,15 @@ def test_nothing_that_a_stranger_writes_becomes_a_header(
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b'{,"event_id":"x"}', b'{,"received_at":"x"}'])
-def test_what_is_no_postback_has_none(value: bytes) -> None:
+def test_other_records_have_no_headers(value: bytes) -> None:
     assert headers_of("postbacks.sent", value) == []
     assert headers_of(REJECTED, examples.records()[REJECTED][1]) == []
 
 
-@pytest.mark.parametrize(("setting", "wanted"), [("on", 6), ("off", 0)])
-async def test_the_gateway_writes_them_unless_it_is_told_not_to(
-    fresh_kafka: str, setting: str, wanted: int
-) -> None:
+@pytest.mark.parametrize(("setting", "count"), [("on", 6), ("off", 0)])
+async def test_setting_turns_headers_off(fresh_kafka: str, setting: str, count: int) -> None:
     with open_gateway(fresh_kafka, cloudevents=setting) as gateway:
         assert (await post(gateway.address, SENT)).status == 200
     (record,) = await read_all(fresh_kafka, "postbacks.sent")
-    assert len(record.headers) == wanted
-    assert list(record.headers) == (headers_of("postbacks.sent", record.value) if wanted else [])
+    assert len(record.headers) == count
+    assert list(record.headers) == (headers_of("postbacks.sent", record.value) if count else [])

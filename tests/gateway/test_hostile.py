@@ -1,6 +1,6 @@
-"""The public port against hostile, broken and random input.
+"""Hostile, malformed and random input to the public port.
 
-Whatever comes: never a 5xx, never a traceback, never a connection that stays, and the next one is served.
+It never causes a 5xx, a traceback or a connection that stays open, and the next request is served.
 """
 
 from __future__ import annotations
@@ -15,78 +15,78 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support import malformed as nasty
-from tests.support.gateway import RunningGateway, form, open_gateway, request
-from tests.support.kafka_reset import wipe
+from tests.support import malformed
+from tests.support.gateway import RunningGateway, form_request, open_gateway, request
+from tests.support.kafka import wipe
 
-#: Seconds that a gateway of these tests waits for a request, and between two; and then it must be over.
-PATIENCE, END = 0.5, 15.0
-CORPUS = nasty.NO_HTTP | nasty.NO_BODY | nasty.ODD
+#: Seconds of the gateway's request and idle timeouts, and within which every connection must be closed.
+TIMEOUT, DEADLINE = 0.5, 15.0
+CORPUS = malformed.INVALID_HTTP | malformed.INVALID_BODY | malformed.UNUSUAL
 
 
 @pytest.fixture(scope="module")
 def gateway(kafka: str) -> Iterator[RunningGateway]:
     asyncio.run(wipe(kafka))
-    with open_gateway(kafka, request_timeout=str(PATIENCE), idle_timeout=str(PATIENCE)) as gateway:
+    with open_gateway(kafka, request_timeout=str(TIMEOUT), idle_timeout=str(TIMEOUT)) as gateway:
         yield gateway
 
 
-async def talk(address: str, raw: bytes) -> bytes:
-    """All that is answered until the other side closes, which it must."""
+async def exchange(address: str, raw: bytes) -> bytes:
+    """Send raw bytes; return everything received until the gateway closes the connection."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    said = b""
+    received = b""
     try:
         writer.write(raw)
-        async with asyncio.timeout(END):
-            while some := await reader.read(65_536):
-                said += some
-    except ConnectionError:  # closed while we still spoke
+        async with asyncio.timeout(DEADLINE):
+            while chunk := await reader.read(65_536):
+                received += chunk
+    except ConnectionError:  # closed while sending
         pass
     finally:
         writer.close()
-    return said
+    return received
 
 
-def statuses(said: bytes) -> list[int]:
-    return [int(status) for status in re.findall(rb"HTTP/[01]\.[019] ([0-9]{3})", said)]
+def statuses(received: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/[01]\.[019] ([0-9]{3})", received)]
 
 
 async def is_served(gateway: RunningGateway) -> bool:
-    """Whether an ordinary request gets 200, soon; one that was sent too slowly does not count."""
-    async with asyncio.timeout(END):
+    """Whether a valid request gets 200 in time. Retries if this test itself was too slow to send it."""
+    async with asyncio.timeout(DEADLINE):
         while True:
-            with suppress(asyncio.IncompleteReadError):  # the gateway closed it as idle
-                status = (await request(gateway.address, form(nasty.SENT))).status
+            with suppress(asyncio.IncompleteReadError):  # closed as idle
+                status = (await request(gateway.address, form_request(malformed.SENT))).status
                 if status != 408:
                     return status == 200
 
 
 @pytest.mark.parametrize("name", CORPUS)
-async def test_the_corpus_gets_no_5xx_and_no_place_to_stay(gateway: RunningGateway, name: str) -> None:
-    assert all(status < 500 for status in statuses(await talk(gateway.address, CORPUS[name])))
+async def test_corpus_gets_no_5xx_and_is_disconnected(gateway: RunningGateway, name: str) -> None:
+    assert all(status < 500 for status in statuses(await exchange(gateway.address, CORPUS[name])))
     assert await is_served(gateway)
 
 
-@pytest.mark.parametrize("name", nasty.NO_HTTP | nasty.NO_BODY)
-async def test_what_could_be_read_in_two_ways_is_read_in_none(gateway: RunningGateway, name: str) -> None:
-    said = statuses(await talk(gateway.address, CORPUS[name]))
-    assert said in ([], [400], [408], [413])
+@pytest.mark.parametrize("name", malformed.INVALID_HTTP | malformed.INVALID_BODY)
+async def test_ambiguous_requests_are_not_parsed(gateway: RunningGateway, name: str) -> None:
+    received = statuses(await exchange(gateway.address, CORPUS[name]))
+    assert received in ([], [400], [408], [413])
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in nasty.ODD if name.startswith(("a list", "many", "a boundary"))]
+    "name", [name for name in malformed.UNUSUAL if name.startswith(("a list", "many", "a boundary"))]
 )
-async def test_many_fields_are_read_quickly(gateway: RunningGateway, name: str) -> None:
+async def test_many_fields_are_parsed_within_two_seconds(gateway: RunningGateway, name: str) -> None:
     began = time.monotonic()
-    assert (await request(gateway.address, nasty.ODD[name])).status == 400
+    assert (await request(gateway.address, malformed.UNUSUAL[name])).status == 400
     assert time.monotonic() - began < 2.0
 
 
-STARTS = st.sampled_from([*CORPUS.values(), nasty.post(), nasty.chunked(b"0\r\n\r\n")]).map(
+SEEDS = st.sampled_from([*CORPUS.values(), malformed.post(), malformed.chunked(b"0\r\n\r\n")]).map(
     lambda raw: raw[:2_000]
 )
-BITS = st.one_of(
+FRAGMENTS = st.one_of(
     st.binary(max_size=20),
     st.sampled_from(
         [b"\r\n", b"\n", b"\r", b"\x00", b" ", b":", b"\r\n\r\n", b"%", b"Content-Length: 7\r\n", b"\xff" * 9]
@@ -96,11 +96,11 @@ BITS = st.one_of(
 
 @st.composite
 def mutations(draw: st.DrawFn) -> bytes:
-    """A request of the corpus with some bits put in, cut out or written over, and perhaps without its end."""
-    raw = draw(STARTS)
+    """A request of the corpus with fragments inserted or overwritten, possibly truncated."""
+    raw = draw(SEEDS)
     for _ in range(draw(st.integers(0, 4))):
-        at, bit = draw(st.integers(0, len(raw))), draw(BITS)
-        raw = raw[:at] + bit + raw[at + draw(st.integers(0, len(bit))) :]
+        at, fragment = draw(st.integers(0, len(raw))), draw(FRAGMENTS)
+        raw = raw[:at] + fragment + raw[at + draw(st.integers(0, len(fragment))) :]
     return raw[: draw(st.integers(0, len(raw)))] if draw(st.booleans()) else raw
 
 
@@ -110,22 +110,22 @@ def mutations(draw: st.DrawFn) -> bytes:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-def test_random_input_gets_no_5xx_and_no_place_to_stay(gateway: RunningGateway, packets: list[bytes]) -> None:
-    async def talks() -> None:
-        for said in await asyncio.gather(*(talk(gateway.address, packet) for packet in packets)):
-            assert all(status < 500 for status in statuses(said))
+def test_random_input_gets_no_5xx_and_is_disconnected(gateway: RunningGateway, inputs: list[bytes]) -> None:
+    async def exchanges() -> None:
+        for received in await asyncio.gather(*(exchange(gateway.address, raw) for raw in inputs)):
+            assert all(status < 500 for status in statuses(received))
         assert await is_served(gateway)
 
-    asyncio.run(talks())
+    asyncio.run(exchanges())
 
 
-async def test_nothing_of_all_this_was_said_aloud(kafka: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """On a gateway that logs all but debugging; the whole corpus at once."""
-    times = {"request_timeout": str(PATIENCE), "idle_timeout": str(PATIENCE)}
-    with open_gateway(kafka, log_level="info", **times) as gateway:
-        await asyncio.gather(*(talk(gateway.address, raw) for raw in CORPUS.values()))
+async def test_corpus_causes_no_error_logs(kafka: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """The whole corpus at once, at log level info."""
+    timeouts = {"request_timeout": str(TIMEOUT), "idle_timeout": str(TIMEOUT)}
+    with open_gateway(kafka, log_level="info", **timeouts) as gateway:
+        await asyncio.gather(*(exchange(gateway.address, raw) for raw in CORPUS.values()))
         assert await is_served(gateway)
-    said = capfd.readouterr().err
-    assert "Traceback" not in said
-    assert "error" not in said
-    assert len(said.splitlines()) < 10
+    logs = capfd.readouterr().err
+    assert "Traceback" not in logs
+    assert "error" not in logs
+    assert len(logs.splitlines()) < 10

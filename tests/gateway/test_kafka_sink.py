@@ -1,4 +1,4 @@
-"""A record is kept when its broker says so, is tried again while it may be taken, and is given up in time."""
+"""A record is acknowledged once its broker reports it, retried in time, and failed at its timeout."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import NotLeaderForPartitionError, TopicAuthorizationFailedError
 from aiokafka.protocol.produce import ProduceResponse_v7
 
-from gateway.kafka.sender import MIN_REQUEST_TIMEOUT
-from gateway.kafka.sink import MAX_CONSECUTIVE_FAILURES, METADATA_TIMEOUT, KafkaSink
+from gateway.kafka.sender import MAX_CONSECUTIVE_FAILURES, MIN_REQUEST_TIMEOUT
+from gateway.kafka.sink import METADATA_TIMEOUT, KafkaSink
 from gateway.postback import RECEIPT, SENT
 from gateway.sink import Durability, Unavailable
 from gateway.topics import gateway_topics
@@ -21,178 +21,173 @@ from runtime.health import Health
 from runtime.kafka.clients import client_options
 from runtime.settings import load_settings
 
-LINGER, ACK_SECONDS = 0.001, 1.0
+LINGER, ACK_TIMEOUT = 0.001, 1.0
 KEY = b"default/1"
 
 Send = Callable[..., Coroutine[Any, Any, Any]]
 
 
 @pytest_asyncio.fixture
-async def publisher(fresh_kafka: str) -> AsyncIterator[KafkaSink]:
-    settings = load_settings({"POSTBACKS_KAFKA": fresh_kafka, "POSTBACKS_PARTITIONS": "1"})
-    options, topics = client_options(settings), gateway_topics(settings)
-    async with KafkaSink(options, topics, LINGER, ACK_SECONDS, Health()) as publisher:
-        await publisher.opened()
-        assert await publisher.keep(SENT, KEY, b"{}") is Durability.REPLICATED
-        yield publisher
+async def sink(fresh_kafka: str) -> AsyncIterator[KafkaSink]:
+    options = client_options(load_settings({"POSTBACKS_KAFKA": fresh_kafka}))
+    async with KafkaSink(options, gateway_topics(1, 1), LINGER, ACK_TIMEOUT, Health()) as sink:
+        await sink.wait_ready()
+        assert await sink.put(SENT, KEY, b"{}") is Durability.REPLICATED
+        yield sink
 
 
-def answers(*codes: int) -> ProduceResponse_v7:
-    """What a broker says of partition 0 of the topics."""
-    told = [(topic, [(0, code, 0, -1, 0)]) for topic, code in zip((SENT, RECEIPT), codes, strict=False)]
-    return ProduceResponse_v7(topics=told, throttle_time_ms=0)
+def response(*codes: int) -> ProduceResponse_v7:
+    """A produce response with these error codes, for partition 0 of `SENT` and of `RECEIPT`."""
+    topics = [(topic, [(0, code, 0, -1, 0)]) for topic, code in zip((SENT, RECEIPT), codes, strict=False)]
+    return ProduceResponse_v7(topics=topics, throttle_time_ms=0)
 
 
-def in_turn(first: Sequence[ProduceResponse_v7], then: Send) -> Send:
-    """Brokers that say what is given first, and then what is true."""
-    left = [*first]
+def send_after(responses: Sequence[ProduceResponse_v7], send: Send) -> Send:
+    """A `send` that returns these responses first, and then sends."""
+    left = [*responses]
 
-    async def send(*arguments: Any) -> Any:
-        return left.pop(0) if left else await then(*arguments)
+    async def fake_send(*arguments: Any) -> Any:
+        return left.pop(0) if left else await send(*arguments)
 
-    return send
+    return fake_send
 
 
-async def forever(*_: object) -> bool:
+async def hang(*_: object) -> bool:
     return await asyncio.Event().wait()
 
 
-async def refusals_until_kept(publisher: KafkaSink) -> int:
-    """How often a record was not kept before Kafka had one."""
-    refusals = 0
+async def failures_until_acknowledged(sink: KafkaSink) -> int:
+    """Put records until one is acknowledged; return how many failed."""
+    failures = 0
     async with asyncio.timeout(60):
         while True:
             try:
-                assert await publisher.keep(SENT, KEY, b"{}") is Durability.REPLICATED
-                return refusals
+                assert await sink.put(SENT, KEY, b"{}") is Durability.REPLICATED
+                return failures
             except Unavailable:
-                refusals += 1
+                failures += 1
                 await asyncio.sleep(0.1)
 
 
-async def test_a_batch_is_tried_again_while_a_broker_does_not_know_that_it_leads(
-    publisher: KafkaSink, monkeypatch: pytest.MonkeyPatch
+async def test_batch_is_retried_until_broker_knows_it_leads(
+    sink: KafkaSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    not_mine = answers(NotLeaderForPartitionError.errno)
-    assert publisher._client
-    monkeypatch.setattr(publisher._client, "send", in_turn([not_mine] * 3, publisher._client.send))
-    assert await publisher.keep(SENT, KEY, b"{}") is Durability.REPLICATED
+    not_leader = response(NotLeaderForPartitionError.errno)
+    assert sink._client
+    monkeypatch.setattr(sink._client, "send", send_after([not_leader] * 3, sink._client.send))
+    assert await sink.put(SENT, KEY, b"{}") is Durability.REPLICATED
 
 
-async def test_what_no_broker_takes_is_given_up_in_time(
-    publisher: KafkaSink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    not_mine = answers(NotLeaderForPartitionError.errno)
-    assert publisher._client
-    monkeypatch.setattr(publisher._client, "send", in_turn([not_mine] * 1000, publisher._client.send))
-    async with asyncio.timeout(ACK_SECONDS + 0.5):
+async def test_retries_end_at_the_record_timeout(sink: KafkaSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    not_leader = response(NotLeaderForPartitionError.errno)
+    assert sink._client
+    monkeypatch.setattr(sink._client, "send", send_after([not_leader] * 1000, sink._client.send))
+    async with asyncio.timeout(ACK_TIMEOUT + 0.5):
         with pytest.raises(Unavailable, match="NotLeaderForPartition"):
-            await publisher.keep(SENT, KEY, b"{}")
+            await sink.put(SENT, KEY, b"{}")
 
 
-async def test_a_record_is_not_kept_before_the_broker_says_so_of_its_partition(
-    publisher: KafkaSink, monkeypatch: pytest.MonkeyPatch
+async def test_unreported_partition_is_not_acknowledged(
+    sink: KafkaSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert publisher._client
-    monkeypatch.setattr(publisher._client, "send", in_turn([answers()] * 1000, publisher._client.send))
-    with pytest.raises(Unavailable, match="did not say"):
-        await publisher.keep(SENT, KEY, b"{}")
+    assert sink._client
+    monkeypatch.setattr(sink._client, "send", send_after([response()] * 1000, sink._client.send))
+    with pytest.raises(Unavailable, match="did not report"):
+        await sink.put(SENT, KEY, b"{}")
 
 
-async def test_who_came_meanwhile_is_told_with_who_was_refused_and_others_are_not(
-    publisher: KafkaSink, monkeypatch: pytest.MonkeyPatch
+async def test_failed_batch_fails_records_behind_it_only(
+    sink: KafkaSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert publisher._client
-    under_way, refuse, sends = asyncio.Event(), asyncio.Event(), publisher._client.send
+    assert sink._client
+    in_flight, respond, send = asyncio.Event(), asyncio.Event(), sink._client.send
 
-    async def send(*arguments: Any) -> Any:
-        monkeypatch.setattr(publisher._client, "send", sends)
-        under_way.set()
-        await refuse.wait()
-        return answers(TopicAuthorizationFailedError.errno, 0)
+    async def fake_send(*arguments: Any) -> Any:
+        monkeypatch.setattr(sink._client, "send", send)
+        in_flight.set()
+        await respond.wait()
+        return response(TopicAuthorizationFailedError.errno, 0)
 
-    monkeypatch.setattr(publisher._client, "send", send)
-    refused, other = (asyncio.create_task(publisher.keep(topic, KEY, b"{}")) for topic in (SENT, RECEIPT))
-    await under_way.wait()
-    meanwhile = [asyncio.create_task(publisher.keep(topic, KEY, b"{}")) for topic in (SENT, RECEIPT)]
+    monkeypatch.setattr(sink._client, "send", fake_send)
+    failed, acknowledged = (asyncio.create_task(sink.put(topic, KEY, b"{}")) for topic in (SENT, RECEIPT))
+    await in_flight.wait()
+    behind = [asyncio.create_task(sink.put(topic, KEY, b"{}")) for topic in (SENT, RECEIPT)]
     await asyncio.sleep(0)
-    refuse.set()
-    outcomes = await asyncio.gather(refused, meanwhile[0], return_exceptions=True)
+    respond.set()
+    outcomes = await asyncio.gather(failed, behind[0], return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
-    assert {*await asyncio.gather(other, meanwhile[1])} == {Durability.REPLICATED}
+    assert {*await asyncio.gather(acknowledged, behind[1])} == {Durability.REPLICATED}
 
 
-async def test_who_is_tried_again_takes_no_time_from_those_that_go_with_him(
-    publisher: KafkaSink, monkeypatch: pytest.MonkeyPatch
+async def test_retry_does_not_shorten_other_records_deadline(
+    sink: KafkaSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert publisher._client
-    loop, sends = asyncio.get_running_loop(), publisher._client.send
-    elected = loop.time() + 0.7 * ACK_SECONDS
+    assert sink._client
+    loop, send = asyncio.get_running_loop(), sink._client.send
+    elected_at = loop.time() + 0.7 * ACK_TIMEOUT
 
-    async def send(*arguments: Any) -> Any:
-        if loop.time() < elected:
-            return answers(NotLeaderForPartitionError.errno, NotLeaderForPartitionError.errno)
-        await asyncio.sleep(0.4 * ACK_SECONDS)  # more than is left for the first
-        return await sends(*arguments)
+    async def fake_send(*arguments: Any) -> Any:
+        if loop.time() < elected_at:
+            return response(NotLeaderForPartitionError.errno, NotLeaderForPartitionError.errno)
+        await asyncio.sleep(0.4 * ACK_TIMEOUT)  # longer than the retried record has left
+        return await send(*arguments)
 
-    monkeypatch.setattr(publisher._client, "send", send)
-    tried_again = asyncio.create_task(publisher.keep(SENT, KEY, b"{}"))
-    await asyncio.sleep(0.6 * ACK_SECONDS)
-    fresh = asyncio.create_task(publisher.keep(RECEIPT, KEY, b"{}"))
-    assert {await tried_again, await fresh} == {Durability.REPLICATED}
+    monkeypatch.setattr(sink._client, "send", fake_send)
+    retried = asyncio.create_task(sink.put(SENT, KEY, b"{}"))
+    await asyncio.sleep(0.6 * ACK_TIMEOUT)
+    fresh = asyncio.create_task(sink.put(RECEIPT, KEY, b"{}"))
+    assert {await retried, await fresh} == {Durability.REPLICATED}
 
 
-async def test_who_waits_behind_a_broker_that_is_frozen_is_told_in_time(
-    publisher: KafkaSink, monkeypatch: pytest.MonkeyPatch
+async def test_record_behind_frozen_broker_fails_in_time(
+    sink: KafkaSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher._client, "send", forever)
+    monkeypatch.setattr(sink._client, "send", hang)
     loop = asyncio.get_running_loop()
 
-    async def seconds_until_told(topic: str) -> float:
-        asked = loop.time()
-        with pytest.raises(Unavailable, match="no answer"):
-            await publisher.keep(topic, KEY, b"{}")
-        return loop.time() - asked
+    async def seconds_until_failed(topic: str) -> float:
+        started_at = loop.time()
+        with pytest.raises(Unavailable, match="not acknowledged"):
+            await sink.put(topic, KEY, b"{}")
+        return loop.time() - started_at
 
-    first = asyncio.create_task(seconds_until_told(SENT))
-    await asyncio.sleep(0.1 * ACK_SECONDS)
-    behind = asyncio.create_task(seconds_until_told(RECEIPT))
-    assert max(await first, await behind) < ACK_SECONDS + MIN_REQUEST_TIMEOUT + 0.2
+    first = asyncio.create_task(seconds_until_failed(SENT))
+    await asyncio.sleep(0.1 * ACK_TIMEOUT)
+    behind = asyncio.create_task(seconds_until_failed(RECEIPT))
+    assert max(await first, await behind) < ACK_TIMEOUT + MIN_REQUEST_TIMEOUT + 0.2
 
 
-async def test_a_broker_that_cannot_be_reached_keeps_no_partition_of_others_closed(
-    publisher: KafkaSink, monkeypatch: pytest.MonkeyPatch
+async def test_unreachable_broker_does_not_keep_others_partitions_closed(
+    sink: KafkaSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, unreachable = publisher._client, 99
+    client, unreachable = sink._client, 99
     assert client
-    leads, ready = client.cluster.leader_for_partition, client.ready
+    leader_for_partition, ready = client.cluster.leader_for_partition, client.ready
 
-    def leader(partition: TopicPartition) -> int:
-        return unreachable if partition.topic == RECEIPT else leads(partition)
+    def fake_leader(partition: TopicPartition) -> int:
+        return unreachable if partition.topic == RECEIPT else leader_for_partition(partition)
 
-    async def ready_unless_unreachable(node: int, **options: Any) -> bool:
-        return await (forever() if node == unreachable else ready(node, **options))
+    async def fake_ready(node: int, **options: Any) -> bool:
+        return await (hang() if node == unreachable else ready(node, **options))
 
-    refused = answers(TopicAuthorizationFailedError.errno, TopicAuthorizationFailedError.errno)
-    monkeypatch.setattr(client, "send", in_turn([refused], client.send))
-    monkeypatch.setattr(client, "ready", ready_unless_unreachable)
-    keeping = [asyncio.create_task(publisher.keep(topic, KEY, b"{}")) for topic in (RECEIPT, SENT)]
-    await asyncio.wait(keeping)
-    monkeypatch.setattr(client.cluster, "leader_for_partition", leader)
-    assert [type(task.exception()) for task in keeping] == [Unavailable, Unavailable]
+    rejected = response(TopicAuthorizationFailedError.errno, TopicAuthorizationFailedError.errno)
+    monkeypatch.setattr(client, "send", send_after([rejected], client.send))
+    monkeypatch.setattr(client, "ready", fake_ready)
+    puts = [asyncio.create_task(sink.put(topic, KEY, b"{}")) for topic in (RECEIPT, SENT)]
+    await asyncio.wait(puts)
+    monkeypatch.setattr(client.cluster, "leader_for_partition", fake_leader)
+    assert [type(task.exception()) for task in puts] == [Unavailable, Unavailable]
     async with asyncio.timeout(METADATA_TIMEOUT / 3):
-        await refusals_until_kept(publisher)
+        await failures_until_acknowledged(sink)
 
 
-async def test_a_client_of_kafka_that_is_stuck_is_made_anew(
-    publisher: KafkaSink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publisher._client, "send", forever)
-    assert await refusals_until_kept(publisher) >= MAX_CONSECUTIVE_FAILURES
+async def test_stuck_client_is_recreated(sink: KafkaSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink._client, "send", hang)
+    assert await failures_until_acknowledged(sink) >= MAX_CONSECUTIVE_FAILURES
 
 
-async def test_a_client_whose_brokers_are_no_more_asks_those_of_the_settings(publisher: KafkaSink) -> None:
-    assert publisher._client
-    await publisher._client.close()
-    publisher._client.cluster._brokers.clear()  # as when all of them moved elsewhere
-    await refusals_until_kept(publisher)
+async def test_client_without_reachable_brokers_bootstraps_again(sink: KafkaSink) -> None:
+    assert sink._client
+    await sink._client.close()
+    sink._client.cluster._brokers.clear()  # as if all brokers had moved
+    await failures_until_acknowledged(sink)

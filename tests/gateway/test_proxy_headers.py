@@ -1,4 +1,4 @@
-"""Who sent a request: the peer, or whom our own proxies name; never whom a stranger names."""
+"""The client's address: the peer, or what trusted proxies report; never what the client claims."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gateway.http.proxy_headers import client_address
 PROXIES = read_networks("10.0.0.0/8, 2001:db8:1::/48")
 
 
-def test_without_proxies_nobody_is_believed() -> None:
+def test_header_is_ignored_without_trusted_proxies() -> None:
     assert client_address("203.0.113.7", ["198.51.100.1"], ()) == "203.0.113.7"
 
 
-def test_a_stranger_is_not_believed() -> None:
+def test_header_of_an_untrusted_peer_is_ignored() -> None:
     assert client_address("203.0.113.7", ["198.51.100.1"], PROXIES) == "203.0.113.7"
 
 
@@ -34,17 +34,17 @@ def test_a_stranger_is_not_believed() -> None:
         ([], "10.0.0.1"),
     ],
 )
-def test_the_rightmost_who_is_no_proxy_of_ours_is_the_client(forwarded: list[str], client: str) -> None:
+def test_rightmost_untrusted_address_is_the_client(forwarded: list[str], client: str) -> None:
     assert client_address("10.0.0.1", forwarded, PROXIES) == client
 
 
 @pytest.mark.parametrize("hop", ["", "unknown", "_hidden", "203.0.113", "1.2.3.4.5", "[", "[]", "[::1"])
-def test_a_proxy_that_names_no_address_names_nobody(hop: str) -> None:
+def test_invalid_address_of_a_proxy_gives_none(hop: str) -> None:
     assert client_address("10.0.0.1", [f"198.51.100.1, {hop}"], PROXIES) == ""
 
 
 @given(st.text(), st.lists(st.text(alphabet="0123456789abcdef.:,[] \x00é", max_size=60)))
-def test_whatever_is_said_the_client_is_an_address_or_nobody(peer: str, forwarded: list[str]) -> None:
-    for one in (peer, "10.0.0.1"):
-        client = client_address(one, forwarded, PROXIES)
+def test_any_header_gives_an_address_or_none(peer: str, forwarded: list[str]) -> None:
+    for sender in (peer, "10.0.0.1"):
+        client = client_address(sender, forwarded, PROXIES)
         assert not client or read_address(client)

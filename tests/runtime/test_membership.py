@@ -1,4 +1,4 @@
-"""A group's assignment is complete, or is not sent: aiokafka's coordinator against a running Kafka."""
+"""An incomplete assignment is not sent, and unowned partitions are reassigned; against a running Kafka."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ from runtime.settings import load_settings
 from streams.message import MESSAGES
 from streams.topics import messages_topic
 from tests.support.gateway import free_address
-from tests.support.kafka import ApacheKafka
-from tests.support.kafka_reset import wipe
+from tests.support.kafka import ApacheKafka, wipe
 from tests.support.process import running
-from tests.support.sinks import until
+from tests.support.sinks import eventually
 from tests.support.streams import Streams
 from tests.support.streams import Worker as StreamsWorker
 
@@ -61,7 +60,7 @@ async def create(kafka: str, **topics: int) -> None:
 
 
 class Omitting(RoundRobinPartitionAssignor):  # type: ignore[misc]
-    """Assigns no partition 0 at first: what a leader of an older version might do."""
+    """Assigns no partition 0 while `omit` is set, as a leader of another version might."""
 
     def __init__(self) -> None:
         self.omit = True
@@ -70,8 +69,10 @@ class Omitting(RoundRobinPartitionAssignor):  # type: ignore[misc]
         assignments = super().assign(cluster, members)
         if self.omit:
             for assignment in assignments.values():
-                kept = [(topic, [one for one in found if one]) for topic, found in assignment.assignment]
-                assignment.assignment = kept
+                assignment.assignment = [
+                    (topic, [number for number in numbers if number])
+                    for topic, numbers in assignment.assignment
+                ]
         return assignments
 
 
@@ -79,7 +80,7 @@ class Omitting(RoundRobinPartitionAssignor):  # type: ignore[misc]
 async def member(
     kafka: str, group: str, topics: Mapping[str, int], **options: object
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, Membership]]:
-    """A consumer in the group, which reads in the background as members do."""
+    """A consumer that is a member of the group."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=kafka,
         group_id=group,
@@ -111,9 +112,9 @@ async def test_assignment_without_a_subscribed_topic_is_not_sent(kafka: str, uni
         member(kafka, group, topics) as (other, others),
         reader(kafka, group, topics) as read,
     ):
-        await until(lambda: bool(membership.problem or others.problem), "the leader refuses to assign")
-        left = [membership.generation, others.generation]
-        await until(lambda: [membership.generation, others.generation] != left, "it leaves and joins again")
+        await eventually(lambda: bool(membership.problem or others.problem), "the leader refuses to assign")
+        before = [membership.generation, others.generation]
+        await eventually(lambda: [membership.generation, others.generation] != before, "it joins again")
         assert (await read.snapshot()).state != STABLE
         assert not consumer.assignment() | other.assignment()
         problem = str(membership.problem or others.problem)
@@ -124,7 +125,7 @@ async def test_assignment_without_a_subscribed_topic_is_not_sent(kafka: str, uni
         async def complete() -> bool:
             return (await read.snapshot()).state == STABLE
 
-        await until(complete, "the group is stable")
+        await eventually(complete, "the group is stable")
         assert len(consumer.assignment() | other.assignment()) == 4
         assert (membership.problem, others.problem) == (None, None)
 
@@ -133,29 +134,30 @@ async def test_assignment_with_other_partition_count_is_not_sent(kafka: str, uni
     group, topic = unique("group"), unique("topic")
     await create(kafka, **{topic: 2})
     async with member(kafka, group, {topic: 4}) as (consumer, membership):
-        await until(lambda: membership.problem is not None, "the leader refuses to assign")
+        await eventually(lambda: membership.problem is not None, "the leader refuses to assign")
         assert not consumer.assignment()
         assert "has 2 partitions instead of 4" in str(membership.problem)
 
 
 async def test_streams_waits_for_metadata_with_all_topics(apache_kafka: ApacheKafka, tmp_path: Path) -> None:
-    """The group would be stable without receipts, and they would wait for ever."""
+    """Otherwise the group would be stable without the topic of receipts, which would never be read."""
     await wipe(apache_kafka.address)
     streams = Streams(apache_kafka.address, tmp_path, partitions=2)
     settings = load_settings(streams.settings(ops=free_address()))
-    options, specs = client_options(settings), [*gateway_topics(settings), messages_topic(settings)]
-    await ensure_topics(options, [spec for spec in specs if spec.name != RECEIPT], patience=60)
+    options, size = client_options(settings), (settings.partitions, settings.replication)
+    specs = [*gateway_topics(*size), messages_topic(*size)]
+    await ensure_topics(options, [spec for spec in specs if spec.name != RECEIPT], timeout=60)
     topics = {MESSAGES: 2, **dict.fromkeys(POSTBACK_TOPICS, 2)}
     environment = streams.settings(ops=settings.ops)
     with running("tests.support.bare_worker", environment=environment) as process:
         worker = StreamsWorker(str(settings.ops), process)
 
         async def refused() -> bool:
-            return "receipt has 0 partitions instead of 2" in await worker.ask("readyz")
+            return "receipt has 0 partitions instead of 2" in await worker.get("readyz")
 
-        await until(refused, "it does not work without receipts")
-        await ensure_topics(options, specs, patience=60)
-        await worker.ready()
+        await eventually(refused, "it does not work without receipts")
+        await ensure_topics(options, specs, timeout=60)
+        await worker.wait_ready()
         async with GroupReader(options, "streams", topics, POSTBACK_TOPICS) as read:
             group = await read.snapshot()
             assert (group.state, group.unowned) == (STABLE, frozenset())
@@ -203,14 +205,14 @@ async def test_worker_survives_kafka_vanishing_while_it_starts(
     await wipe(apache_kafka.address)
     gate = Gate(apache_kafka.address)
     streams = Streams(apache_kafka.address, tmp_path, partitions=2)
-    await streams.make_topics()
+    await streams.create_topics()
     ops = free_address()
     environment = streams.settings(ops=ops, kafka=gate.address)
     async with gate.serve():
         with running("tests.support.bare_worker", environment=environment) as process:
             await asyncio.wait_for(gate.refused.wait(), 60)
             gate.open()
-            await StreamsWorker(ops, process).ready()
+            await StreamsWorker(ops, process).wait_ready()
 
 
 async def test_rejoin_makes_a_new_generation(kafka: str, unique: Unique) -> None:
@@ -218,11 +220,11 @@ async def test_rejoin_makes_a_new_generation(kafka: str, unique: Unique) -> None
     await create(kafka, **{topic: 4})
     async with AsyncExitStack() as stack:
         members = [await stack.enter_async_context(member(kafka, group, {topic: 4})) for _ in range(3)]
-        await until(lambda: sum(len(consumer.assignment()) for consumer, _ in members) == 4, "assigned")
+        await eventually(lambda: sum(len(consumer.assignment()) for consumer, _ in members) == 4, "assigned")
         before = max(membership.generation for _, membership in members)
         members[1][1].rejoin()
-        await until(lambda: all(one.generation > before for _, one in members), "everyone joined again")
-        await until(lambda: sum(len(consumer.assignment()) for consumer, _ in members) == 4, "assigned")
+        await eventually(lambda: all(one.generation > before for _, one in members), "all joined again")
+        await eventually(lambda: sum(len(consumer.assignment()) for consumer, _ in members) == 4, "assigned")
 
 
 async def test_unowned_partitions_are_reported_and_reassigned(kafka: str, unique: Unique) -> None:
@@ -241,11 +243,11 @@ async def test_unowned_partitions_are_reported_and_reassigned(kafka: str, unique
         policy = RejoinPolicy(Random(0), timeout=1, jitter=0)
         monitor = GroupMonitor(read, lambda: membership, health, lag, unowned, policy)
         polling = asyncio.create_task(monitor.run())
-        await until(lambda: unowned._value.get() == 1, "counted")
+        await eventually(lambda: unowned._value.get() == 1, "counted")
         assert health.missing == {"group": f"no member owns {topic}-0"}
         assert registry.get_sample_value("lag", {"topic": topic, "partition": "0"}) == 0
         assignor.omit = False
-        await until(lambda: not health.missing, "it has an owner")
+        await eventually(lambda: not health.missing, "it has an owner")
         assert len(consumer.assignment()) == 2
         polling.cancel()
 
@@ -254,23 +256,23 @@ def policy() -> RejoinPolicy:
     return RejoinPolicy(Random(0), timeout=30, jitter=5)
 
 
-def asked(of: RejoinPolicy, seconds: range, rank: int = 0, generation: int = 1) -> list[int]:
+def rejoins(of: RejoinPolicy, seconds: range, rank: int = 0, generation: int = 1) -> list[int]:
     return [second for second in seconds if of.observe(second, generation, rank, unowned=True)]
 
 
-def test_least_member_asks_once_a_generation() -> None:
+def test_first_member_rejoins_once_a_generation() -> None:
     one = policy()
-    (first,) = asked(one, range(500))
+    (first,) = rejoins(one, range(500))
     assert 30 <= first <= 35
-    (second,) = asked(one, range(500, 1000), generation=2)
+    (second,) = rejoins(one, range(500, 1000), generation=2)
     assert 530 <= second <= 535
 
 
-def test_next_member_asks_after_the_least() -> None:
-    assert 60 <= asked(policy(), range(500), rank=1)[0] <= 65
+def test_next_member_rejoins_after_the_first() -> None:
+    assert 60 <= rejoins(policy(), range(500), rank=1)[0] <= 65
 
 
-def test_short_gap_of_ownership_is_ignored() -> None:
+def test_briefly_unowned_partition_is_ignored() -> None:
     one = policy()
     for second in range(0, 1000, 20):
         assert not one.observe(second, 1, 0, unowned=True)

@@ -1,4 +1,4 @@
-"""What an operator sees of a pipeline that works, and of one whose engines are killed one after the other."""
+"""Metrics and /readyz of a healthy pipeline, and after each of its engines was killed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from runtime.metrics import RECOVERY_LEFT, SPOOL_AGE, SPOOL_BYTES, SPOOL_RECORDS
 from tests.support.gateway import open_gateway, post
 from tests.support.process import running
 from tests.support.samples import SENT
-from tests.support.sinks import make_topics, open_clickhouse, open_sink, rows, until
+from tests.support.sinks import create_topics, eventually, open_clickhouse, open_sink, rows
 from tests.support.streams import Streams
 
-#: Of a healthy pipeline these stay at 0, or have no label yet; what moves them has tests of its own.
-TROUBLE = {
+#: At 0 or without labels in a healthy pipeline; they have tests of their own.
+ZERO_WHEN_HEALTHY = {
     "postbacks_gateway_produce_errors_total",
-    "postbacks_gateway_producers_rebuilt_total",
-    "postbacks_gateway_reloads_failed_total",
+    "postbacks_gateway_kafka_clients_recreated_total",
+    "postbacks_gateway_reload_failures_total",
     "postbacks_gateway_spooled_total",
     "postbacks_gateway_spools_damaged_total",
     "postbacks_streams_states_recovered_total",
     "postbacks_streams_lease_lost_total",
-    "postbacks_streams_states_healed_total",
+    "postbacks_streams_changelog_repairs_total",
     "postbacks_streams_overdue_total",
     "postbacks_streams_tombstones_total",
     "postbacks_sinks_refused_total",
@@ -43,10 +43,10 @@ TROUBLE = {
 
 
 def page(ops: str, name: str) -> tuple[int, str]:
-    """A page of the operator's port."""
+    """Status and text of a page of the ops port."""
     try:
-        with urlopen(f"http://{ops}/{name}") as answer:
-            return answer.status, answer.read().decode()
+        with urlopen(f"http://{ops}/{name}") as response:
+            return response.status, response.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()
 
@@ -61,57 +61,60 @@ def value(ops: str, name: str) -> float:
     return sum(sample.value for sample in samples(ops) if sample.name == name)
 
 
-def says(ops: str, words: str) -> Callable[[], bool]:
-    """Whether a process's /readyz says so by now; before its port is open it says nothing."""
+def readyz_contains(ops: str, text: str) -> Callable[[], bool]:
+    """A condition; false as long as the port is not open."""
 
-    def said() -> bool:
+    def contains() -> bool:
         try:
-            return words in page(ops, "readyz")[1]
+            return text in page(ops, "readyz")[1]
         except OSError:
             return False
 
-    return said
+    return contains
 
 
-async def test_every_metric_is_shown_and_every_killed_engine_is_said_and_measured(tmp_path: Path) -> None:
+async def test_every_metric_is_exported_and_outages_are_reported(tmp_path: Path) -> None:
     with ExitStack() as stack:
         broker = stack.enter_context(running("embedded", "kafka", "--port", "0"))
-        kafka = broker.line()
-        await make_topics(kafka)
+        kafka = broker.read_line()
+        await create_topics(kafka)
         clickhouse = stack.enter_context(open_clickhouse(tmp_path / "clickhouse"))
-        database = f"{clickhouse.line()}/postbacks"
+        database = f"{clickhouse.read_line()}/postbacks"
         gateway = stack.enter_context(open_gateway(kafka, partitions="4"))
-        streams_at = stack.enter_context(Streams(kafka, tmp_path).worker()).ops
+        streams_ops = stack.enter_context(Streams(kafka, tmp_path).worker()).ops
         sink = stack.enter_context(open_sink(kafka, database, partitions=4))
-        ops = {"gateway": gateway.ops, "streams": streams_at, "sinks": sink.ops}
+        ops = {"gateway": gateway.ops, "streams": streams_ops, "sinks": sink.ops}
 
         for stage, address in ops.items():
-            await until(says(address, "ready\n"), f"{stage} is ready")
+            await eventually(readyz_contains(address, "ready\n"), f"{stage} is ready")
         assert (await post(gateway.address, SENT)).status == 200
         assert (await post(gateway.address, b"hello=world")).status == 400
-        await until(lambda: rows(database, "SELECT count() AS n FROM messages")[0]["n"] == 1, "it is stored")
-        await until(lambda: value(sink.ops, "postbacks_sinks_freshness_seconds") > 0, "freshness")
-        await until(lambda: value(streams_at, "postbacks_streams_states_kept") > 0, "states kept")
+        await eventually(
+            lambda: rows(database, "SELECT count() AS n FROM messages")[0]["n"] == 1,
+            "the message is inserted",
+        )
+        await eventually(lambda: value(sink.ops, "postbacks_sinks_freshness_seconds") > 0, "freshness")
+        await eventually(lambda: value(streams_ops, "postbacks_streams_states") > 0, "states")
         for metric in all_metrics():
             for address in [ops[metric.part]] if metric.part else ops.values():
-                shown = [sample for sample in samples(address) if sample.name in metric.sample_names]
-                moved = any(sample.value for sample in shown)
+                exported = [sample for sample in samples(address) if sample.name in metric.sample_names]
+                moved = any(sample.value for sample in exported)
                 at_gateway_only = metric.name == "postbacks_rejected_total" and address != gateway.ops
-                assert moved or at_gateway_only or metric.name in TROUBLE, metric.name
+                assert moved or at_gateway_only or metric.name in ZERO_WHEN_HEALTHY, metric.name
 
         clickhouse.kill()
         assert (await post(gateway.address, SENT)).status == 200
-        await until(says(sink.ops, "clickhouse: "), "the sink says who is away")
+        await eventually(readyz_contains(sink.ops, "clickhouse: "), "the sink reports ClickHouse")
         assert value(sink.ops, "postbacks_ready") == 0
         assert value(sink.ops, "postbacks_sinks_retries_total") > 0
-        await until(lambda: value(sink.ops, "postbacks_sinks_lag_records") > 0, "what waits is counted")
-        assert page(gateway.ops, "readyz") == page(streams_at, "readyz") == (200, "ready\n")
+        await eventually(lambda: value(sink.ops, "postbacks_sinks_lag_records") > 0, "lag")
+        assert page(gateway.ops, "readyz") == page(streams_ops, "readyz") == (200, "ready\n")
 
         broker.kill()
         for stage, address in ops.items():
-            await until(says(address, "afka"), f"{stage} says that Kafka is away")
+            await eventually(readyz_contains(address, "afka"), f"{stage} reports Kafka")
             assert value(address, "postbacks_ready") == 0
-            assert page(address, "livez") == (200, "alive\n")  # to restart it would not help
+            assert page(address, "livez") == (200, "alive\n")  # a restart would not help
         assert (await post(gateway.address, SENT)).status == 202
         assert value(gateway.ops, "postbacks_gateway_spooled_total") == 1
-        await until(lambda: value(gateway.ops, "postbacks_gateway_spool_age_seconds") > 0, "it waits")
+        await eventually(lambda: value(gateway.ops, "postbacks_gateway_spool_age_seconds") > 0, "spool age")

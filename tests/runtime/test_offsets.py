@@ -1,4 +1,4 @@
-"""Where the logs end and how far a group has come."""
+"""Log offsets, and how far a consumer group has committed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def create(address: str, topic: str) -> list[TopicPartition]:
 
 
 async def produce(address: str, partition: TopicPartition, batches: list[int]) -> None:
-    """Write record batches of these sizes."""
+    """Write record batches with these numbers of records."""
     async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
         for size in batches:
             batch = producer.create_batch()
@@ -40,7 +40,7 @@ async def commit(address: str, group: str, partition: TopicPartition, offset: in
         await consumer.commit({partition: offset})
 
 
-async def test_a_log_ends_after_the_last_record_of_its_last_batch(kafka: str, unique: Unique) -> None:
+async def test_log_end_follows_the_last_record(kafka: str, unique: Unique) -> None:
     full, short, empty = await create(kafka, unique("ends"))
     await produce(kafka, full, [100, 70])
     await produce(kafka, short, [30])
@@ -50,40 +50,40 @@ async def test_a_log_ends_after_the_last_record_of_its_last_batch(kafka: str, un
         assert await logs.ends([full.topic]) == {full: 170, short: 35, empty: 0}
 
 
-async def test_to_ask_for_a_topic_that_is_not_there_does_not_create_it(kafka: str, unique: Unique) -> None:
+async def test_reading_a_missing_topic_does_not_create_it(kafka: str, unique: Unique) -> None:
     name = unique("nowhere")
     async with open_logs({"bootstrap_servers": kafka}) as logs:
         assert await logs.ends([name]) == {}
         assert await logs.ends([name]) == {}
 
 
-async def test_what_is_left_is_what_a_group_has_not_committed(kafka: str, unique: Unique) -> None:
-    one, two, _ = await create(kafka, unique("left"))
+async def test_lag_counts_uncommitted_records(kafka: str, unique: Unique) -> None:
+    one, two, _ = await create(kafka, unique("lag"))
     group = unique("group")
     await produce(kafka, one, [100])
     await produce(kafka, two, [10])
     async with open_logs({"bootstrap_servers": kafka}) as logs:
         ends = await logs.ends([one.topic])
-        assert await logs.left(group, ends) == 110
+        assert await logs.lag(group, ends) == 110
         await commit(kafka, group, one, 60)
-        assert await logs.left(group, ends) == 50
+        assert await logs.lag(group, ends) == 50
         await commit(kafka, group, one, 100)
         await commit(kafka, group, two, 10)
-        assert await logs.left(group, ends) == 0
+        assert await logs.lag(group, ends) == 0
 
 
-async def test_a_group_that_makes_no_progress_is_given_up(kafka: str, unique: Unique) -> None:
+async def test_group_without_progress_raises_not_drained(kafka: str, unique: Unique) -> None:
     one, _, _ = await create(kafka, unique("stuck"))
     await produce(kafka, one, [7])
-    told: list[int] = []
+    lags: list[int] = []
     async with open_logs({"bootstrap_servers": kafka}) as logs:
         with pytest.raises(NotDrained) as stuck:
-            await logs.drained(unique("nobody"), await logs.ends([one.topic]), 0.5, told.append)
-    assert stuck.value.left == 7
-    assert set(told) == {7}
+            await logs.wait_drained(unique("idle"), await logs.ends([one.topic]), 0.5, lags.append)
+    assert stuck.value.lag == 7
+    assert set(lags) == {7}
 
 
-async def test_nobody_there_is_said() -> None:
+async def test_unreachable_broker_raises_kafka_unavailable() -> None:
     with pytest.raises(KafkaUnavailable):
         async with open_logs({"bootstrap_servers": "127.0.0.1:1"}):
             pass

@@ -1,10 +1,10 @@
-"""A library that says the same thing a thousand times is heard a few times, and counted."""
+"""Repeated messages of a library are logged a few times, then counted; token buckets."""
 
 from __future__ import annotations
 
 import logging
 
-from runtime.flood import BURST, MAX_LINES, SECONDS_EACH, RateLimitFilter
+from runtime.log_filters import BURST, INTERVAL, MAX_MESSAGES, RateLimitFilter
 from runtime.token_bucket import TokenBucket
 
 
@@ -15,45 +15,45 @@ class Clock:
         return self.now
 
 
-def heard(flood: RateLimitFilter, name: str, template: str, *values: object) -> str | None:
-    """The line as it comes out, if it does."""
+def logged(limiter: RateLimitFilter, name: str, template: str, *values: object) -> str | None:
+    """The message as it is logged; None if it is suppressed."""
     record = logging.LogRecord(name, logging.WARNING, __file__, 1, template, values, None)
-    return record.getMessage() if flood.filter(record) else None
+    return record.getMessage() if limiter.filter(record) else None
 
 
-def test_a_few_lines_pass_at_once_then_one_every_few_seconds_that_tells_how_many_were_left_out() -> None:
+def test_burst_passes_then_one_message_per_interval_with_count() -> None:
     clock = Clock()
-    flood = RateLimitFilter({"aiokafka"}, clock)
-    said = [heard(flood, "aiokafka.conn", "No answer from %s", node) for node in range(1000)]
-    assert said[:BURST] == [f"No answer from {node}" for node in range(BURST)]
-    assert not any(said[BURST:])
-    clock.now = SECONDS_EACH
-    assert heard(flood, "aiokafka.conn", "No answer from %s", 7) == (
-        f"No answer from 7 ({1000 - BURST} like this one left out)"
+    limiter = RateLimitFilter({"aiokafka"}, clock)
+    messages = [logged(limiter, "aiokafka.conn", "No answer from %s", node) for node in range(1000)]
+    assert messages[:BURST] == [f"No answer from {node}" for node in range(BURST)]
+    assert not any(messages[BURST:])
+    clock.now = INTERVAL
+    assert logged(limiter, "aiokafka.conn", "No answer from %s", 7) == (
+        f"No answer from 7 ({1000 - BURST} similar suppressed)"
     )
-    assert heard(flood, "aiokafka.conn", "No answer from %s", 7) is None
+    assert logged(limiter, "aiokafka.conn", "No answer from %s", 7) is None
 
 
-def test_a_flood_of_one_line_holds_back_no_other() -> None:
-    flood = RateLimitFilter({"aiokafka"}, Clock())
+def test_repeated_message_does_not_suppress_others() -> None:
+    limiter = RateLimitFilter({"aiokafka"}, Clock())
     for _ in range(100):
-        heard(flood, "aiokafka.conn", "No answer")
-    assert heard(flood, "aiokafka.conn", "Group rebalanced")
-    assert heard(flood, "aiokafka.producer", "No answer")
+        logged(limiter, "aiokafka.conn", "No answer")
+    assert logged(limiter, "aiokafka.conn", "Group rebalanced")
+    assert logged(limiter, "aiokafka.producer", "No answer")
 
 
-def test_our_own_lines_always_pass() -> None:
-    flood = RateLimitFilter({"aiokafka"}, Clock())
-    assert all(heard(flood, "streams.state.table", "Not acknowledged yet") for _ in range(100))
+def test_own_loggers_are_not_limited() -> None:
+    limiter = RateLimitFilter({"aiokafka"}, Clock())
+    assert all(logged(limiter, "streams.state.table", "Not acknowledged yet") for _ in range(100))
 
 
-def test_a_library_that_formats_its_lines_itself_does_not_fill_the_memory() -> None:
-    flood = RateLimitFilter({"aiokafka"}, Clock())
-    for n in range(10 * MAX_LINES):
-        heard(flood, "aiokafka.conn", f"No answer from {n}")
-    assert len(flood._buckets) == MAX_LINES
+def test_preformatted_messages_use_bounded_memory() -> None:
+    limiter = RateLimitFilter({"aiokafka"}, Clock())
+    for n in range(10 * MAX_MESSAGES):
+        logged(limiter, "aiokafka.conn", f"No answer from {n}")
+    assert len(limiter._buckets) == MAX_MESSAGES
 
 
-def test_a_bucket_never_holds_more_than_its_burst() -> None:
+def test_bucket_never_holds_more_than_its_burst() -> None:
     bucket = TokenBucket(2, 1.0, now=0)
-    assert [bucket.take(1_000_000) for _ in range(3)] == [True, True, False]
+    assert [bucket.acquire(1_000_000) for _ in range(3)] == [True, True, False]

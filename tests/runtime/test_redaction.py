@@ -1,4 +1,4 @@
-"""Logs and metrics hold no token, no phone number in full and no text of a message."""
+"""Logs and metrics contain no tokens, no full phone numbers and no message texts."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import pytest
 import structlog
 
 from gateway.postback import SENT
-from runtime.clickhouse.redaction import redact
+from runtime.clickhouse.errors import redact
+from runtime.log_filters import redact_phone_numbers
 from runtime.logging import configure_logs
-from runtime.personal import redact_phone_numbers
 from tests.support.gateway import free_address, open_gateway, post
 from tests.support.process import running
-from tests.support.sinks import all_stored, open_sink, send, until
+from tests.support.sinks import eventually, open_sink, produce_values, wait_committed
 from tests.support.workload import lag
 
 TOKEN, NUMBER, OTHER, TEXT = (
     "a-token-of-acme",
     "17575449510",
     "7575449511",
-    "a text that is nobody's business",
+    "a text that must stay private",
 )
 
 
 @pytest.mark.parametrize(
-    ("said", "logged"),
+    ("text", "redacted"),
     [
         ("17575449510", "…9510"),
         ("+17575449510 called", "…9510 called"),
@@ -42,19 +42,19 @@ TOKEN, NUMBER, OTHER, TEXT = (
         ("v1234567890123 0.1234567890 /data/1234567890ab", "v1234567890123 0.1234567890 /data/1234567890ab"),
     ],
 )
-def test_of_a_number_four_digits_are_left(said: str, logged: str) -> None:
-    event = {"event": said, "nested": [{"why": said}], "count": 17575449510, "error": ValueError(said)}
-    shortened = redact_phone_numbers(None, "", dict(event))
-    assert shortened["event"] == shortened["nested"][0]["why"] == logged
-    assert shortened["count"] == event["count"]
-    assert logged in shortened["error"]
+def test_only_last_four_digits_of_numbers_remain(text: str, redacted: str) -> None:
+    event = {"event": text, "nested": [{"reason": text}], "count": 17575449510, "error": ValueError(text)}
+    result = redact_phone_numbers(None, "", dict(event))
+    assert result["event"] == result["nested"][0]["reason"] == redacted
+    assert result["count"] == event["count"]
+    assert redacted in result["error"]
 
 
-def logged(form: str, **personal: tuple[structlog.typing.Processor, ...]) -> str:
-    """What comes of an error with a number in it, said by our code and by a library."""
+def logged(form: str, **options: tuple[structlog.typing.Processor, ...]) -> str:
+    """What is logged of an error with a number in it, by our code and by a library."""
     stderr, sys.stderr = sys.stderr, StringIO()
     try:
-        configure_logs("debug", form, **personal)
+        configure_logs("debug", form, **options)
         try:
             int(f"{NUMBER} x")
         except ValueError:
@@ -69,21 +69,21 @@ def logged(form: str, **personal: tuple[structlog.typing.Processor, ...]) -> str
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_numbers_are_shortened_whoever_logs_them_and_in_tracebacks(form: str) -> None:
-    said = logged(form)
-    assert "ValueError: invalid literal" in said
-    assert said.count("…9510") == 3 if form == "text" else said.count("\\u20269510") == 3
-    assert NUMBER not in said
+def test_numbers_are_redacted_for_every_logger_and_traceback(form: str) -> None:
+    output = logged(form)
+    assert "ValueError: invalid literal" in output
+    assert output.count("…9510") == 3 if form == "text" else output.count("\\u20269510") == 3
+    assert NUMBER not in output
 
 
-def test_a_setting_shows_them() -> None:
-    lines = [json.loads(line) for line in logged("json", personal=()).splitlines()]
+def test_numbers_are_logged_without_redaction() -> None:
+    lines = [json.loads(line) for line in logged("json", redaction=()).splitlines()]
     assert [line["event"] for line in lines] == ["Not read", f"Not read: {NUMBER}"]
     assert lines[0]["number"] == NUMBER
 
 
 @pytest.mark.parametrize(
-    ("words", "kept"),
+    ("error", "redacted"),
     [
         (
             "Code: 27. DB::Exception: Cannot parse input: expected ',' before: 'Hi, call me' : (at row 1)\n"
@@ -99,14 +99,14 @@ def test_a_setting_shows_them() -> None:
         ("x" * 1000, "x" * 300 + "…"),
     ],
 )
-def test_of_clickhouses_words_the_rows_are_left_out(words: str, kept: str | None) -> None:
-    assert redact(words) == (kept or words)
+def test_row_data_is_cut_from_clickhouse_errors(error: str, redacted: str | None) -> None:
+    assert redact(error) == (redacted or error)
 
 
-async def test_nothing_that_is_peoples_is_logged_or_measured(
+async def test_pipeline_logs_and_exports_no_personal_data(
     fresh_kafka: str, database: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The whole pipeline at the level of debugging, with what is refused at each stage."""
+    """The whole pipeline at log level debug, with input that each stage rejects."""
     settings = {"log_level": "debug"}
     kafka, streams_ops = fresh_kafka, free_address()
     environment = {
@@ -126,21 +126,21 @@ async def test_nothing_that_is_peoples_is_logged_or_measured(
         assert (await post(gateway.address, response, path)).status == 200
         assert (await post(gateway.address, numbers.encode(), path)).status == 400
         assert (await post(gateway.address, response, f"/postback/{TOKEN}x")).status == 404
-        await send(kafka, SENT, f'{{"text":"{TEXT}","from_number":"{NUMBER}","x":'.encode(), b"{}")
+        await produce_values(kafka, SENT, f'{{"text":"{TEXT}","from_number":"{NUMBER}","x":'.encode(), b"{}")
 
         async def merged() -> bool:
             return await lag(kafka, "streams", [SENT]) == 0
 
-        await until(merged, "all merged")
-        await all_stored(kafka)
-        said = []
+        await eventually(merged, "all merged")
+        await wait_committed(kafka)
+        outputs = []
         async with aiohttp.ClientSession() as client:
             for ops in (gateway.ops, streams_ops, sink.ops):
                 for page in ("metrics", "readyz"):
                     async with client.get(f"http://{ops}/{page}") as answer:
-                        said.append(await answer.text())
-    said.append(capfd.readouterr().err)
-    assert "ClickHouse refused rows" in said[-1]
-    assert "postbacks_rejected_total" in said[0]
+                        outputs.append(await answer.text())
+    outputs.append(capfd.readouterr().err)
+    assert "ClickHouse refused rows" in outputs[-1]
+    assert "postbacks_rejected_total" in outputs[0]
     for secret in (TOKEN, NUMBER, OTHER, TEXT, TEXT.replace(" ", "+")):
-        assert not [page for page in said if secret in page]
+        assert not [output for output in outputs if secret in output]

@@ -1,4 +1,4 @@
-"""Settings: from the environment or a file, and a wrong one says how it is wrong."""
+"""Settings come from the environment or a file, and errors explain themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.errors import InvalidSetting
 from runtime.settings import Settings, load_settings
 
 
-def test_without_any_setting_the_default_ports_of_postbacks_up_are_meant() -> None:
+def test_defaults_are_the_ports_of_postbacks_up() -> None:
     settings = load_settings({})
     assert (settings.kafka, settings.listen) == ("127.0.0.1:9092", "127.0.0.1:8080")
 
@@ -23,7 +23,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "allowed"),
     [
         ("POSTBACKS_KAFKA", "nowhere", "must be host:port"),
         ("POSTBACKS_LISTEN", "0.0.0.0:99999", "must be host:port"),
@@ -32,23 +32,21 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("POSTBACKS_OVERDUE_AFTER", "3 days", "valid number"),
     ],
 )
-def test_a_wrong_setting_names_the_variable_the_value_and_what_is_allowed(
-    name: str, value: str, says: str
-) -> None:
+def test_error_names_variable_value_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
     with pytest.raises(InvalidSetting) as error:
         load_settings({name: value})
     assert f"{name}={value}: " in str(error.value)
-    assert says in str(error.value)
+    assert allowed in str(error.value)
 
 
-def test_a_misspelt_setting_is_not_passed_over() -> None:
+def test_misspelt_setting_is_an_error() -> None:
     with pytest.raises(
         InvalidSetting, match="POSTBACKS_KAFAK: there is no such setting; did you mean POSTBACKS_KAFKA"
     ):
         load_settings({"POSTBACKS_KAFAK": "a:1"})
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
+def test_missing_settings_file_is_named() -> None:
     with pytest.raises(InvalidSetting, match=r"POSTBACKS_SETTINGS=/nowhere\.env: there is no such file"):
         load_settings({"POSTBACKS_SETTINGS": "/nowhere.env"})
 
@@ -57,7 +55,7 @@ def test_a_file_that_is_not_there_is_named() -> None:
     ("name", "value"),
     [("POSTBACKS_CLICKHOUSE", "tcp://default:hush@h"), ("POSTBACKS_KAFKA_SECURITY_PASSWORD", "hush")],
 )
-def test_secrets_are_neither_in_errors_nor_in_what_prints(name: str, value: str) -> None:
+def test_secrets_are_not_printed(name: str, value: str) -> None:
     try:
         shown = repr(load_settings({name: value}))
     except InvalidSetting as error:
@@ -65,5 +63,5 @@ def test_secrets_are_neither_in_errors_nor_in_what_prints(name: str, value: str)
     assert "hush" not in shown
 
 
-def test_every_setting_says_what_it_means() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())

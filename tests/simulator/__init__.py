@@ -1,1 +1,1 @@
-"""The simulated provider."""
+"""Tests of `simulator`."""

@@ -1,4 +1,4 @@
-"""The simulated provider over real connections: what it writes, when it retries, and how it stops."""
+"""The simulated provider over real connections: requests, retries, rate, shutdown."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from aiokafka import AIOKafkaConsumer
 
 from gateway.postback import POSTBACK_TOPICS, AnyPostback, decode
 from simulator.postback import SimulatedPostback
-from simulator.run import Plan, Sending, simulate
+from simulator.run import Plan, RunProgress, simulate
 from tests.support.gateway import open_gateway
 from tests.support.samples import head
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-SECONDS = 60.0
+TIMEOUT = 60.0
 
 
-def answer(status: int) -> bytes:
+def response(status: int) -> bytes:
     return b"HTTP/1.1 %d Whatever\r\nContent-Length: 3\r\n\r\nok\n" % status
 
 
 class Receiver:
-    """What a PostBackURL points at: takes requests, and answers each as it is told to."""
+    """The server behind a PostBackURL: responds to request n with `status_of(n)`, or closes (None)."""
 
-    def __init__(self, statuses: Callable[[int], int | None], asks: bytes = CONTINUE) -> None:
+    def __init__(self, status_of: Callable[[int], int | None], interim: bytes = CONTINUE) -> None:
         self.requests: list[tuple[bytes, bytes]] = []
         self.connections = 0
-        self._statuses = statuses
-        self._asks = asks
+        self._status_of = status_of
+        self._interim = interim
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
             while True:
-                start = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._asks)
-                length = int(start.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-                self.requests.append((start, await reader.readexactly(length)))
-                status = self._statuses(len(self.requests))
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._interim)
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                self.requests.append((head, await reader.readexactly(length)))
+                status = self._status_of(len(self.requests))
                 if status is None:
                     break
-                writer.write(answer(status))
+                writer.write(response(status))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -59,51 +59,51 @@ async def receiving(receiver: Receiver) -> AsyncIterator[str]:
 
 
 async def postbacks_in(kafka: str, count: int) -> list[AnyPostback]:
-    """The first records of the postback topics, waited for."""
+    """Wait for the first records of the postback topics and decode them."""
     consumer = AIOKafkaConsumer(*POSTBACK_TOPICS, bootstrap_servers=kafka, auto_offset_reset="earliest")
-    async with consumer, asyncio.timeout(SECONDS):
+    async with consumer, asyncio.timeout(TIMEOUT):
         return [
             decode(record.topic, record.value) for record in [await consumer.getone() for _ in range(count)]
         ]
 
 
-async def test_it_posts_as_the_provider_does_over_a_kept_connection() -> None:
+async def test_requests_equal_the_providers_on_one_connection() -> None:
     receiver = Receiver(lambda _: 200)
     async with receiving(receiver) as url:
         report = await simulate(Plan(url, 1_000, 1, count=50, connections=1), asyncio.Event())
     assert report.answers == {"200": 50}
     assert receiver.connections == 1
     host = url.removeprefix("http://").partition("/")[0]
-    for start, body in receiver.requests:
-        assert start == head(body, "/postback/secret?account=42", host)
+    for request_head, body in receiver.requests:
+        assert request_head == head(body, "/postback/secret?account=42", host)
 
 
-async def test_it_asks_before_it_sends_a_body_but_not_for_ever() -> None:
-    receiver = Receiver(lambda _: 200, asks=b"")
+async def test_body_is_sent_after_waiting_for_100_continue() -> None:
+    receiver = Receiver(lambda _: 200, interim=b"")
     async with receiving(receiver) as url:
         report = await simulate(Plan(url, 1_000, 1, count=2, connections=1), asyncio.Event())
     assert report.answers == {"200": 2}
     assert report.seconds >= 0.6
 
 
-async def test_what_is_not_acknowledged_comes_again_the_same_until_it_is() -> None:
-    # Of every three answers one is a refusal and one a broken connection.
+async def test_postback_is_retried_unchanged_until_acknowledged() -> None:
+    # Of every three requests one gets 503 and one a closed connection.
     receiver = Receiver(lambda number: {0: 200, 1: 503, 2: None}[number % 3])
     seen: list[tuple[SimulatedPostback, int | None]] = []
     async with receiving(receiver) as url:
         plan = Plan(url, 1_000, 1, count=12, connections=4)
         report = await simulate(
-            plan, asyncio.Event(), observe=lambda packet, status: seen.append((packet, status))
+            plan, asyncio.Event(), observe=lambda postback, status: seen.append((postback, status))
         )
     assert report.answers["200"] == 12
     assert report.answers["503"] == report.answers["none"] == 12
     assert report.unsure == 0
-    assert report.events == len({packet.body for packet, status in seen if status == 200})
-    assert sorted(body for _, body in receiver.requests) == sorted(packet.body for packet, _ in seen)
+    assert report.events == len({postback.body for postback, status in seen if status == 200})
+    assert sorted(body for _, body in receiver.requests) == sorted(postback.body for postback, _ in seen)
 
 
 @pytest.mark.parametrize("status", [400, 404, 413])
-async def test_what_repetition_cannot_change_is_let_be(status: int) -> None:
+async def test_permanent_error_is_not_retried(status: int) -> None:
     receiver = Receiver(lambda _: status)
     async with receiving(receiver) as url:
         report = await simulate(Plan(url, 1_000, 1, count=10), asyncio.Event())
@@ -111,42 +111,42 @@ async def test_what_repetition_cannot_change_is_let_be(status: int) -> None:
     assert (report.events, report.unsure) == (0, 0)
 
 
-async def test_tries_are_bounded() -> None:
+async def test_attempts_are_bounded() -> None:
     receiver = Receiver(lambda _: 503)
     async with receiving(receiver) as url:
-        report = await simulate(Plan(url, 1_000, 1, count=4, tries=3), asyncio.Event())
+        report = await simulate(Plan(url, 1_000, 1, count=4, max_attempts=3), asyncio.Event())
     assert report.answers == {"503": 12}
     assert report.unsure == 4
 
 
-async def test_silence_counts_as_no_answer() -> None:
+async def test_timeout_counts_as_no_response() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        report = await simulate(Plan(url, 1_000, 1, count=2, tries=1, patience=0.2), asyncio.Event())
+        report = await simulate(Plan(url, 1_000, 1, count=2, max_attempts=1, timeout=0.2), asyncio.Event())
     assert report.answers == {"none": 2}
 
 
-async def test_when_nobody_listens_it_goes_on_trying_and_stops_when_told() -> None:
+async def test_closed_port_is_retried_until_stopped() -> None:
     stop = asyncio.Event()
-    tries = count(1)
+    attempts = count(1)
 
     def observe(_: SimulatedPostback, status: int | None) -> None:
         assert status is None
-        if next(tries) == 5:
+        if next(attempts) == 5:
             stop.set()
 
     async with receiving(Receiver(lambda _: 200)) as url:
         pass
-    report = await asyncio.wait_for(simulate(Plan(url, 10, 1), stop, observe), SECONDS)
+    report = await asyncio.wait_for(simulate(Plan(url, 10, 1), stop, observe), TIMEOUT)
     assert report.posts >= 5
     assert report.events == 0
 
 
-async def test_stopping_finishes_what_is_in_flight_and_counts_it() -> None:
+async def test_stop_completes_and_counts_posts_in_flight() -> None:
     stop = asyncio.Event()
     receiver = Receiver(lambda _: 200)
 
@@ -155,26 +155,26 @@ async def test_stopping_finishes_what_is_in_flight_and_counts_it() -> None:
             stop.set()
 
     async with receiving(receiver) as url:
-        report = await asyncio.wait_for(simulate(Plan(url, 5_000, 1), stop, observe), SECONDS)
+        report = await asyncio.wait_for(simulate(Plan(url, 5_000, 1), stop, observe), TIMEOUT)
     assert report.posts == len(receiver.requests) == report.answers["200"]
 
 
-async def test_simulator_never_exceeds_its_rate_and_reports_progress() -> None:
-    told: list[Sending] = []
+async def test_rate_is_not_exceeded_and_progress_is_reported() -> None:
+    reported: list[RunProgress] = []
     async with receiving(Receiver(lambda _: 200)) as url:
-        report = await simulate(Plan(url, 100, 1, count=250), asyncio.Event(), progress=told.append)
+        report = await simulate(Plan(url, 100, 1, count=250), asyncio.Event(), progress=reported.append)
     assert report.posts == 250
     assert report.seconds > 2.4
-    assert [sending.posts for sending in told] == sorted(sending.posts for sending in told)
-    assert 0 < told[0].events <= told[0].posts < report.posts
+    assert [progress.posts for progress in reported] == sorted(progress.posts for progress in reported)
+    assert 0 < reported[0].events <= reported[0].posts < report.posts
 
 
-async def test_a_url_that_nobody_can_post_to_is_refused() -> None:
+async def test_invalid_url_raises_value_error() -> None:
     with pytest.raises(ValueError, match="must be http"):
         await simulate(Plan("localhost:8080", 1, 1), asyncio.Event())
 
 
-async def test_what_it_says_it_sent_is_what_the_gateway_put_into_kafka(fresh_kafka: str) -> None:
+async def test_report_agrees_with_the_records_in_kafka(fresh_kafka: str) -> None:
     with open_gateway(fresh_kafka) as gateway:
         plan = Plan(f"http://{gateway.address}/postback", 2_000, 11, count=3_000)
         report = await simulate(plan, asyncio.Event())

@@ -1,1 +1,1 @@
-"""From Kafka to ClickHouse."""
+"""Tests of `sinks`: records from Kafka to ClickHouse."""

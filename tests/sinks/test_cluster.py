@@ -1,4 +1,4 @@
-"""Which cluster it is can be asked by several at a time, also by those who connect anew."""
+"""Concurrent requests of the cluster guard."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import asyncio
 from sinks.cluster import ClusterGuard
 
 
-async def test_several_ask_at_a_time_when_the_connection_is_gone(kafka: str) -> None:
+async def test_concurrent_verifications_reconnect_once(kafka: str) -> None:
     cluster = ClusterGuard({"bootstrap_servers": [kafka]})
     await cluster.open([])
     await cluster.close()
-    await asyncio.gather(*(cluster.confirm() for _ in range(5)))
+    await asyncio.gather(*(cluster.verify() for _ in range(5)))
     await cluster.close()

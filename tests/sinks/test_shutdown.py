@@ -1,4 +1,4 @@
-"""When a sink ends by itself, and what it says."""
+"""Errors that end a sink, and their texts."""
 
 from __future__ import annotations
 
@@ -27,34 +27,36 @@ from tests.support.kafka import own_kafka
 from tests.support.postbacks import sent
 from tests.support.process import ROOT
 from tests.support.sinks import (
-    EXACT,
+    COUNTS,
     GROUP,
     PARTITIONS,
-    all_stored,
+    create_topics,
+    eventually,
     execute,
-    make_topics,
     open_sink,
+    produce_values,
     rows,
-    send,
-    until,
-    worker_of,
+    run_worker,
+    wait_committed,
 )
 
 
-async def test_a_state_of_a_newer_format_ends_the_sink_before_a_field_is_lost(
+async def test_state_of_a_newer_version_ends_the_sink(
     fresh_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await make_topics(fresh_kafka)
-    await send(fresh_kafka, MESSAGES, encode_message(replace(state_of(sent()), version=VERSION + 1)))
+    await create_topics(fresh_kafka)
+    await produce_values(
+        fresh_kafka, MESSAGES, encode_message(replace(state_of(sent()), version=VERSION + 1))
+    )
     with open_sink(fresh_kafka, database) as sink:
         assert await asyncio.to_thread(sink.process.popen.wait, 60) == REFUSED
     assert "newer than this code: upgrade it" in capfd.readouterr().err
 
 
-async def test_a_schema_of_a_newer_version_is_refused(
+async def test_newer_schema_ends_the_sink(
     fresh_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await make_topics(fresh_kafka)
+    await create_topics(fresh_kafka)
     migrate(SecretStr(database))
     execute(database, "INSERT INTO schema_versions (version, name) VALUES (9999, '9999_later')")
     with open_sink(fresh_kafka, database) as sink:
@@ -62,23 +64,23 @@ async def test_a_schema_of_a_newer_version_is_refused(
     assert "has version 9999, this code knows up to" in capfd.readouterr().err
 
 
-async def test_a_broker_that_comes_back_as_another_cluster_ends_the_sink(
+async def test_replaced_cluster_ends_the_sink(
     database: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with own_kafka(tmp_path / "first") as first:
-        await make_topics(first.address)
+        await create_topics(first.address)
         sinks = ExitStack()
         sink = sinks.enter_context(open_sink(first.address, database))
-        await send(first.address, SENT, encode(sent("of the first")))
-        await all_stored(first.address)
+        await produce_values(first.address, SENT, encode(sent("of the first")))
+        await wait_committed(first.address)
     with sinks:
         async with own_kafka(tmp_path / "another", first.nodes[0].port) as another:
-            await make_topics(another.address)
-            await send(another.address, SENT, encode(sent("x")), encode(sent("of the second")))
+            await create_topics(another.address)
+            await produce_values(another.address, SENT, encode(sent("x")), encode(sent("of the second")))
             assert await asyncio.to_thread(sink.process.popen.wait, 120) == REFUSED
-            assert f"and is {another.cluster} now" in capfd.readouterr().err
+            assert f"and is now {another.cluster}" in capfd.readouterr().err
             with open_sink(another.address, database):
-                await all_stored(another.address)
+                await wait_committed(another.address)
     stored = rows(database, "SELECT event_id, cluster FROM postbacks FINAL")
     assert {row["event_id"]: row["cluster"] for row in stored} == {
         "of the first": first.cluster,
@@ -87,20 +89,20 @@ async def test_a_broker_that_comes_back_as_another_cluster_ends_the_sink(
     }
 
 
-async def test_a_worker_that_does_nothing_though_there_is_work_is_ended(
-    fresh_kafka: str, database: str
-) -> None:
-    await make_topics(fresh_kafka)
-    async with worker_of(fresh_kafka, database) as (worker, running):
-        await until(lambda: bool(worker.consumer.assignment()), "it has partitions")
+async def test_worker_without_attempts_despite_lag_is_stalled(fresh_kafka: str, database: str) -> None:
+    await create_topics(fresh_kafka)
+    async with run_worker(fresh_kafka, database) as (worker, running):
+        await eventually(lambda: bool(worker.consumer.assignment()), "partitions assigned")
         worker.consumer.pause(*worker.consumer.assignment())
         topics = dict.fromkeys(TABLE_OF, PARTITIONS)
         async with GroupReader({"bootstrap_servers": [fresh_kafka]}, GROUP, topics, topics) as reader:
             monitor = GroupMonitor(reader, lambda: worker.membership, Health(), SINK_LAG, SINK_UNOWNED)
             polling = asyncio.create_task(monitor.run())
             watching = asyncio.create_task(watch(worker, monitor, stall_after=1))
-            await send(fresh_kafka, SENT, encode(sent()), encode(sent()))
-            with pytest.raises(Stalled, match=r"\d records wait in postbacks\.sent-0; no insert tried for"):
+            await produce_values(fresh_kafka, SENT, encode(sent()), encode(sent()))
+            with pytest.raises(
+                Stalled, match=r"\d records left in postbacks\.sent-0; no insert attempted for"
+            ):
                 await asyncio.wait_for(watching, 60)
             polling.cancel()
         assert not running.done()
@@ -112,40 +114,40 @@ from runtime.process import run_process
 from runtime.watchdog import Stalled
 
 async def stall(*_):
-    raise Stalled("2 records wait in postbacks.sent-0; no insert tried for 60 s")
+    raise Stalled("2 records left in postbacks.sent-0; no insert attempted for 60 s")
 
 run_process(stall)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == FAILED
-    assert "no insert tried for 60 s" in done.stdout + done.stderr
+    assert "no insert attempted for 60 s" in done.stdout + done.stderr
 
 
-async def test_an_insert_that_a_library_gave_up_ends_the_worker_instead_of_blocking_its_partitions(
+async def test_insert_cancelled_by_a_library_ends_the_worker(
     fresh_kafka: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await make_topics(fresh_kafka)
+    await create_topics(fresh_kafka)
 
-    async def given_up(*_: object) -> None:
-        raise asyncio.CancelledError  # as clients do to who waits for the same as one that is cancelled
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError  # as clients do if another task that shares the request is cancelled
 
-    async with worker_of(fresh_kafka, database) as (worker, running):
-        monkeypatch.setattr(worker._store, "store", given_up)
-        await send(fresh_kafka, SENT, encode(sent()))
-        with pytest.raises(RuntimeError, match="cancelled by nobody"):
+    async with run_worker(fresh_kafka, database) as (worker, running):
+        monkeypatch.setattr(worker._writer, "write", cancelled)
+        await produce_values(fresh_kafka, SENT, encode(sent()))
+        with pytest.raises(RuntimeError, match="cancelled, not by this worker"):
             await asyncio.wait_for(asyncio.shield(running), 60)
 
 
-async def test_a_table_that_is_gone_ends_the_sink_and_its_next_start_makes_it_anew(
+async def test_dropped_table_ends_the_sink_and_is_recreated(
     fresh_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await make_topics(fresh_kafka)
+    await create_topics(fresh_kafka)
     with open_sink(fresh_kafka, database) as sink:
-        await until(lambda: sink.ready() == "ready\n", "it works")
+        await eventually(lambda: sink.readyz() == "ready\n", "ready")
         execute(database, "DROP DATABASE " + database.rpartition("/")[2])
-        await send(fresh_kafka, SENT, encode(sent()))
+        await produce_values(fresh_kafka, SENT, encode(sent()))
         assert await asyncio.to_thread(sink.process.popen.wait, 60) == REFUSED
     assert "tables are not those of this code" in capfd.readouterr().err
     with open_sink(fresh_kafka, database):
-        await all_stored(fresh_kafka)
-    assert rows(database, EXACT) == [{"events": 1, "records": 1, "rows": 1}]
+        await wait_committed(fresh_kafka)
+    assert rows(database, COUNTS) == [{"events": 1, "records": 1, "rows": 1}]

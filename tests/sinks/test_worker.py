@@ -1,4 +1,4 @@
-"""Sinks on running engines: whatever happens to them, each record is stored, and counted once."""
+"""Sinks on running engines: after crashes and rebalances each record is stored, and counted once."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from contextlib import ExitStack
 
 from pydantic import SecretStr
 
-from gateway.postback import RECEIPT, REJECTED, SENT, AnyPostback, Rejected, encode
+from gateway.postback import RECEIPT, SENT, AnyPostback, encode
+from gateway.rejected import REJECTED, Rejected
 from sinks.migrate import migrate
 from streams.message import MESSAGES, encode_message, state_of
-from tests.support.postbacks import MESSAGE, at, receipt, sent
+from tests.support.postbacks import MESSAGE_ID, at, receipt, sent
 from tests.support.sinks import (
-    EXACT,
+    COUNTS,
     PARTITIONS,
-    all_stored,
-    as_messages,
-    exactly,
+    create_topics,
+    eventually,
     execute,
-    make_topics,
+    expected_counts,
     open_sink,
+    produce_values,
     rows,
-    send,
-    until,
-    worker_of,
+    run_worker,
+    stored_messages,
+    wait_committed,
 )
-from tests.support.workload import postbacks, produce
+from tests.support.workload import generate_postbacks, produce
 
 
-async def test_each_topic_goes_into_its_table(fresh_kafka: str, database: str) -> None:
-    await make_topics(fresh_kafka)
+async def test_each_topic_is_stored_in_its_table(fresh_kafka: str, database: str) -> None:
+    await create_topics(fresh_kafka)
     state = state_of(sent())
     rejected = Rejected(rejection_id="1" * 32, reason="no_type", received_at=at(5), body="a=b", method="POST")
-    await send(fresh_kafka, SENT, encode(sent(body="SMSSent=1", extra={"New": "1"})), encode(sent(second=9)))
-    await send(fresh_kafka, RECEIPT, encode(receipt(code="000", backup_message_id=MESSAGE)))
-    await send(fresh_kafka, MESSAGES, encode_message(state), None, encode_message(state))
-    await send(fresh_kafka, REJECTED, encode(rejected), encode(rejected))
+    await produce_values(
+        fresh_kafka, SENT, encode(sent(body="SMSSent=1", extra={"New": "1"})), encode(sent(second=9))
+    )
+    await produce_values(fresh_kafka, RECEIPT, encode(receipt(code="000", backup_message_id=MESSAGE_ID)))
+    await produce_values(fresh_kafka, MESSAGES, encode_message(state), None, encode_message(state))
+    await produce_values(fresh_kafka, REJECTED, encode(rejected), encode(rejected))
     with open_sink(fresh_kafka, database) as sink:
-        await all_stored(fresh_kafka)
-        assert sink.ready() == "ready\n"
+        await wait_committed(fresh_kafka)
+        assert sink.readyz() == "ready\n"
         assert sink.process.stop() == 0
     events = rows(database, "SELECT type, received_at, body, extra, sent, times FROM events ORDER BY type")
     assert events == [
@@ -54,84 +57,82 @@ async def test_each_topic_goes_into_its_table(fresh_kafka: str, database: str) -
         },
         {"type": "receipt", "received_at": at(0), "body": "", "extra": {}, "sent": None, "times": 1},
     ]
-    assert as_messages(database) == {MESSAGE: state}
-    (kept,) = rows(database, "SELECT * FROM rejected FINAL")
-    assert (kept["rejection_id"], kept["stage"], kept["reason"]) == ("1" * 32, "gateway", "no_type")
-    assert (kept["method"], kept["partition"], kept["offset"]) == ("POST", -1, -1)
-    assert sorted(record["offset"] for record in kept["records"]) == [0, 1]
+    assert stored_messages(database) == {MESSAGE_ID: state}
+    (stored,) = rows(database, "SELECT * FROM rejected FINAL")
+    assert (stored["rejection_id"], stored["stage"], stored["reason"]) == ("1" * 32, "gateway", "no_type")
+    assert (stored["method"], stored["partition"], stored["offset"]) == ("POST", -1, -1)
+    assert sorted(record["offset"] for record in stored["records"]) == [0, 1]
 
 
-async def test_a_sink_killed_in_mid_load_neither_loses_nor_doubles(fresh_kafka: str, database: str) -> None:
-    await make_topics(fresh_kafka)
-    load = postbacks(4_000, seed=1)
+async def test_killed_sink_neither_loses_nor_duplicates_records(fresh_kafka: str, database: str) -> None:
+    await create_topics(fresh_kafka)
+    load = generate_postbacks(4_000, seed=1)
     producing = asyncio.create_task(produce(fresh_kafka, load, PARTITIONS, rate=4_000))
     for _ in range(3):
         with open_sink(fresh_kafka, database, batch_rows=500) as sink:
-            await until(lambda sink=sink: sink.metric("rows_total") > 300, "rows stored")  # type: ignore[misc]
+            await eventually(lambda sink=sink: sink.metric("rows_total") > 300, "rows stored")  # type: ignore[misc]
             sink.process.kill()
     await producing
     with open_sink(fresh_kafka, database):
-        await all_stored(fresh_kafka)
-    assert rows(database, EXACT) == [exactly(load)]
+        await wait_committed(fresh_kafka)
+    assert rows(database, COUNTS) == [expected_counts(load)]
 
 
-async def test_the_same_records_in_other_batches_collapse_to_one_row_each(
-    fresh_kafka: str, database: str
-) -> None:
-    await make_topics(fresh_kafka)
-    load = postbacks(300, seed=2)
+async def test_redelivered_records_collapse_to_one_row_each(fresh_kafka: str, database: str) -> None:
+    await create_topics(fresh_kafka)
+    load = generate_postbacks(300, seed=2)
     await produce(fresh_kafka, load, PARTITIONS)
     migrate(SecretStr(database))
     execute(database, "SYSTEM STOP MERGES postbacks")
     for size in (7, 100, 50_000):
         group = f"by-{size}"
-        async with worker_of(fresh_kafka, database, group, batch_rows=size):
-            await all_stored(fresh_kafka, group)
+        async with run_worker(fresh_kafka, database, group, batch_rows=size):
+            await wait_committed(fresh_kafka, group)
     stored = rows(database, "SELECT count() AS rows FROM postbacks")
     assert stored[0]["rows"] > len(load)
-    assert rows(database, EXACT) == [exactly(load)]
+    assert rows(database, COUNTS) == [expected_counts(load)]
 
 
-async def test_partitions_move_between_sinks_in_mid_load(fresh_kafka: str, database: str) -> None:
-    await make_topics(fresh_kafka)
+async def test_rebalances_under_load_lose_and_duplicate_nothing(fresh_kafka: str, database: str) -> None:
+    await create_topics(fresh_kafka)
     moved = asyncio.Event()
     feeding = asyncio.create_task(feed(fresh_kafka, moved))
     with ExitStack() as sinks:
         first = sinks.enter_context(open_sink(fresh_kafka, database))
-        await until(lambda: first.metric("rows_total") > 0, "the first one stores")
+        await eventually(lambda: first.metric("rows_total") > 0, "the first one stores rows")
         second = sinks.enter_context(open_sink(fresh_kafka, database))
-        await until(lambda: second.metric("rows_total") > 0, "the second one stores")
+        await eventually(lambda: second.metric("rows_total") > 0, "the second one stores rows")
         assert first.process.stop() == 0
         third = sinks.enter_context(open_sink(fresh_kafka, database))
-        await until(lambda: third.metric("rows_total") > 0, "the third one stores")
+        await eventually(lambda: third.metric("rows_total") > 0, "the third one stores rows")
         second.process.kill()
         moved.set()
         load = await feeding
-        await all_stored(fresh_kafka)
+        await wait_committed(fresh_kafka)
         assert third.process.stop() == 0
-    assert rows(database, EXACT) == [exactly(load)]
+    assert rows(database, COUNTS) == [expected_counts(load)]
 
 
-async def feed(kafka: str, enough: asyncio.Event) -> list[AnyPostback]:
-    """A thousand postbacks a second or so, until there are enough."""
+async def feed(kafka: str, stop: asyncio.Event) -> list[AnyPostback]:
+    """Produce 400 postbacks at a time, until the event is set; returns them all."""
     load: list[AnyPostback] = []
-    while not enough.is_set():
-        some = postbacks(400, seed=len(load))
+    while not stop.is_set():
+        some = generate_postbacks(400, seed=len(load))
         await produce(kafka, some, PARTITIONS, rate=4_000)
         load += some
     return load
 
 
-async def test_a_frozen_sink_does_no_harm_when_it_thaws(fresh_kafka: str, database: str) -> None:
-    await make_topics(fresh_kafka)
-    load = postbacks(3_000, seed=4)
+async def test_suspended_sink_resumes_without_loss_or_duplicates(fresh_kafka: str, database: str) -> None:
+    await create_topics(fresh_kafka)
+    load = generate_postbacks(3_000, seed=4)
     producing = asyncio.create_task(produce(fresh_kafka, load, PARTITIONS, rate=3_000))
     with open_sink(fresh_kafka, database) as frozen, open_sink(fresh_kafka, database):
-        await until(lambda: frozen.metric("rows_total") > 0, "it stores")
+        await eventually(lambda: frozen.metric("rows_total") > 0, "rows stored")
         os.kill(frozen.process.popen.pid, signal.SIGSTOP)
         await producing
-        await all_stored(fresh_kafka)  # the other one has all partitions by then
+        await wait_committed(fresh_kafka)  # the other one owns all partitions by then
         os.kill(frozen.process.popen.pid, signal.SIGCONT)
-        await until(lambda: frozen.ready() == "ready\n", "it has partitions again")
+        await eventually(lambda: frozen.readyz() == "ready\n", "partitions assigned again")
         assert frozen.process.stop() == 0
-    assert rows(database, EXACT) == [exactly(load)]
+    assert rows(database, COUNTS) == [expected_counts(load)]

@@ -1,4 +1,4 @@
-"""No offset is committed before everything below it is done, whatever Faust drops."""
+"""No offset is committed before everything below it is done, whichever batches Faust drops."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ P, Q = "sent-0", "receipt-0"
 
 def tracker(**offsets: int) -> CommitTracker[str]:
     made: CommitTracker[str] = CommitTracker()
-    made.begin({name.replace("_", "-"): offset for name, offset in offsets.items()})
+    made.assign({name.replace("_", "-"): offset for name, offset in offsets.items()})
     return made
 
 
 def process(t: CommitTracker[str], partition: str, start: int, end: int) -> None:
     number = t.deliver(partition, 0)
     t.start(partition, number)
-    t.acknowledge(partition, start, end, number)
+    t.ack(partition, start, end, number)
 
 
 def test_consecutive_batches_advance_the_offset() -> None:
@@ -29,15 +29,15 @@ def test_consecutive_batches_advance_the_offset() -> None:
     for start, end in ((10, 15), (15, 16), (16, 40)):
         process(t, P, start, end)
     assert t.offsets == {P: 40}
-    assert t.missing(0) == {}
+    assert t.take_rewinds(0) == {}
 
 
 def test_batch_behind_a_gap_rewinds_once() -> None:
     t = tracker(sent_0=10)
     process(t, P, 15, 20)
     assert t.offsets == {P: 10}
-    assert t.missing(0) == {P: 10}
-    assert t.missing(0) == {}
+    assert t.take_rewinds(0) == {P: 10}
+    assert t.take_rewinds(0) == {}
 
 
 def test_repeated_batches_change_nothing() -> None:
@@ -45,13 +45,13 @@ def test_repeated_batches_change_nothing() -> None:
     for start, end in ((10, 20), (10, 20), (5, 12)):
         process(t, P, start, end)
     assert t.offsets == {P: 20}
-    assert t.missing(0) == {}
+    assert t.take_rewinds(0) == {}
 
 
 def test_offsets_without_a_record_are_passed() -> None:
     t = tracker(sent_0=10)
     process(t, P, 10, 12)
-    process(t, P, 12, 13)  # the end of a transaction: no record at all
+    process(t, P, 12, 13)  # a transaction marker: no record
     assert t.offsets == {P: 13}
 
 
@@ -61,16 +61,16 @@ def test_batch_in_progress_is_never_lost() -> None:
     t.start(P, slow)
     for second in range(1000):
         process(t, Q, second, second + 1)
-        assert t.missing(second) == {}
-    t.acknowledge(P, 0, 5, slow)
+        assert t.take_rewinds(second) == {}
+    t.ack(P, 0, 5, slow)
     assert t.offsets == {P: 5, Q: 1000}
 
 
 def test_delivery_that_never_starts_is_lost() -> None:
     t = tracker(sent_0=0)
     t.deliver(P, 0)
-    assert t.missing(LOST_AFTER) == {}
-    assert t.missing(LOST_AFTER + 1) == {P: 0}
+    assert t.take_rewinds(LOST_AFTER) == {}
+    assert t.take_rewinds(LOST_AFTER + 1) == {P: 0}
     assert not t.is_busy(P)
 
 
@@ -79,19 +79,19 @@ def test_rewind_waits_for_the_batch_in_progress() -> None:
     slow = t.deliver(P, 0)
     t.start(P, slow)
     process(t, P, 8, 9)
-    assert t.missing(0) == {}
-    t.acknowledge(P, 0, 5, slow)
-    assert t.missing(0) == {P: 5}
+    assert t.take_rewinds(0) == {}
+    t.ack(P, 0, 5, slow)
+    assert t.take_rewinds(0) == {P: 5}
 
 
-def test_refused_batch_is_read_again() -> None:
+def test_returned_batch_is_fetched_again() -> None:
     t = tracker(sent_0=3)
     number = t.deliver(P, 0)
     t.start(P, number)
     assert t.is_busy(P)
-    t.refuse(P, number)
+    t.nack(P, number)
     assert not t.is_busy(P)
-    assert t.missing(0) == {P: 3}
+    assert t.take_rewinds(0) == {P: 3}
 
 
 def test_slow_batches_do_not_count_as_in_flight() -> None:
@@ -105,11 +105,11 @@ def test_slow_batches_do_not_count_as_in_flight() -> None:
 def test_revoked_partition_is_not_committed() -> None:
     t = tracker(sent_0=0)
     number = t.deliver(P, 0)
-    t.begin({})
-    t.acknowledge(P, 0, 5, number)
+    t.assign({})
+    t.ack(P, 0, 5, number)
     assert t.offsets == {}
     assert t.committable(P) is None
-    assert t.missing(1000) == {}
+    assert t.take_rewinds(1000) == {}
 
 
 def test_truncated_log_moves_the_offset() -> None:
@@ -121,7 +121,7 @@ def test_truncated_log_moves_the_offset() -> None:
 
 @dataclass
 class Log:
-    """A partition as a consumer reads it: batches are taken in order, from wherever the position is."""
+    """A partition as a consumer reads it: batch after batch from its position."""
 
     position: int = 0
     done: set[int] = field(default_factory=set)
@@ -133,7 +133,7 @@ Step = tuple[str, str, int]
 steps = st.lists(
     st.tuples(
         st.sampled_from([P, Q, "response-0"]),
-        st.sampled_from(["deliver", "drop", "start", "finish", "refuse", "look"]),
+        st.sampled_from(["deliver", "drop", "start", "ack", "nack", "rewind"]),
         st.integers(1, 5),
     ),
     max_size=80,
@@ -142,10 +142,10 @@ steps = st.lists(
 
 @given(steps)
 def test_offset_never_passes_undone_records(script: list[Step]) -> None:
-    """Any interleaving over partitions of delivered, dropped, started, finished and refused batches."""
+    """For any interleaving of delivered, dropped, started, finished and returned batches."""
     logs = {P: Log(), Q: Log(), "response-0": Log()}
     t: CommitTracker[str] = CommitTracker(lost_after=10)
-    t.begin(dict.fromkeys(logs, 0))
+    t.assign(dict.fromkeys(logs, 0))
     for now, (partition, action, size) in enumerate(script):
         log = logs[partition]
         if action in ("deliver", "drop") and not t.is_busy(partition):
@@ -158,14 +158,14 @@ def test_offset_never_passes_undone_records(script: list[Step]) -> None:
             batch = log.delivered.pop(0)
             t.start(partition, batch[2])
             log.started.append(batch)
-        elif action == "finish" and log.started:
+        elif action == "ack" and log.started:
             start, end, number = log.started.pop(size % len(log.started))
             log.done |= set(range(start, end))
-            t.acknowledge(partition, start, end, number)
-        elif action == "refuse" and log.started:
-            t.refuse(partition, log.started.pop()[2])
-        elif action == "look":
-            for rewound, offset in t.missing(now).items():
+            t.ack(partition, start, end, number)
+        elif action == "nack" and log.started:
+            t.nack(partition, log.started.pop()[2])
+        elif action == "rewind":
+            for rewound, offset in t.take_rewinds(now).items():
                 assert not logs[rewound].started, "a batch in progress is not lost"
                 logs[rewound].position = offset
         for name, offset in t.offsets.items():
@@ -174,9 +174,9 @@ def test_offset_never_passes_undone_records(script: list[Step]) -> None:
 
 @given(steps, st.integers(1, 40))
 def test_everything_is_done_after_any_faults(script: list[Step], length: int) -> None:
-    """However batches were dropped and refused before, reading on completes the log: no partition hangs."""
+    """Whichever batches were dropped or returned, further fetches complete the log: no partition hangs."""
     log, t, now = Log(), CommitTracker[str](lost_after=10), 0
-    t.begin({P: 0})
+    t.assign({P: 0})
     for now, (_, action, size) in enumerate(script):
         if action in ("deliver", "drop") and not t.is_busy(P) and log.position < length:
             start, log.position = log.position, min(length, log.position + size)
@@ -187,15 +187,15 @@ def test_everything_is_done_after_any_faults(script: list[Step], length: int) ->
                 if size > 2:  # otherwise Faust dropped it from its queue
                     t.start(P, number)
                     if size == 3:
-                        t.refuse(P, number)
+                        t.nack(P, number)
                     else:
-                        t.acknowledge(P, start, log.position, number)
+                        t.ack(P, start, log.position, number)
     for _ in range(3 * length + 3):
         now += 11
-        log.position = t.missing(now).get(P, log.position)
+        log.position = t.take_rewinds(now).get(P, log.position)
         if not t.is_busy(P) and log.position < length:
             start, log.position = log.position, log.position + 1
             number = t.deliver(P, now)
             t.start(P, number)
-            t.acknowledge(P, start, log.position, number)
+            t.ack(P, start, log.position, number)
     assert t.offsets == {P: length}

@@ -1,4 +1,4 @@
-"""Records become changes of messages; what is no postback is rejected, and the rest of its batch goes on."""
+"""Batches of records become changes of states; records that are not postbacks are rejected."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.postback import RECEIPT, SENT, TOPIC_OF, AnyPostback, encode, key_of
-from streams.change import headers
-from streams.correlate import Correlated, by_key, correlate
+from streams.correlate import MAX_REJECTED_BYTES, Correlated, correlate, group_by_key
 from streams.message import VERSION, NewerVersion, decode_message, encode_message, merge, state_of
-from streams.rejection import KEPT_BYTES
-from tests.support.postbacks import MESSAGE, postbacks, receipt, sent
+from tests.support.postbacks import MESSAGE_ID, postbacks, receipt, sent
 
-KEY = key_of("acme", MESSAGE)
+KEY = key_of("acme", MESSAGE_ID)
 CLUSTER = "cluster"
 
 
@@ -32,35 +30,32 @@ def record_of(postback: AnyPostback, offset: int = 0) -> Record:
 
 
 def correlated(records: list[Record], topic: str = SENT, known: bytes | None = None) -> Correlated:
-    """What they come to; `known` of each of their messages."""
-    grouped = by_key(records)
+    """Correlate the records; `known` is the state of each of their keys."""
+    grouped = group_by_key(records)
     return correlate(CLUSTER, topic, 0, grouped, [known] * len(grouped))
 
 
-def test_a_change_tells_the_status_before_and_after() -> None:
+def test_change_has_previous_and_new_status() -> None:
     first = correlated([record_of(sent())]).changes[KEY]
-    assert (first.status, first.previous) == ("sent", "")
+    assert first.headers == [("status", b"sent"), ("previous", b"")]
     second = correlated([record_of(receipt(code="000"))], RECEIPT, first.value).changes[KEY]
-    assert (second.status, second.previous) == ("delivered", "sent")
-    assert headers(second.status, second.previous) == [("status", b"delivered"), ("previous", b"sent")]
+    assert second.headers == [("status", b"delivered"), ("previous", b"sent")]
 
 
-def test_all_postbacks_of_a_message_in_a_batch_make_one_change() -> None:
+def test_postbacks_of_one_message_make_one_change() -> None:
     records = [record_of(sent(f"s{n}", second=n, ok=n == 3), n) for n in range(4)]
     (change,) = correlated(records).changes.values()
     assert change.value
     assert len(decode_message(change.value).attempts) == 4
 
 
-def test_what_was_merged_before_changes_nothing() -> None:
+def test_merged_postback_yields_no_change() -> None:
     known = encode_message(state_of(sent()))
     assert correlated([record_of(sent()), record_of(sent())], known=known).changes == {}
 
 
 @given(st.lists(postbacks, min_size=1, max_size=8), st.integers(0, 8))
-def test_however_postbacks_are_cut_into_batches_the_state_is_their_fold(
-    story: list[AnyPostback], cut: int
-) -> None:
+def test_any_split_into_batches_yields_the_fold(story: list[AnyPostback], cut: int) -> None:
     value: bytes | None = None
     for batch in (story[:cut], story[cut:]):
         for kind, topic in TOPIC_OF.items():
@@ -74,16 +69,16 @@ def test_however_postbacks_are_cut_into_batches_the_state_is_their_fold(
     assert value == encode_message(state)
 
 
-def test_a_state_of_a_newer_version_is_refused() -> None:
+def test_state_of_newer_version_is_rejected() -> None:
     state = state_of(sent())
     state.version = VERSION + 1
     with pytest.raises(NewerVersion, match=f"format {VERSION + 1}"):
         correlated([record_of(sent())], known=encode_message(state))
 
 
-def test_an_undecodable_record_is_rejected_and_the_rest_goes_on() -> None:
+def test_undecodable_record_is_rejected_and_others_are_merged() -> None:
     records = [record_of(sent("s1"), 7), Record(b'{"type":"sent"}', offset=8), record_of(sent("s2"), 9)]
-    found = correlate(CLUSTER, SENT, 3, by_key(records), [None])
+    found = correlate(CLUSTER, SENT, 3, group_by_key(records), [None])
     assert found.changes[KEY].value == encode_message(merge(state_of(sent("s1")), sent("s2")))
     (rejected,) = found.rejected
     assert (rejected.reason, rejected.stage) == ("undecodable_record", "streams")
@@ -95,36 +90,36 @@ def test_an_undecodable_record_is_rejected_and_the_rest_goes_on() -> None:
 @pytest.mark.parametrize(
     "value", [b"", b"null", b"\xff\xfe", b"[]", b'{"type":"receipt"}', b"{" * 5000, b'{"a":"\xff"}']
 )
-def test_no_value_whatever_ends_the_worker(value: bytes) -> None:
+def test_malformed_value_is_rejected(value: bytes) -> None:
     (rejected,) = correlated([Record(value)]).rejected
     assert rejected.reason == "undecodable_record"
     assert (rejected.body.encode() or b64decode(rejected.body_base64)) == value
 
 
-def test_a_postback_whose_time_is_none_is_rejected() -> None:
-    when = sent()
-    when.received_at = "soon"
-    assert [one.reason for one in correlated([record_of(when)]).rejected] == ["undecodable_record"]
+def test_postback_with_invalid_time_is_rejected() -> None:
+    timeless = sent()
+    timeless.received_at = "soon"
+    assert [one.reason for one in correlated([record_of(timeless)]).rejected] == ["undecodable_record"]
 
 
-def test_a_record_without_a_value_is_rejected() -> None:
+def test_record_without_value_is_rejected() -> None:
     (rejected,) = correlated([Record(None)]).rejected
     assert rejected.reason == "empty_record"
 
 
-@pytest.mark.parametrize("key", [None, b"", b"other/" + MESSAGE.encode(), b"\xff"])
-def test_a_record_under_the_key_of_another_message_is_rejected(key: bytes | None) -> None:
+@pytest.mark.parametrize("key", [None, b"", b"other/" + MESSAGE_ID.encode(), b"\xff"])
+def test_record_with_foreign_key_is_rejected(key: bytes | None) -> None:
     found = correlated([Record(encode(sent()), key)])
     assert found.changes == {}
     assert [rejected.reason for rejected in found.rejected] == ["foreign_key"]
 
 
-def test_rejecting_a_record_again_gives_the_same_rejection() -> None:
+def test_rejection_is_idempotent() -> None:
     records = [Record(b"?", offset=8)]
     assert correlated(records).rejected == correlated(records).rejected
 
 
-def test_records_at_other_places_are_other_rejections() -> None:
+def test_rejection_id_depends_on_coordinates() -> None:
     ids = {
         correlate(cluster, topic, partition, {KEY: [Record(b"?", offset=offset)]}, [None])
         .rejected[0]
@@ -137,6 +132,6 @@ def test_records_at_other_places_are_other_rejections() -> None:
     assert len(ids) == 2 * 3 * 2 * 2
 
 
-def test_of_a_huge_record_the_beginning_is_kept() -> None:
-    (rejected,) = correlated([Record(b"x" * (KEPT_BYTES + 1))]).rejected
-    assert len(rejected.body) == KEPT_BYTES
+def test_huge_record_is_truncated_in_rejection() -> None:
+    (rejected,) = correlated([Record(b"x" * (MAX_REJECTED_BYTES + 1))]).rejected
+    assert len(rejected.body) == MAX_REJECTED_BYTES

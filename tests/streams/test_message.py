@@ -1,4 +1,4 @@
-"""A message's state: whatever the order, the repetitions and the splits, it is the same in the end."""
+"""A message's state is the same for any order, repetition and split of its postbacks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.postbacks import at, postbacks, receipt, reply, sent
 
 
 def fold(events: Sequence[AnyPostback]) -> Message:
-    """The plain fold that everything else is held against."""
+    """Merge postbacks one by one: the reference for everything else."""
     state = reduce(merge, events, None)
     assert state is not None
     return state
@@ -39,7 +39,7 @@ stories = st.lists(postbacks, min_size=1, max_size=12)
 
 
 @given(stories.flatmap(lambda story: st.tuples(st.just(story), st.permutations(story))))
-def test_any_order_of_the_same_postbacks_comes_to_the_same_state(
+def test_state_is_independent_of_order(
     orders: tuple[list[AnyPostback], list[AnyPostback]],
 ) -> None:
     story, shuffled = orders
@@ -47,27 +47,27 @@ def test_any_order_of_the_same_postbacks_comes_to_the_same_state(
 
 
 @given(stories, st.data())
-def test_postbacks_that_come_twice_change_nothing(story: list[AnyPostback], data: st.DataObject) -> None:
-    again = data.draw(st.lists(st.sampled_from(story)))
+def test_duplicate_postbacks_change_nothing(story: list[AnyPostback], data: st.DataObject) -> None:
+    duplicates = data.draw(st.lists(st.sampled_from(story)))
     state = fold(story)
-    assert reduce(merge, again, state) is state
+    assert reduce(merge, duplicates, state) is state
 
 
 @given(stories, stories)
-def test_partial_states_join_to_the_state_of_all_their_postbacks(
+def test_partial_states_join_to_state_of_all_postbacks(
     one: list[AnyPostback], other: list[AnyPostback]
 ) -> None:
     assert join(fold(one), fold(other)) == fold(one + other) == join(fold(other), fold(one))
 
 
 @given(stories, stories, stories)
-def test_joining_is_associative(a: list[AnyPostback], b: list[AnyPostback], c: list[AnyPostback]) -> None:
+def test_join_is_associative(a: list[AnyPostback], b: list[AnyPostback], c: list[AnyPostback]) -> None:
     x, y, z = fold(a), fold(b), fold(c)
     assert join(join(x, y), z) == join(x, join(y, z))
 
 
 @given(stories, stories, st.none() | st.integers(0, 40), st.none() | st.integers(0, 40))
-def test_marks_of_being_overdue_join_in_any_order(
+def test_overdue_marks_join_in_any_order(
     one: list[AnyPostback], other: list[AnyPostback], mark: int | None, other_mark: int | None
 ) -> None:
     x, y = fold(one), fold(other)
@@ -78,27 +78,25 @@ def test_marks_of_being_overdue_join_in_any_order(
 
 
 @given(stories, postbacks)
-def test_a_postback_adds_what_the_state_of_it_alone_would(
-    story: list[AnyPostback], more: AnyPostback
-) -> None:
+def test_merge_equals_join_with_state_of_postback(story: list[AnyPostback], more: AnyPostback) -> None:
     assert merge(fold(story), more) == join(fold(story), state_of(more))
 
 
 @given(stories)
-def test_a_state_survives_its_encoding(story: list[AnyPostback]) -> None:
+def test_state_survives_encoding(story: list[AnyPostback]) -> None:
     state = fold(story)
     assert decode_message(encode_message(state)) == state
 
 
 @given(stories, postbacks)
-def test_merging_leaves_the_state_it_was_given_alone(story: list[AnyPostback], more: AnyPostback) -> None:
+def test_merge_does_not_modify_its_argument(story: list[AnyPostback], more: AnyPostback) -> None:
     state = fold(story)
     before = encode_message(state)
     merge(state, more)
     assert encode_message(state) == before
 
 
-# -- what a message says
+# -- fields
 
 
 @pytest.mark.parametrize(
@@ -120,9 +118,7 @@ def test_merging_leaves_the_state_it_was_given_alone(story: list[AnyPostback], m
         ([reply(matched=False)], "received"),
     ],
 )
-def test_the_status_is_the_best_founded_fact_whatever_came_first(
-    events: list[AnyPostback], status: str
-) -> None:
+def test_status_is_best_founded_in_any_order(events: list[AnyPostback], status: str) -> None:
     assert {fold(order).status for order in permutations(events)} == {status}
 
 
@@ -132,13 +128,13 @@ def test_conflicting_receipts_are_both_kept() -> None:
     assert (state.failed_at, state.delivered_at) == (at(1), at(2))
 
 
-def test_a_repeated_fact_keeps_its_earliest_time_but_is_seen_until_the_last() -> None:
+def test_repetition_keeps_earliest_time_and_extends_last_seen() -> None:
     state = fold([receipt("r1", 5, "000"), receipt("r1", 2, "000"), receipt("r1", 9, "000")])
     assert [fact.received_at for fact in state.receipts] == [at(2)]
     assert (state.first_seen_at, state.last_seen_at, state.delivered_at) == (at(2), at(9), at(2))
 
 
-def test_the_refusals_of_two_partial_states_are_counted_together() -> None:
+def test_refusals_of_partial_states_are_counted_together() -> None:
     one, other = (
         fold([sent("x", ok=False), sent("y", 1, ok=False)]),
         fold([sent("y", 1, ok=False), sent("z", 2, ok=False)]),
@@ -146,7 +142,7 @@ def test_the_refusals_of_two_partial_states_are_counted_together() -> None:
     assert (one.status, join(one, other).status) == ("retrying", "cancelled")
 
 
-def test_what_sent_says_of_numbers_and_reference_goes_before_receipts_and_replies() -> None:
+def test_identity_prefers_sent_over_receipt_over_reply() -> None:
     state = fold(
         [
             reply(reference_id="1", from_number="3", to_number="4"),
@@ -157,39 +153,37 @@ def test_what_sent_says_of_numbers_and_reference_goes_before_receipts_and_replie
     assert (state.reference_id, state.from_number, state.to_number) == ("9", "7", "6")
 
 
-def test_a_replys_numbers_are_turned_round() -> None:
+def test_numbers_of_matched_reply_are_swapped() -> None:
     state = fold([reply(from_number="17575449511", to_number="74121")])
     assert (state.from_number, state.to_number) == ("74121", "17575449511")
 
 
-def test_an_inbound_message_stands_alone_and_keeps_its_own_response() -> None:
+def test_unmatched_reply_is_inbound_message() -> None:
     state = fold([reply(matched=False, reply_id="i", from_number="17575449511", to_number="74121")])
     assert (state.direction, state.from_number, state.orphan) == ("inbound", "17575449511", False)
     assert [(fact.reply_id, fact.text) for fact in state.replies] == [("i", "Ack")]
     assert state.replied_at is None
 
 
-def test_several_replies_are_kept_in_the_order_they_came() -> None:
+def test_replies_are_ordered_by_time() -> None:
     state = fold([reply("a2", 4, "Ack"), reply("a1", 3, "Ak")])
     assert [fact.text for fact in state.replies] == ["Ak", "Ack"]
     assert state.replied_at == at(3)
 
 
-def test_an_outbound_message_that_nobody_saw_sent_is_an_orphan_until_somebody_does() -> None:
+def test_outbound_message_is_orphan_until_sent_arrives() -> None:
     state = fold([receipt()])
     assert state.orphan
     assert not merge(state, sent(ok=False)).orphan
 
 
-def test_a_receipt_can_name_the_message_with_which_the_provider_tried_again() -> None:
+def test_receipts_contribute_backup_message_ids() -> None:
     state = fold([receipt("r2", 2, "091", backup_message_id="b"), receipt("r1", 1, backup_message_id="a")])
     assert state.backup_message_ids == ["a", "b"]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_a_telling_of_an_event_that_gives_way_to_an_earlier_one_takes_its_backup_along(
-    order: tuple[int, ...],
-) -> None:
+def test_superseded_version_of_receipt_loses_its_backup(order: tuple[int, ...]) -> None:
     events = [receipt("r1", 5, backup_message_id="b"), receipt("r1", 1), receipt("r2", 3)]
     assert fold([events[n] for n in order]).backup_message_ids == []
 
@@ -198,35 +192,33 @@ def test_a_telling_of_an_event_that_gives_way_to_an_earlier_one_takes_its_backup
 
 
 @given(st.permutations(range(130)), st.integers(1, 129))
-def test_the_earliest_hundred_facts_are_kept_whatever_the_order_and_split(
-    order: list[int], split: int
-) -> None:
+def test_earliest_hundred_facts_are_kept_for_any_split(order: list[int], split: int) -> None:
     events = [receipt(f"{n:03}", n // 2, code="003" if n < 129 else "000") for n in order]
     state = join(fold(events[:split]), fold(events[split:]))
     assert [fact.event_id for fact in state.receipts] == [f"{n:03}" for n in range(100)]
     assert (state.status, state.delivered_at) == ("delivered", at(64))
 
 
-def test_a_fact_beyond_the_cap_changes_nothing_when_it_comes_again() -> None:
+def test_repeated_fact_beyond_cap_changes_nothing() -> None:
     events = [receipt(f"{n:03}", n) for n in range(110)]
     state = fold(events)
     assert all(merge(state, event) is state for event in events)
 
 
-def test_caps_do_not_hide_a_late_success_behind_many_refusals() -> None:
+def test_success_beyond_cap_still_sets_status() -> None:
     refusals = [sent(f"{n:03}", n, ok=False) for n in range(120)]
     assert fold(refusals).status == "cancelled"
     assert fold([*refusals, sent("ok", 500)]).status == "sent"
 
 
-def test_the_longest_message_fits_into_a_kafka_record() -> None:
-    nasty = "\x01" * 5000
+def test_largest_message_fits_into_kafka_record() -> None:
+    escaped = "\x01" * 5000
     events: list[AnyPostback] = []
     for n in range(150):
         events += [
-            sent(f"s{n:031}", n, reference_id=nasty, from_number="1" * 5000),
-            receipt(f"r{n:031}", n, code=nasty, text=nasty, backup_message_id="b" * 36),
-            reply(f"a{n:031}", n, text=nasty, reply_id="b" * 36),
+            sent(f"s{n:031}", n, reference_id=escaped, from_number="1" * 5000),
+            receipt(f"r{n:031}", n, code=escaped, text=escaped, backup_message_id="b" * 36),
+            reply(f"a{n:031}", n, text=escaped, reply_id="b" * 36),
         ]
     state = fold(events)
     assert {len(fact.text) for facts in (state.receipts, state.replies) for fact in facts} == {1000}
@@ -236,7 +228,7 @@ def test_the_longest_message_fits_into_a_kafka_record() -> None:
 # -- versions
 
 
-def test_a_state_of_a_newer_format_is_refused() -> None:
+def test_state_of_newer_version_is_rejected() -> None:
     newer = encode_message(replace(fold([sent()]), version=VERSION + 1))
     with pytest.raises(NewerVersion, match="upgrade"):
         decode_message(newer)

@@ -1,4 +1,4 @@
-"""What delivery receipts say, in code and in text."""
+"""Delivery receipts: the meaning of codes, and the parser of texts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import pytest
 
 from streams.receipt_codes import CODES, ReceiptText, parse_receipt_text
 
-PRINTED = (
+DOCUMENTED = (
     "sm: msg: id:18579674100201040 sub:001 dlvrd:001 submit date:1209281334 done date:1209281334 "
     "stat:DELIVERED TO CARRIER err:003 text:"
 )
 
 
-def test_the_providers_printed_text_is_read() -> None:
-    assert parse_receipt_text(PRINTED) == ReceiptText(
+def test_documented_text_is_parsed() -> None:
+    assert parse_receipt_text(DOCUMENTED) == ReceiptText(
         "DELIVERED TO CARRIER", "003", "1209281334", "1209281334"
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    ("text", "fields"),
     [
         ("DeliveredToDevice", ReceiptText()),
         ("", ReceiptText()),
@@ -29,10 +29,10 @@ def test_the_providers_printed_text_is_read() -> None:
         ("thermostat:9 kerr:1", ReceiptText()),
     ],
 )
-def test_other_texts_are_read_as_far_as_they_go(text: str, parts: ReceiptText) -> None:
-    assert parse_receipt_text(text) == parts
+def test_irregular_text_yields_its_labelled_fields(text: str, fields: ReceiptText) -> None:
+    assert parse_receipt_text(text) == fields
 
 
-def test_every_final_failure_of_the_providers_list_is_one() -> None:
+def test_codes_except_three_are_failures() -> None:
     assert {code for code, known in CODES.items() if known.meaning != "failed"} == {"000", "003", "004"}
     assert len(CODES) == 17

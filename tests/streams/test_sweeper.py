@@ -1,11 +1,11 @@
-"""The sweep goes on by itself after a write that was not allowed for a moment, or took long."""
+"""Time changes messages: overdue ones are marked once, old ones expire; the sweeper survives lost leases."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import cast
 
 import pytest
@@ -13,65 +13,151 @@ import pytest
 from gateway.postback import SENT
 from runtime.kafka.consumer_group import TopicPartition
 from streams import sweeper
-from streams.change import Change
-from streams.message import encode_message, state_of
+from streams.correlate import headers
+from streams.message import Message, decode_message, encode_message, merge, state_of
 from streams.state.partition import PartitionState
+from streams.state.spec import Change
 from streams.state.store import MemoryStore
-from streams.state.table import Fenced, MessagesTable
-from streams.sweeper import Sweeper
+from streams.state.table import Fenced, StateTable
+from streams.state.writer import StateWriter
+from streams.sweeper import MAX_ROUND, Deadlines, Sweeper
 from streams.watermark import Watermark
-from tests.support.postbacks import START, sent
+from tests.support.postbacks import START, receipt, sent
 
 KEY = b"acme/message"
+OVERDUE_AFTER, EXPIRE_AFTER = timedelta(hours=72), timedelta(days=14)
+AWAITING = state_of(sent(from_number="74121"))
+
+
+def after(**time: float) -> datetime:
+    return START + timedelta(**time)
+
+
+def deadlines() -> Deadlines:
+    return Deadlines(OVERDUE_AFTER, EXPIRE_AFTER)
+
+
+def evaluate(message: Message, now: datetime) -> Change | None:
+    return deadlines().evaluate([(KEY, encode_message(message))], now).get(KEY)
+
+
+# -- deadlines
+
+
+def test_short_code_message_without_receipt_is_marked_once() -> None:
+    assert evaluate(AWAITING, after(hours=71)) is None
+    change = evaluate(AWAITING, after(hours=73))
+    assert change
+    assert change.value
+    marked = decode_message(change.value)
+    assert marked.overdue_at == "2026-11-26T12:00:00.000Z"
+    assert change.headers == headers("sent", "sent")
+    assert evaluate(marked, after(hours=74)) is None
+
+
+def test_receipt_or_long_number_is_never_overdue() -> None:
+    assert evaluate(merge(AWAITING, receipt(second=60)), after(hours=73)) is None
+    assert evaluate(state_of(sent(from_number="17575449510")), after(hours=73)) is None
+
+
+def test_old_message_gets_tombstone_with_previous_status() -> None:
+    assert evaluate(state_of(receipt(code="000")), after(days=14, seconds=-1)) is None
+    expected = Change(None, [("status", b""), ("previous", b"delivered")])
+    assert evaluate(state_of(receipt(code="000")), after(days=14)) == expected
+
+
+def test_expired_key_is_ignored() -> None:
+    assert deadlines().evaluate([(KEY, None)], after(days=99)) == {}
+
+
+def test_distant_deadline_is_left_to_later_round() -> None:
+    ours = deadlines()
+    assert ours.scan([(KEY, encode_message(AWAITING))], after(hours=1)) == []
+    assert ours.pop_due(after(hours=73), 10) == []
+
+
+def test_near_deadline_is_returned_once_though_scanned_twice() -> None:
+    ours = deadlines()
+    for _ in range(2):
+        assert ours.scan([(KEY, encode_message(AWAITING))], after(hours=71)) == []
+    assert ours.pop_due(after(hours=71, minutes=59), 10) == []
+    assert ours.pop_due(after(hours=72), 10) == [KEY]
+    assert ours.pop_due(after(hours=73), 10) == []
+
+
+def test_past_deadlines_are_found_by_first_scan() -> None:
+    ours = deadlines()
+    old = [(b"%d" % n, encode_message(AWAITING)) for n in range(5)]
+    ours.scan(old, after(hours=100))
+    due = ours.pop_due(after(hours=100), 3) + ours.pop_due(after(hours=100), 3)
+    assert sorted(due) == [key for key, _ in old]
+    assert ours.scan([(KEY, encode_message(AWAITING))], after(days=20)) == [KEY], "expired"
+
+
+def test_rounds_are_a_fraction_of_limits_up_to_an_hour() -> None:
+    assert deadlines().round == MAX_ROUND
+    assert Deadlines(timedelta(seconds=10), EXPIRE_AFTER).round == timedelta(seconds=0.5)
+    assert Deadlines(OVERDUE_AFTER, timedelta(seconds=20)).round == timedelta(seconds=1)
+
+
+# -- sweeper
 
 
 class Table:
-    """One partition that is ours all the time; its first write finds that the lease is over."""
+    """One partition, always ready, with an overdue message."""
 
-    def __init__(self, seconds: float = 0) -> None:
+    def __init__(self) -> None:
         self.ready = {0}
-        self._seconds = seconds
-        self.wrote = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._tried: defaultdict[bytes, int] = defaultdict(int)
-        self._kept = PartitionState(MemoryStore())
-        self._kept.wrote({KEY: encode_message(state_of(sent(from_number="74121")))}, 0, 1)
+        self._state = PartitionState(MemoryStore())
+        self._state.on_written({KEY: encode_message(AWAITING)}, 0, 1)
 
     def lock(self, partition: int) -> asyncio.Lock:
         return self._lock
 
-    def kept(self, partition: int) -> PartitionState:
-        return self._kept
+    def partition_state(self, partition: int) -> PartitionState:
+        return self._state
 
     def load(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
-        return self._kept.store.load(keys)
+        return self._state.store.load(keys)
+
+
+class Writer:
+    """Loses the lease during the first write of each key, after some seconds."""
+
+    def __init__(self, seconds: float = 0) -> None:
+        self.wrote = asyncio.Event()
+        self._seconds = seconds
+        self._attempts: defaultdict[bytes, int] = defaultdict(int)
 
     async def write(self, partition: int, changes: Mapping[bytes, Change]) -> None:
         for key in changes:
-            self._tried[key] += 1
-            if self._tried[key] == 1:
+            self._attempts[key] += 1
+            if self._attempts[key] == 1:
                 await asyncio.sleep(self._seconds)
                 raise Fenced
             self.wrote.set()
 
 
-async def swept(table: Table) -> None:
-    """Wait until the sweep has marked the message."""
+async def sweep(writer: Writer) -> None:
+    """Sweep until the message is marked."""
     watermark = Watermark[TopicPartition]()
-    watermark.observe(START + timedelta(hours=73), {TopicPartition(SENT, 0): 1}, {TopicPartition(SENT, 0): 1})
-    the_sweeper = Sweeper(cast(MessagesTable, table), watermark, timedelta(hours=72), timedelta(days=14))
-    the_sweeper.begin(0)
-    sweeping = asyncio.create_task(the_sweeper.run())
+    watermark.observe(after(hours=73), {TopicPartition(SENT, 0): 1}, {TopicPartition(SENT, 0): 1})
+    ours = Sweeper(
+        cast(StateTable, Table()), cast(StateWriter, writer), watermark, OVERDUE_AFTER, EXPIRE_AFTER
+    )
+    ours.start_scan(0)
+    sweeping = asyncio.create_task(ours.run())
     try:
-        await asyncio.wait_for(table.wrote.wait(), 30)
+        await asyncio.wait_for(writer.wrote.wait(), 30)
     finally:
         sweeping.cancel()
 
 
-async def test_what_is_due_while_the_lease_is_over_for_a_moment_is_marked_later() -> None:
-    await swept(Table())
+async def test_due_message_is_marked_after_lease_returns() -> None:
+    await sweep(Writer())
 
 
-async def test_a_write_that_took_long_is_no_work_to_rest_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeper, "SHARE", 0.001)
-    await swept(Table(seconds=0.2))
+async def test_slow_write_delays_next_page_only_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeper, "DUTY_CYCLE", 0.001)
+    await sweep(Writer(seconds=0.2))

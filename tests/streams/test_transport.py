@@ -1,4 +1,4 @@
-"""What we reach into of Faust and aiokafka is there, as it was: this names what a version breaks."""
+"""The private parts of Faust and aiokafka that we use are unchanged; names what an upgrade breaks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ CALLED_OR_REPLACED = [
     (produce.ProduceRequest, "__init__", ["self", "transactional_id", "required_acks", "timeout", "topics"]),
 ]
 
-#: Attributes, by a word of the source that sets or reads them.
+#: Attributes, by a part of the source that sets or reads them.
 READ_OR_SET: list[tuple[Any, str]] = [
     (aiokafka.AIOKafkaConsumer.__init__, "self._fetch_max_wait_ms ="),
     (aiokafka.AIOKafkaConsumer.start, "self._fetch_max_wait_ms"),
@@ -107,32 +107,30 @@ READ_OR_SET: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize("package", PINNED)
-def test_the_versions_are_those_that_the_transport_was_written_for(package: str) -> None:
+def test_installed_version_is_the_pinned_one(package: str) -> None:
     assert version(package) == PINNED[package]
 
 
 @pytest.mark.parametrize(("owner", "name", "parameters"), CALLED_OR_REPLACED)
-def test_a_method_that_is_called_or_replaced_has_its_parameters(
-    owner: type, name: str, parameters: list[str]
-) -> None:
+def test_used_method_has_the_expected_parameters(owner: type, name: str, parameters: list[str]) -> None:
     assert list(inspect.signature(getattr(owner, name)).parameters) == parameters
 
 
 @pytest.mark.parametrize(("owner", "words"), READ_OR_SET)
-def test_an_attribute_that_is_read_or_set_is_there(owner: Any, words: str) -> None:
+def test_used_attribute_exists(owner: Any, words: str) -> None:
     assert words in inspect.getsource(owner)
 
 
-def test_assignment_is_computed_without_a_pause_before_its_return() -> None:
-    # So the metadata that `Membership` checks is what the assignment was computed from.
+def test_assignment_is_returned_without_an_await() -> None:
+    # So `Membership` checks the metadata that the assignment was computed from.
     source = inspect.getsource(group_coordinator.GroupCoordinator._perform_assignment)
     assert "await" not in source[source.index("assignments = assignor.assign(") :]
 
 
-def test_what_was_fetched_is_taken_without_waiting() -> None:
-    # A batch's range is what positions move while it is taken over. So until something was taken, the only
-    # thing waited for may be an assignment, and that is over before; see `ConsumerThread._drain`.
+def test_fetched_records_are_taken_without_an_await() -> None:
+    # A batch's range is how far its position moves while it is taken. So the only await before that may be
+    # for an assignment, which is complete by then; see `ConsumerThread._drain`.
     source = inspect.getsource(fetcher.Fetcher.fetched_records)
-    before_taking = source[: source.index("if drained or not timeout")]
-    assert before_taking.count("await") == 1
-    assert "await self._subscriptions.wait_for_assignment()" in before_taking
+    before = source[: source.index("if drained or not timeout")]
+    assert before.count("await") == 1
+    assert "await self._subscriptions.wait_for_assignment()" in before

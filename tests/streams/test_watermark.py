@@ -1,4 +1,4 @@
-"""How many records are left, and up to which time all input is merged."""
+"""Lag, and the time up to which all input is merged."""
 
 from __future__ import annotations
 

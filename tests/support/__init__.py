@@ -1,1 +1,1 @@
-"""Helpers of the tests: engines, processes, samples and loads."""
+"""Test helpers: engines, processes, samples, workloads."""

@@ -1,4 +1,4 @@
-"""`python -m tests.support.bare_worker`: a worker of streams that joins before all of its topics exist."""
+"""`python -m tests.support.bare_worker`: a streams worker that joins its group before all topics exist."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options, cluster_id
 from runtime.process import run_process
 from runtime.settings import Settings
-from streams.worker import Worker
+from streams.__main__ import run_worker
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     health, options = Health(), client_options(settings)
     async with serve_ops(settings.ops or "127.0.0.1:0", health):
-        await Worker(settings, options, await cluster_id(options), health).run(stop)
+        await run_worker(settings, options, await cluster_id(options), health, stop)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Apache Kafka and the ClickHouse server as containers, from the images of docker-compose.yml.
 
-Used where a Docker daemon answers and has the images, or can pull them within a few minutes.
+Used where a Docker daemon is running and has the images, or can pull them within a few minutes.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.wait_strategies import HttpWaitStrategy, LogMessageWaitStrategy
 
 COMPOSE = Path(__file__).parent.parent.parent / "docker-compose.yml"
-#: Seconds that the daemon may be silent, and that all pulling may take.
-SILENT_SECONDS, PULL_SECONDS = 15, 300
-START_SECONDS = 120
+#: Seconds to wait for the daemon, and for pulling all images.
+PING_TIMEOUT, PULL_TIMEOUT = 15, 300
+START_TIMEOUT = 120
 KAFKA_PORT, HTTP_PORT = 9092, 8123
 
 
 def image_of(service: str) -> str:
-    """The image that the compose file has for a service."""
+    """Return the image of a service in the compose file."""
     text = COMPOSE.read_text()
-    found = re.search(rf"^  {service}:\n    image: (\S+)$", text, re.MULTILINE)
-    assert found, f"{COMPOSE} has no image for {service}"
-    return found[1]
+    match = re.search(rf"^  {service}:\n    image: (\S+)$", text, re.MULTILINE)
+    assert match, f"{COMPOSE} has no image for {service}"
+    return match[1]
 
 
-def why_not(*services: str) -> str:
-    """Why these cannot run as containers here, or an empty string when they can."""
+def unavailable_reason(*services: str) -> str:
+    """Return why the services cannot run as containers here; an empty string if they can."""
     try:
-        docker = DockerClient(timeout=SILENT_SECONDS).client
+        docker = DockerClient(timeout=PING_TIMEOUT).client
         docker.ping()
     except DockerException:
-        return "no Docker daemon answers"
-    deadline = time.monotonic() + PULL_SECONDS
+        return "no Docker daemon is running"
+    deadline = time.monotonic() + PULL_TIMEOUT
     for image in map(image_of, services):
-        if problem := _missing(docker.api, image, deadline):
-            return problem
+        if reason := _ensure_image(docker.api, image, deadline):
+            return reason
     if not testcontainers_config.ryuk_disabled:
-        # It only tidies up after a run that was killed: nothing to do without the tests for.
-        missing = _missing(docker.api, testcontainers_config.ryuk_image, deadline)
-        testcontainers_config.ryuk_disabled = bool(missing)
+        # Ryuk only cleans up after runs that were killed: the tests do not need it.
+        error = _ensure_image(docker.api, testcontainers_config.ryuk_image, deadline)
+        testcontainers_config.ryuk_disabled = bool(error)
     return ""
 
 
-def _missing(api: Any, image: str, deadline: float) -> str:
-    """Why an image is not to be had, pulled at most until then; an empty string when it is there."""
+def _ensure_image(api: Any, image: str, deadline: float) -> str:
+    """Pull the image if it is missing, at most until `deadline`; return the error, or an empty string."""
     try:
         api.inspect_image(image)
     except ImageNotFound:
@@ -60,18 +60,18 @@ def _missing(api: Any, image: str, deadline: float) -> str:
     else:
         return ""
     try:
-        for said in api.pull(image, stream=True, decode=True):
-            if "error" in said:
-                return f"{image} cannot be pulled: {said['error']}"
+        for event in api.pull(image, stream=True, decode=True):
+            if "error" in event:
+                return f"{image} cannot be pulled: {event['error']}"
             if time.monotonic() > deadline:
-                return f"{image} cannot be pulled within {PULL_SECONDS} s"
+                return f"{image} cannot be pulled within {PULL_TIMEOUT} s"
     except (DockerException, OSError) as error:
         return f"{image} cannot be pulled: {type(error).__name__}"
     return ""
 
 
 class KafkaContainer(DockerContainer):
-    """One KRaft node. What it must advertise is known only once its port is mapped: it waits for a file."""
+    """One KRaft node. Its address is known only once its port is mapped, so it waits for a script."""
 
     _SCRIPT = "/tmp/start"
 
@@ -99,29 +99,29 @@ class KafkaContainer(DockerContainer):
 
     @property
     def address(self) -> str:
-        """For `bootstrap_servers`: `host:port`."""
+        """The value for `bootstrap_servers`: `host:port`."""
         return f"{self.get_container_host_ip()}:{self.get_exposed_port(KAFKA_PORT)}"
 
     def start(self) -> KafkaContainer:
         super().start()
         script = f"export KAFKA_ADVERTISED_LISTENERS=CLIENTS://{self.address}\nexec /etc/kafka/docker/run\n"
         self.copy_into_container(script.encode(), self._SCRIPT)
-        ready = LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(START_SECONDS)
+        ready = LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(START_TIMEOUT)
         ready.wait_until_ready(self)
         return self
 
 
 @contextmanager
 def kafka_container() -> Iterator[str]:
-    """The address of a broker that lives as long as the block."""
+    """Run a broker for the block; yield its address."""
     with KafkaContainer() as kafka:
         yield kafka.address
 
 
 @contextmanager
 def clickhouse_container() -> Iterator[str]:
-    """`http://user:password@host:port` of a server that lives as long as the block."""
-    ready = HttpWaitStrategy(HTTP_PORT, "/ping").with_startup_timeout(START_SECONDS)
+    """Run a server for the block; yield `http://user:password@host:port`."""
+    ready = HttpWaitStrategy(HTTP_PORT, "/ping").with_startup_timeout(START_TIMEOUT)
     server = DockerContainer(image_of("clickhouse")).with_exposed_ports(HTTP_PORT).waiting_for(ready)
     with server.with_envs(CLICKHOUSE_USER="tests", CLICKHOUSE_PASSWORD="s3cret"):
         host, port = server.get_container_host_ip(), server.get_exposed_port(HTTP_PORT)

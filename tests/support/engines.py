@@ -1,4 +1,4 @@
-"""Which engines a run used, and why it did without the others; printed at its end."""
+"""Records which engines a test run used, and why others were skipped; printed in its summary."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import pytest
 
 
 class Engines:
-    """What each engine was good for in this run: that it was used, or the reason why not."""
+    """The engines used in this run, and those skipped with the reason."""
 
     def __init__(self) -> None:
         self.used: set[str] = set()
         self.skipped: dict[str, str] = {}
 
     def skip(self, engine: str, reason: str) -> None:
-        """Skip the test that asks for an engine that cannot run here."""
+        """Skip the current test, because its engine cannot run here."""
         self.skipped[engine] = reason
         pytest.skip(f"{engine}: {reason}")
 
     def as_data(self) -> tuple[list[str], dict[str, str]]:
-        """What `add` takes, for other processes."""
+        """Serialize for `merge` in another process."""
         return sorted(self.used), self.skipped
 
-    def add(self, others: tuple[list[str], dict[str, str]]) -> None:
-        """Take over what another process of the same run used and skipped."""
-        used, skipped = others
+    def merge(self, data: tuple[list[str], dict[str, str]]) -> None:
+        """Add the engines that another process of the same run used and skipped."""
+        used, skipped = data
         self.used |= set(used)
         self.skipped |= skipped
 

@@ -1,6 +1,6 @@
-"""Clusters of Apache Kafka for tests: some nodes as the embedded one is, killed and started at will.
+"""Apache Kafka clusters for tests: nodes of the embedded Kafka, which can be killed and restarted.
 
-Every cluster has ports, an id and a folder of its own, so that many run side by side on a machine.
+Each cluster has its own ports, id and folder, so that several can run on a machine at once.
 """
 
 from __future__ import annotations
@@ -8,29 +8,41 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+from aiokafka.protocol.admin import DeleteGroupsRequest
+
 from embedded.kafka.node import KafkaFailed, Node, new_cluster_id, node_properties
 from embedded.kafka.server import installed_kafka
+from runtime.kafka.group_reader import remove_members
 from runtime.settings import load_settings
 
-#: Below those that the system gives to outgoing connections: a node that is down keeps its own.
+#: Below the ephemeral range, so that the system does not reuse the port of a node that is down.
 PORTS = range(20_000, 32_000)
+TIMEOUT = 60.0
+POLL_INTERVAL = 0.02
 
 
 class ApacheKafka:
-    """A cluster of some nodes, with one listener for clients on each.
+    """A cluster of `size` nodes, each with one listener for clients.
 
-    The first `voters` nodes (all by default) are controllers, too, and vote; a cluster of five with three
-    voters survives the loss of the two others. Internal topics have a replica for each voter.
-
-    `protocol` is that listener's (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL); what such a one needs besides
-    (key stores, mechanisms, JAAS) goes into `properties`, users of SCRAM into `format_options`.
-
-    `port` is the first node's for clients; by default a free one is taken.
+    Args:
+        protocol: of the listener: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        properties: what the protocol needs (key stores, mechanisms, JAAS), added to each node's properties.
+        format_options: options of kafka-storage, such as SCRAM users.
+        voters: the first so many nodes are also controllers; default all. A cluster of five with three
+            voters survives the loss of the two others. Internal topics get a replica per voter.
+        port: of the first node, for clients; default a free one.
     """
 
     def __init__(
@@ -60,11 +72,11 @@ class ApacheKafka:
 
     @property
     def address(self) -> str:
-        """For `bootstrap_servers`: `host:port,host:port`."""
+        """The value for `bootstrap_servers`: `host:port,host:port`."""
         return ",".join(node.address for node in self.nodes)
 
     def start(self) -> None:
-        """Format and start every node, and wait until all take connections."""
+        """Format and start all nodes, and wait until they accept connections."""
         with ThreadPoolExecutor(len(self.nodes)) as threads:
             list(threads.map(lambda node: node.format(self.cluster, self._format_options), self.nodes))
         for node in self.nodes:
@@ -72,33 +84,73 @@ class ApacheKafka:
         for node in self.nodes:
             node.wait_ready()
 
-    def end(self) -> None:
-        """Kill every node; a cluster is for one run and keeps nothing."""
+    def kill(self) -> None:
+        """Kill all nodes; a cluster is not started again after a run."""
         for node in self.nodes:
             node.kill()
 
 
 @asynccontextmanager
 async def own_kafka(home: Path, port: int | None = None) -> AsyncIterator[ApacheKafka]:
-    """A cluster of one node while the block runs, for a test that starts, replaces or ends it."""
+    """Run a cluster of one node for the block, for a test that kills, restarts or replaces it."""
     cluster = ApacheKafka(home, port=port)
     try:
         await asyncio.to_thread(cluster.start)
         yield cluster
     finally:
-        cluster.end()
+        cluster.kill()
 
 
 def free_ports(count: int) -> list[int]:
-    """Unused ports of loopback, outside of the range that the system gives to outgoing connections."""
-    chosen: list[int] = []
+    """Return free loopback ports outside of the ephemeral range."""
+    free: list[int] = []
     for port in random.sample(PORTS, 1_000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        chosen.append(port)
-        if len(chosen) == count:
-            return chosen
+        free.append(port)
+        if len(free) == count:
+            return free
     raise KafkaFailed(f"There are no {count} free ports in {PORTS}")
+
+
+async def wipe(address: str) -> None:
+    """Delete all topics and consumer groups, including groups with members that were killed."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await _wipe_groups(admin)
+            await _wipe_topics(admin)
+    finally:
+        await admin.close()
+
+
+async def _wipe_groups(admin: AIOKafkaAdminClient) -> None:
+    """Delete all groups, once Kafka has loaded them. The first request makes it create their topic."""
+    while True:
+        try:
+            await admin.find_coordinator("any")
+            while groups := [name for name, _ in await admin.list_consumer_groups()]:
+                for group in groups:
+                    await _wipe_group(admin, group)
+            return
+        except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
+            await asyncio.sleep(POLL_INTERVAL)
+
+
+async def _wipe_group(admin: AIOKafkaAdminClient, group: str) -> None:
+    await remove_members(admin, group)
+    await admin._send_request(DeleteGroupsRequest([group]), await admin.find_coordinator(group))
+
+
+async def _wipe_topics(admin: AIOKafkaAdminClient) -> None:
+    """Delete all topics. Metadata of new topics arrives with a delay, in order: wait for a last one first."""
+    last = f"wipe-{uuid.uuid4().hex}"
+    await admin.create_topics([NewTopic(last, 1, 1)])
+    while last not in await admin.list_topics():  # noqa: ASYNC110
+        await asyncio.sleep(POLL_INTERVAL)
+    while topics := [name for name in await admin.list_topics() if not name.startswith("__")]:
+        await admin.delete_topics(topics)

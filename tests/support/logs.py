@@ -1,4 +1,4 @@
-"""The last lines of the logs below a folder, for the report of a test or a run that failed."""
+"""Reads the last lines of the log files below a folder, for the report of a failed test or chaos run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LINES, LINE_LENGTH = 20, 300
-#: A chaos run has about ten; more would hide the failure itself.
+#: A chaos run writes about ten; more would hide the failure itself.
 MAX_LOGS = 24
-#: Enough for so many lines, wherever the last one ends.
+#: Enough for `LINES` long lines.
 TAIL_BYTES = 64 * 1024
 
 
 def log_tails(folder: Path) -> Iterator[tuple[str, str]]:
-    """Name (relative to the folder) and last lines of each `*.log`, the one written last at the end.
+    """Yield the relative path and the last lines of each `*.log`, the most recently written one last.
 
-    Segments of Kafka and RocksDB, whose names are numbers, are not logs in this sense.
+    Skips the segments of Kafka and RocksDB, whose names are numbers.
     """
     logs = []
     for path in folder.rglob("*.log"):

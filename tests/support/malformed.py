@@ -1,4 +1,4 @@
-"""A corpus of hostile, broken and odd input for the public port, by what is wrong with it."""
+"""A corpus of malformed, hostile and unusual input for the public port, by what is wrong with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TLS_HELLO = bytes.fromhex(
 
 
 def post(body: bytes = SENT, *headers: bytes) -> bytes:
-    """A sound request, with more headers."""
+    """Build a valid request with additional headers."""
     lines = b"".join(header + b"\r\n" for header in headers)
     return HEAD + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
@@ -20,8 +20,8 @@ def chunked(*chunks: bytes) -> bytes:
     return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks)
 
 
-#: What no server may take for a sound request: answered 400 or not at all, and the connection closed.
-NO_HTTP = {
+#: Not valid HTTP: the response is 400 or none, and the connection is closed.
+INVALID_HTTP = {
     "length and chunks": HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SENT,
     "chunks and length": HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + SENT,
     "two lengths": post(SENT, b"Content-Length: 3"),
@@ -36,13 +36,13 @@ NO_HTTP = {
     "chunked twice": HEAD + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
     "two codings": HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
     "a space before the colon": HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-    "a header that goes on": HEAD + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    "a folded header": HEAD + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
     "a header without a colon": HEAD + b"SMSSent\r\n\r\n",
     "a header without a name": HEAD + b": 1\r\n\r\n",
     "a NUL in a header": HEAD + b"Message: a\x00b\r\n\r\n",
     "a carriage return in a header": HEAD + b"Message: a\rContent-Length: 5\r\n\r\n",
     "a NUL in the target": b"POST /post\x00back HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a version that is none": b"POST /postback HTTP/9.9\r\nHost: x\r\n\r\n",
+    "an unknown version": b"POST /postback HTTP/9.9\r\nHost: x\r\n\r\n",
     "a preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
     "TLS on a plain port": TLS_HELLO,
     "an answer": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -58,34 +58,34 @@ NO_HTTP = {
     "nothing but line ends": b"\r\n" * 50_000,
     "NULs": b"\x00" * 50_000,
 }
-#: A body that breaks the rules of chunks, or off: nothing of it may be taken for a postback.
-NO_BODY = {
+#: Malformed, truncated or oversized bodies: no part of them may be parsed as a postback.
+INVALID_BODY = {
     "a negative chunk": chunked(b"-5\r\n", SENT),
-    "a chunk in no hex": chunked(b"zz\r\n", SENT),
+    "a chunk size that is not hex": chunked(b"zz\r\n", SENT),
     "a chunk beyond all numbers": chunked(b"f" * 40 + b"\r\n", SENT),
     "a chunk without its end": chunked(b"5\r\n12345678\r\n0\r\n\r\n"),
     "a chunk with a bare line end": chunked(b"5\n12345\n0\n\n"),
     "a chunk's extension with a bare line end": chunked(b"5;a\nb\r\n12345\r\n0\r\n\r\n"),
     "an extension that never ends": chunked(b"5;", b"x" * 100_000),
     "trailers that never end": chunked(b"0\r\n", *(b"X-%d: y\r\n" % number for number in range(10_000))),
-    "a body that breaks off": HEAD + b"Content-Length: 500\r\n\r\n" + SENT,
-    "chunks that break off": chunked(b"%x\r\n" % len(SENT), SENT, b"\r\n"),
+    "a truncated body": HEAD + b"Content-Length: 500\r\n\r\n" + SENT,
+    "truncated chunks": chunked(b"%x\r\n" % len(SENT), SENT, b"\r\n"),
     "too large a body": post(b"x" * 300_000),
     "too large a body in chunks": chunked(*(b"1000\r\n" + b"x" * 4096 + b"\r\n" for _ in range(100))),
 }
-#: Odd, but HTTP: answered like any other, by what it says.
-ODD = {
+#: Unusual but valid HTTP: handled like any other request.
+UNUSUAL = {
     "a list with many fields": post(b"&".join([b"a"] * 32_000)),
     "many empty fields": post(b"&" * 65_000),
     "many equal signs": post(b"=" * 65_000),
     "many escapes": post(b"Message=" + b"%41" * 20_000),
     "broken escapes": post(b"SMSSent=%&MessageID=%zz&a=%4&%=%%%"),
-    "bytes that are no text": post(bytes(range(256)) * 200),
+    "bytes that are not text": post(bytes(range(256)) * 200),
     "a target of bytes": b"POST /postback?\xff\xfe=%ff HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     "a target with broken escapes": b"POST /postback%zz?%%% HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     "a whole URL": b"POST http://elsewhere.example/postback HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
-    "a URL that is none": b"POST http://[::1/postback HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
-    "a port that is none": b"POST http://x:99999999/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "an invalid URL": b"POST http://[::1/postback HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "an invalid port": b"POST http://x:99999999/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     "two slashes": b"POST //elsewhere.example/postback HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     "a tunnel": b"CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: x\r\n\r\n" + SENT,
     "an asterisk": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -93,9 +93,9 @@ ODD = {
     "HTTP/1.0": post().replace(b"HTTP/1.1", b"HTTP/1.0"),
     "an upgrade to WebSocket": post(SENT, b"Connection: Upgrade", b"Upgrade: websocket") + post(),
     "an upgrade to HTTP/2": post(SENT, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c") + post(),
-    "an upgrade to nothing known": post(SENT, b"Connection: Upgrade", b"Upgrade: \xff") + post(),
-    "an expectation that is none": post(SENT, b"Expect: the-unexpected"),
-    "zipped, it says": post(SENT, b"Content-Encoding: gzip"),
+    "an upgrade to an unknown protocol": post(SENT, b"Connection: Upgrade", b"Upgrade: \xff") + post(),
+    "an unknown expectation": post(SENT, b"Expect: the-unexpected"),
+    "a false content encoding": post(SENT, b"Content-Encoding: gzip"),
     "requests without end": post() * 200,
     "requests, then garbage": post() + b"\x00\xff garbage\r\n\r\n",
     "a cookie like a field": post(b"", b"Cookie: SMSSent=1", b"SMSSent: \xff\xfe"),
@@ -103,9 +103,7 @@ ODD = {
         b"".join(b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' for _ in range(1_000))
         + b"--b--\r\n"
     ),
-    "a multipart form that breaks off": post(
-        b'--b\r\nContent-Disposition: form-data; name="SMSSent"\r\n\r\n1'
-    ),
+    "a truncated multipart form": post(b'--b\r\nContent-Disposition: form-data; name="SMSSent"\r\n\r\n1'),
     "a multipart form with long headers": post(
         b"--b\r\nContent-Disposition: form-data; name=" + b'"' + b"x" * 50_000
     ),
@@ -113,5 +111,5 @@ ODD = {
         b'--\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n----'
     ),
     "a boundary that never ends": post(b"--" + b"b" * 50_000 + b"\r\ncontent-disposition: form-data"),
-    "forwarded by nobody": post(SENT, b"X-Forwarded-For: \xff, [, ,,,unknown"),
+    "an invalid X-Forwarded-For": post(SENT, b"X-Forwarded-For: \xff, [, ,,,unknown"),
 }

@@ -1,4 +1,4 @@
-"""Postbacks for tests: one of each type with sensible fields, and Hypothesis strategies of whole stories."""
+"""Postbacks for tests: builders with sensible defaults, and a Hypothesis strategy."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 
 from gateway.postback import AnyPostback, Receipt, Response, Sent, Time, format_time
 
-MESSAGE = "9a35e913-ded0-7574-4642-5f60c550c706"
+MESSAGE_ID = "9a35e913-ded0-7574-4642-5f60c550c706"
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def at(seconds: float) -> Time:
-    """The contract's time, so many seconds after noon."""
+    """Return the time so many seconds after `START`, in the format of the contract."""
     return format_time(START + timedelta(seconds=seconds))
 
 
 def _common(event_id: str, second: float, others: dict[str, Any]) -> dict[str, Any]:
     return {
         "event_id": event_id,
-        "message_id": MESSAGE,
+        "message_id": MESSAGE_ID,
         "account": "acme",
         "reference_id": "",
         "from_number": "",
@@ -61,8 +61,8 @@ def _content(event: str) -> dict[str, str]:
     }
 
 
-#: Postbacks about one message: few event ids and few times, so that repetitions and ties are frequent.
-#: What an event id stands for is a function of it, as it is a hash in life.
+#: Postbacks about one message, with few event ids and times, so that duplicates and ties are frequent.
+#: The fields are a function of the event id, as the real id is a hash of the fields.
 postbacks: st.SearchStrategy[AnyPostback] = st.one_of(
     st.builds(lambda e, s: sent(f"s{e}", s, ok=e in "05", **_content(e)), _events, _seconds),
     st.builds(

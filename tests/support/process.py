@@ -1,4 +1,4 @@
-"""Processes of ours that tests start: what they print first is waited for, and they are ended by their id."""
+"""Processes under test: started as `python -m …`, read line by line, stopped or killed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parent.parent.parent
-READY_SECONDS = 120.0
+START_TIMEOUT = 120.0
 INSTALLED = ("POSTBACKS_CACHE", "POSTBACKS_JAVA")
 
 
 class Process:
-    """A running process. Its standard output is read here, its errors go to the test's own."""
+    """A running process. Its standard output is a pipe, its standard error is inherited."""
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self.popen = popen
@@ -33,37 +33,37 @@ class Process:
         assert self.popen.stdout
         return self.popen.stdout
 
-    def line(self, seconds: float = READY_SECONDS) -> str:
-        """The next line that it prints; fails when it ends first or takes longer."""
-        deadline = time.monotonic() + seconds
-        said = b""
-        while not said.endswith(b"\n"):
+    def read_line(self, timeout: float = START_TIMEOUT) -> str:
+        """Read the next line of its output; fail if it exits first or takes longer than `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        line = b""
+        while not line.endswith(b"\n"):
             ready, _, _ = select.select([self.output], [], [], max(0, deadline - time.monotonic()))
             chunk = os.read(self.output.fileno(), 1) if ready else b""
             if not chunk:
                 raise AssertionError(
-                    f"{self.popen.args!r} said no line, but {said!r} (status {self.popen.poll()})"
+                    f"{self.popen.args!r} printed {line!r} without a line end (status {self.popen.poll()})"
                 )
-            said += chunk
-        return said.decode().strip()
+            line += chunk
+        return line.decode().strip()
 
     def kill(self) -> None:
-        """SIGKILL, and wait for its end."""
+        """Send SIGKILL and wait until it has exited."""
         self.popen.kill()
         self.popen.wait()
 
-    def stop(self, seconds: float = 30.0) -> int:
-        """SIGTERM; its exit status. One that does not end in time is killed, and the test fails."""
+    def stop(self, timeout: float = 30.0) -> int:
+        """Send SIGTERM and return the exit status; fail if it does not exit within `timeout` seconds."""
         self.popen.send_signal(signal.SIGTERM)
         try:
-            return self.popen.wait(seconds)
+            return self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.popen.args!r} did not end within {seconds} s of SIGTERM") from None
+            raise AssertionError(f"{self.popen.args!r} did not exit within {timeout} s of SIGTERM") from None
 
 
 def inherited_environment() -> dict[str, str]:
-    """That of the tests, with no settings but those that say where Kafka's program is."""
+    """Return the environment of the tests without settings, except those that locate Kafka and Java."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -72,21 +72,21 @@ def inherited_environment() -> dict[str, str]:
 
 
 def child_processes(pid: int) -> list[int]:
-    """Ids of the processes that it has started and that still run."""
-    found = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for children in found for child in children.read_text().split()]
+    """Return the ids of the running child processes."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for children in files for child in children.read_text().split()]
 
 
 @contextmanager
 def running(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """`python -m arguments…` while the block runs, with the settings of `environment` and no others."""
+    """Run `python -m arguments…` for the block, with the settings in `environment` and no others."""
     popen = subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
         cwd=ROOT,
         env={**inherited_environment(), **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the tests; they end it in their order
+        start_new_session=True,  # Ctrl-C goes to the tests only, which stop their processes in order
     )
     process = Process(popen)
     try:

@@ -1,4 +1,4 @@
-"""nginx and Caddy as deploy/proxy/ configures them, on free ports and with a certificate of the test's."""
+"""nginx and Caddy as configured in deploy/proxy/, on free ports and with a test certificate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.gateway import Connection, free_address
 
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "proxy"
 NAME = "sms.example.com"
-START_SECONDS = 30.0
+START_TIMEOUT = 30.0
 
 NGINX = """
 daemon off; pid {home}/pid; error_log {home}/error.log info;
@@ -38,21 +38,21 @@ class RunningProxy(NamedTuple):
     home: Path
     trusted: ssl.SSLContext
 
-    async def logged(self, text: str) -> str:
-        """All that it has written down, once the text is in it."""
-        async with asyncio.timeout(START_SECONDS):
+    async def wait_for_log(self, text: str) -> str:
+        """Wait until the logs contain the text; return them."""
+        async with asyncio.timeout(START_TIMEOUT):
             while text not in self.logs():  # noqa: ASYNC110
-                await asyncio.sleep(0.05)  # a log does not tell when it is written
+                await asyncio.sleep(0.05)  # a file changes without notification
         return self.logs()
 
     def logs(self) -> str:
-        """All that it has written down."""
+        """Return the contents of all its log files and its output."""
         files = [*self.home.glob("*.log"), self.home / "output"]
         return "".join(file.read_text(errors="replace") for file in files)
 
     @asynccontextmanager
     async def connection(self, source: str = "127.0.0.2") -> AsyncIterator[Connection]:
-        """A connection from that address of loopback."""
+        """Connect from this loopback address."""
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.port, ssl=self.trusted, server_hostname=NAME, local_addr=(source, 0)
         )
@@ -62,14 +62,14 @@ class RunningProxy(NamedTuple):
             writer.close()
 
 
-def missing(proxy: str) -> str:
-    """Why it cannot run here, or an empty string when it can."""
+def unavailable_reason(proxy: str) -> str:
+    """Return why the proxy cannot run here; an empty string if it can."""
     return "" if _program(proxy) else f"{proxy} not found"
 
 
 @contextmanager
 def open_proxy(proxy: str, gateways: Sequence[str], home: Path) -> Iterator[RunningProxy]:
-    """`nginx` or `caddy` in front of two gateways (`host:port`), while the block runs."""
+    """Run `nginx` or `caddy` in front of two gateways (`host:port`) for the block."""
     authority = trustme.CA()
     authority.issue_cert(NAME).private_key_and_cert_chain_pem.write_to_path(str(home / "cert.pem"))
     trusted = ssl.create_default_context()
@@ -98,7 +98,7 @@ def _program(proxy: str) -> str | None:
 
 
 def _nginx(port: int, gateways: Sequence[str], home: Path) -> list[str]:
-    site = _replaced(
+    site = _replace(
         FOLDER / "nginx.conf",
         {
             "127.0.0.1:8080": gateways[0],
@@ -116,7 +116,7 @@ def _nginx(port: int, gateways: Sequence[str], home: Path) -> list[str]:
 
 def _caddy(port: int, gateways: Sequence[str], home: Path) -> list[str]:
     certificate = f"{home}/cert.pem {home}/cert.pem"
-    site = _replaced(
+    site = _replace(
         FOLDER / "Caddyfile",
         {
             "127.0.0.1:8080": gateways[0],
@@ -133,23 +133,23 @@ def _caddy(port: int, gateways: Sequence[str], home: Path) -> list[str]:
 
 
 def _caddy_version() -> tuple[int, ...]:
-    said = subprocess.run([str(_program("caddy")), "version"], capture_output=True, text=True, check=True)
-    return tuple(map(int, re.findall(r"\d+", said.stdout)[:2]))
+    done = subprocess.run([str(_program("caddy")), "version"], capture_output=True, text=True, check=True)
+    return tuple(map(int, re.findall(r"\d+", done.stdout)[:2]))
 
 
-def _replaced(file: Path, places: dict[str, str]) -> str:
+def _replace(file: Path, replacements: dict[str, str]) -> str:
     text = file.read_text()
-    for place in places:
-        assert place in text, f"{file} has no {place!r}"
-    pattern = "|".join(re.escape(place) for place in places)
-    return re.sub(pattern, lambda match: places[match[0]], text)
+    for original in replacements:
+        assert original in text, f"{file} has no {original!r}"
+    pattern = "|".join(re.escape(original) for original in replacements)
+    return re.sub(pattern, lambda match: replacements[match[0]], text)
 
 
 def _wait_open(proxy: RunningProxy, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", proxy.port)) == 0:
                 return
-        time.sleep(0.05)  # a port does not tell when it opens
+        time.sleep(0.05)  # a port opens without notification
     raise AssertionError(f"The proxy did not start:\n{proxy.logs()}")

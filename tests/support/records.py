@@ -1,4 +1,4 @@
-"""Kafka records that no broker has seen."""
+"""Kafka records without a broker."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ class FakeRecord:
     timestamp: int = 1_795_435_200_000
     key: bytes | None = b"acme/9a35e913-ded0-7574-4642-5f60c550c706"
     value: bytes | None = b"{}"
+
+
+def fake_records(*offsets: int, partition: int = 0, value: bytes = b"{}") -> list[FakeRecord]:
+    """Records at these offsets of a partition."""
+    return [FakeRecord(partition=partition, offset=offset, value=value) for offset in offsets]

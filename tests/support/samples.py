@@ -1,4 +1,4 @@
-"""The packets that the provider's documents print, byte by byte."""
+"""The example requests of the provider's documentation, byte by byte."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECEIVED_AT = "2026-11-23T04:39:41.123Z"
 
 
 def head(body: bytes, path: str = "/postback", host: str = "example.com") -> bytes:
-    """The request's head as the provider sends it."""
+    """Build the request head as the provider sends it."""
     return (
         f"POST {path} HTTP/1.1\r\n"
         "User-Agent: CDYNE SMSv2\r\n"
@@ -37,7 +37,7 @@ def head(body: bytes, path: str = "/postback", host: str = "example.com") -> byt
     ).encode()
 
 
-def arrival(
+def raw_request(
     body: bytes = b"",
     query: str = "",
     headers: dict[str, str] | None = None,
@@ -45,7 +45,7 @@ def arrival(
     client_ip: str = "203.0.113.7",
     received_at: str = RECEIVED_AT,
 ) -> RawRequest:
-    """A request that came to the gateway."""
+    """Build a request as the gateway receives it."""
     return RawRequest(
         account=account,
         query=query,

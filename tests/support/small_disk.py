@@ -1,4 +1,4 @@
-"""A disk of a few megabytes, which fills up at once."""
+"""A file system of a few megabytes, which fills up quickly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[bool]:
-    """A disk of so many bytes at the folder, which is made; False where this user may not mount one."""
+    """Create the folder and mount a tmpfs of `size` bytes on it; yield False if mounting is not permitted."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0

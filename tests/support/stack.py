@@ -1,4 +1,4 @@
-"""A running `postbacks up`, as tests need it: on free ports, its output read along, commands beside it."""
+"""Runs `postbacks up` on free ports, captures its output, and runs other commands against it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+from pydantic import SecretStr
+
 from cli.up.stack_file import FILE
-from runtime.clickhouse.query import QueryFailed, run_query
+from runtime.clickhouse.client import Reader
+from runtime.clickhouse.errors import QueryFailed
 from tests.support.process import ROOT, child_processes, inherited_environment
 
-SECONDS = 120.0
+TIMEOUT = 120.0
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """That of the tests, with these settings and no others."""
+    """Return the environment of the tests with these settings and no others."""
     return {**inherited_environment(), **settings}
 
 
-def any_ports(settings: Mapping[str, str]) -> tuple[str, ...]:
-    """Options of `postbacks up` that take free ports, for engines that the settings do not name."""
+def free_port_options(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Return options of `postbacks up` for free ports, except for engines that the settings configure."""
     options: tuple[str, ...] = ("--port", "0")
     for option, setting in (
         ("--kafka-port", "POSTBACKS_KAFKA"),
@@ -37,24 +40,24 @@ def any_ports(settings: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def command(*arguments: str, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `postbacks arguments…` to its end."""
+    """Run `postbacks arguments…` and wait until it exits."""
     return subprocess.run(
         [sys.executable, "-m", "cli", *arguments],
         cwd=ROOT,
         env=environment(settings),
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=TIMEOUT,
     )
 
 
 class Output:
-    """The lines that a process writes, read along by a thread."""
+    """The lines of a process's output, read by a thread."""
 
     def __init__(self, popen: subprocess.Popen[str]) -> None:
         self.popen = popen
         self.lines: list[str] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -62,107 +65,107 @@ class Output:
     def _read(self) -> None:
         assert self.popen.stdout
         for line in self.popen.stdout:
-            with self._news:
+            with self._changed:
                 self.lines.append(line.rstrip("\n"))
-                self._news.notify_all()
-        with self._news:
+                self._changed.notify_all()
+        with self._changed:
             self._ended = True
-            self._news.notify_all()
+            self._changed.notify_all()
 
-    def until(self, text: str, times: int = 1) -> str:
-        """The line with the text, once so many lines have it."""
-        with self._news:
-            found = self._news.wait_for(lambda: self._ended or self._count(text) >= times, SECONDS)
-            if not found or self._count(text) < times:
-                raise AssertionError(f"{text!r} was not said {times} times:\n" + "\n".join(self.lines))
+    def wait_for_line(self, text: str, times: int = 1) -> str:
+        """Wait until `times` lines contain the text; return the first of them."""
+        with self._changed:
+            reached = self._changed.wait_for(lambda: self._ended or self._count(text) >= times, TIMEOUT)
+            if not reached or self._count(text) < times:
+                raise AssertionError(f"{text!r} was not printed {times} times:\n" + "\n".join(self.lines))
             return next(line for line in self.lines if text in line)
 
     def _count(self, text: str) -> int:
         return sum(text in line for line in self.lines)
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal; its exit status."""
+    def send_signal(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
         self.popen.send_signal(number)
         return self.wait()
 
     def wait(self) -> int:
-        """Its exit status. One that does not end fails the test."""
+        """Wait until it exits; return the status."""
         try:
-            return self.popen.wait(SECONDS)
+            return self.popen.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise AssertionError("It did not end:\n" + "\n".join(self.lines)) from None
+            raise AssertionError("The process did not exit:\n" + "\n".join(self.lines)) from None
         finally:
             self._reader.join(10)
 
 
 class Stack(Output):
-    """A stack that is ready, with its data in `data`; `settings` are those by which it is found."""
+    """A ready `postbacks up` on the folder `data`; `settings` include the addresses of its engines."""
 
     def __init__(self, popen: subprocess.Popen[str], data: Path, settings: Mapping[str, str]) -> None:
         super().__init__(popen)
-        self.until("Ctrl-C stops everything in good order")
+        self.wait_for_line("Ctrl-C shuts down gracefully")
         page = "\n".join(self.lines)
         self.url = page.split("The PostBackURL is\n\n")[1].split()[0]
         self.data = data
-        self._given = settings
+        self._command_settings = settings
         lines = (data / FILE).read_text().splitlines()
         self.settings = {**settings, **dict(line.split("=", 1) for line in lines)}
 
     def post(self, body: str) -> int:
-        """What the gateway answers to a postback; while nobody listens the provider tries again."""
-        deadline = time.monotonic() + SECONDS
+        """Post a body and return the status; retry while the port is closed, as the provider does."""
+        deadline = time.monotonic() + TIMEOUT
         while True:
             try:
-                with urlopen(Request(self.url, body.encode()), timeout=SECONDS) as answer:
-                    return int(answer.status)
+                with urlopen(Request(self.url, body.encode()), timeout=TIMEOUT) as response:
+                    return int(response.status)
             except URLError:
-                assert time.monotonic() < deadline, "nobody listens"
-                time.sleep(0.05)  # nobody tells when a port opens
+                assert time.monotonic() < deadline, "the port stays closed"
+                time.sleep(0.05)  # a port opens without notification
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of `postbacks` against this stack, found by its folder."""
-        return command("--data", str(self.data), *arguments, settings=self._given)
+        """Run another `postbacks` command, which finds this stack by its folder."""
+        return command("--data", str(self.data), *arguments, settings=self._command_settings)
 
     def query(self, query: str) -> str:
-        """ClickHouse's answer as tab-separated text."""
-        url = self.settings["POSTBACKS_CLICKHOUSE"]
-        return b"".join(run_query(url, query, "TSV")).decode().strip()
+        """Run a query; return the result as tab-separated text."""
+        reader = Reader(SecretStr(self.settings["POSTBACKS_CLICKHOUSE"]))
+        return b"".join(reader.query(query, "TSV")).decode().strip()
 
-    def wait_for(self, query: str, answer: str, seconds: float = SECONDS) -> float:
-        """Ask until this is the answer; after how many seconds it was."""
+    def wait_for_result(self, query: str, expected: str, timeout: float = TIMEOUT) -> float:
+        """Repeat a query until it has this result; return the seconds it took."""
         began = time.monotonic()
-        while (got := self._try(query)) != answer:
-            assert time.monotonic() - began < seconds, f"{query}: {got!r}, not {answer!r}"
-            time.sleep(0.02)  # nobody tells when an answer of SQL changes
+        while (result := self._try(query)) != expected:
+            assert time.monotonic() - began < timeout, f"{query}: {result!r}, not {expected!r}"
+            time.sleep(0.02)  # a result changes without notification
         return time.monotonic() - began
 
     def _try(self, query: str) -> str:
         try:
             return self.query(query)
-        except QueryFailed as error:  # it has just been killed, say
+        except QueryFailed as error:  # ClickHouse may have been killed
             return str(error)
 
     def children(self) -> dict[str, int]:
-        """The processes that it has started, and their ids, by the first words of their commands."""
-        found = {}
+        """Return the ids of its child processes by name."""
+        pids = {}
         for pid in child_processes(self.popen.pid):
             words = _module_and_arguments(pid)
-            found[words[1] if words[0] == "embedded" else words[0]] = pid
-        return found
+            pids[words[1] if words[0] == "embedded" else words[0]] = pid
+        return pids
 
 
 def _module_and_arguments(pid: int) -> list[str]:
-    """What follows -m in a process's command line, which is empty while the process is being started."""
-    deadline = time.monotonic() + SECONDS
+    """Return the arguments after -m of a process; wait while it is being started, when there are none."""
+    deadline = time.monotonic() + TIMEOUT
     while "-m" not in (arguments := Path(f"/proc/{pid}/cmdline").read_text().split("\0")):
         assert time.monotonic() < deadline, f"process {pid} has the command line {arguments}"
-        time.sleep(0.01)  # there is no event for it
+        time.sleep(0.01)  # it changes without notification
     return arguments[arguments.index("-m") + 1 :]
 
 
 @contextmanager
-def beside(*arguments: str, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """`postbacks arguments…` while the block runs, all that it writes in one pipe; killed at the end."""
+def start_command(*arguments: str, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run `postbacks arguments…` for the block, with its output in one pipe; kill it at the end."""
     popen = subprocess.Popen(
         [sys.executable, "-m", "cli", *arguments],
         cwd=ROOT,
@@ -182,16 +185,17 @@ def beside(*arguments: str, settings: Mapping[str, str]) -> Iterator[subprocess.
 
 @contextmanager
 def stack(data: Path, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """`postbacks up` while the block runs, ready."""
-    given = settings or {}
-    with beside("up", *any_ports(given), "--data", str(data), *options, settings=given) as popen:
-        yield Stack(popen, data, given)
+    """Run `postbacks up` for the block; yield it once it is ready."""
+    settings = settings or {}
+    ports = free_port_options(settings)
+    with start_command("up", *ports, "--data", str(data), *options, settings=settings) as popen:
+        yield Stack(popen, data, settings)
 
 
 @contextmanager
 def tail(up: Stack, *options: str) -> Iterator[Output]:
-    """`postbacks tail` of a stack while the block runs, following."""
-    with beside("--data", str(up.data), "tail", *options, settings={}) as popen:
+    """Run `postbacks tail` on a stack for the block; yield it once it follows."""
+    with start_command("--data", str(up.data), "tail", *options, settings={}) as popen:
         output = Output(popen)
-        output.until("Following messages")
+        output.wait_for_line("Following messages")
         yield output

@@ -1,5 +1,5 @@
-// Reads {"asyncapi": document, "schemas": {topic: schema}, "values": [[topic, value], …]} and prints, as a list
-// in JSON, all that is wrong with it.
+// Reads {"asyncapi": document, "schemas": {topic: schema}, "values": [[topic, value], …]} from standard input, and
+// prints a JSON list of all problems.
 const Ajv = require("ajv");
 const Ajv2020 = require("ajv/dist/2020");
 const formats = require("ajv-formats");
@@ -25,7 +25,7 @@ const validators = Object.fromEntries(
 );
 for (const [topic, value] of values) check(validators[topic], value, topic);
 
-// The payloads of the document itself, for tools that read only that.
+// Also validate against the payloads in the document itself, which some tools read alone.
 draft7.addSchema({ $id: "document", components: asyncapi.components });
 for (const [name, message] of Object.entries(asyncapi.components.messages)) {
   const payload = draft7.compile({ $ref: `document${message.payload.$ref}` });

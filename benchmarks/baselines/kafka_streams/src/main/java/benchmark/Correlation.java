@@ -15,10 +15,10 @@ import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.state.KeyValueStore;
 
 /**
- * Postbacks become messages, in Kafka Streams: the table's changelog is the output, as ours is.
+ * Correlates postbacks into messages with Kafka Streams. As with ours, the table's changelog is the output.
  *
- * <p>Each line of standard input names an application: the one before is closed, and that one starts, from an
- * empty table, in the same JVM. So the first pass is cold, and those after it are warm. The end of input ends it.
+ * <p>Each line of standard input names an application: the previous one is closed, and this one starts in the
+ * same JVM with an empty table. So the first pass is cold, and later ones are warm. Exits at the end of input.
  */
 public final class Correlation {
     private static final List<String> TOPICS = List.of("postbacks.sent", "postbacks.response", "postbacks.receipt");

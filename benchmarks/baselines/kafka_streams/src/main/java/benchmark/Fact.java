@@ -2,10 +2,10 @@ package benchmark;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
 
-/** One event. The same one twice is one fact, at the earliest time. */
+/** An event inside a message. Duplicates are one fact, with the earliest time. */
 @JsonInclude(JsonInclude.Include.NON_NULL)
 public final class Fact implements Comparable<Fact> {
-    private static final int CHARACTERS = 1000;
+    private static final int MAX_TEXT = 1000;
 
     public String received_at;
     public String event_id;
@@ -25,8 +25,8 @@ public final class Fact implements Comparable<Fact> {
         }
         fact.occurred_at = postback.occurred_at;
         fact.code = postback.code;
-        fact.text = postback.text == null || postback.text.length() <= CHARACTERS
-                ? postback.text : postback.text.substring(0, CHARACTERS);
+        fact.text = postback.text == null || postback.text.length() <= MAX_TEXT
+                ? postback.text : postback.text.substring(0, MAX_TEXT);
         fact.backup_message_id = postback.backup_message_id;
         fact.reply_id = postback.reply_id;
         return fact;

@@ -9,7 +9,7 @@ import java.io.UncheckedIOException;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 
-/** JSON of a class, as Kafka wants it. Readers and writers are made once; Blackbird makes them fast. */
+/** JSON serdes. Readers and writers are created once; Blackbird makes them fast. */
 final class Json {
     private static final ObjectMapper MAPPER = new ObjectMapper().registerModule(new BlackbirdModule());
 

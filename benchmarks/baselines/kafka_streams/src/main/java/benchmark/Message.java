@@ -7,12 +7,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
-/** The state of a message, with the fields and the rules of streams/message.py, changed in place. */
+/** The state of a message, with the fields and rules of streams/message.py, modified in place. */
 @JsonInclude(JsonInclude.Include.NON_EMPTY)
 public final class Message {
-    private static final int SENT = 0, RECEIPT = 1, RESPONSE = 2, MOST = 100;
+    private static final int SENT = 0, RECEIPT = 1, RESPONSE = 2, MAX_FACTS = 100;
     private static final Map<String, Integer> RANKS = Map.of("sent", SENT, "receipt", RECEIPT, "response", RESPONSE);
-    private static final Set<String> ON_ITS_WAY = Set.of("003", "004");
+    private static final Set<String> IN_TRANSIT = Set.of("003", "004");
     private static final Set<String> FAILED = Set.of("005", "008", "015", "017", "021", "023", "024", "028", "029",
             "030", "032", "090", "091", "999");
 
@@ -50,9 +50,9 @@ public final class Message {
         if (!inbound) {
             direction = "outbound";
         }
-        boolean turned = rank == RESPONSE && postback.matched;
-        String from = turned ? postback.to_number : postback.from_number;
-        String to = turned ? postback.from_number : postback.to_number;
+        boolean swapped = rank == RESPONSE && postback.matched;
+        String from = swapped ? postback.to_number : postback.from_number;
+        String to = swapped ? postback.from_number : postback.to_number;
         if (better(postback.reference_id, rank, reference_id, reference_rank)) {
             reference_id = postback.reference_id;
             reference_rank = rank;
@@ -77,7 +77,7 @@ public final class Message {
                 add(receipts, fact);
                 if ("000".equals(postback.code)) {
                     delivered_at = earliest(delivered_at, at);
-                } else if (ON_ITS_WAY.contains(postback.code)) {
+                } else if (IN_TRANSIT.contains(postback.code)) {
                     carrier_at = earliest(carrier_at, at);
                 } else if (FAILED.contains(postback.code)) {
                     failed_at = earliest(failed_at, at);
@@ -91,7 +91,7 @@ public final class Message {
             }
         }
         orphan = direction.equals("outbound") && attempts.isEmpty();
-        status = concluded();
+        status = derivedStatus();
         return this;
     }
 
@@ -120,12 +120,12 @@ public final class Message {
         if (facts.size() > 1) {
             Collections.sort(facts);
         }
-        if (facts.size() > MOST) {
-            facts.remove(MOST);
+        if (facts.size() > MAX_FACTS) {
+            facts.remove(MAX_FACTS);
         }
     }
 
-    private String concluded() {
+    private String derivedStatus() {
         if (delivered_at != null) {
             return "delivered";
         }

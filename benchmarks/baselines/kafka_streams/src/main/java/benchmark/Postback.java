@@ -2,7 +2,7 @@ package benchmark;
 
 import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
 
-/** The fields of a postback that its message is made of; all others are skipped. */
+/** The fields of a postback that a message is built from; others are skipped. */
 @JsonIgnoreProperties(ignoreUnknown = true)
 public final class Postback {
     public String type;

@@ -10,7 +10,7 @@ import org.rocksdb.LRUCache;
 import org.rocksdb.Options;
 import org.rocksdb.RocksDB;
 
-/** RocksDB as streams/state/rocksdb.py sets it: one cache for all partitions, bloom filters, 32 MiB memtables, LZ4. */
+/** Configures RocksDB like streams/state/rocksdb.py: a shared cache, bloom filters, 32 MiB memtables, LZ4. */
 public final class Rocks implements RocksDBConfigSetter {
     static {
         RocksDB.loadLibrary();

@@ -1,0 +1,28 @@
+"""The joined tables of streams: how `streams.state` joins and rewrites their encoded states."""
+
+from __future__ import annotations
+
+from msgspec import DecodeError
+
+from gateway.postback import is_time
+from streams.correlate import headers
+from streams.message import MESSAGES, decode_message, encode_message, join
+from streams.state.spec import Change, TableSpec
+
+
+def _join(known: bytes | None, value: bytes) -> bytes:
+    message = decode_message(value)
+    if not (is_time(message.last_seen_at) and is_time(message.sent_at or message.last_seen_at)):
+        raise DecodeError("its times are invalid")  # expiry could not calculate with them
+    if known is None:
+        return value
+    joined = join(message, decode_message(known))
+    return value if joined is message else encode_message(joined)
+
+
+def _rewrite(value: bytes | None) -> Change:
+    status = "" if value is None else decode_message(value).status
+    return Change(value, headers(status, status))
+
+
+MESSAGES_TABLE = TableSpec(MESSAGES, _join, _rewrite)

@@ -1,0 +1,38 @@
+"""`postbacks tail`: decoding and filtering of changes."""
+
+from __future__ import annotations
+
+from cli.tail import MessageChange, MessageFilter, read_change
+from streams.message import encode_message, state_of
+from tests.support.postbacks import receipt, sent
+
+MESSAGE = state_of(sent(from_number="17575449510", to_number="17575449511"))
+
+
+def test_change_has_state_and_previous_status() -> None:
+    headers = [("status", b"sent"), ("previous", b"retrying")]
+    assert read_change(encode_message(MESSAGE), headers) == MessageChange("retrying", MESSAGE)
+
+
+def test_new_message_has_no_previous_status() -> None:
+    assert read_change(encode_message(MESSAGE), [("status", b"sent")]) == MessageChange("", MESSAGE)
+
+
+def test_tombstone_is_skipped() -> None:
+    assert read_change(None, []) is None
+
+
+def test_undecodable_record_is_skipped() -> None:
+    assert read_change(b"{}", []) is None
+
+
+def test_empty_filter_matches_everything() -> None:
+    assert MessageFilter().matches(state_of(receipt()))
+
+
+def test_filter_matches_account_status_and_digits() -> None:
+    statuses = frozenset({"sent", "failed"})
+    assert MessageFilter(account="acme", statuses=statuses, number="449511").matches(MESSAGE)
+    assert not MessageFilter(account="other").matches(MESSAGE)
+    assert not MessageFilter(statuses=frozenset({"failed"})).matches(MESSAGE)
+    assert not MessageFilter(number="123").matches(MESSAGE)

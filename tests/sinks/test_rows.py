@@ -1,0 +1,85 @@
+"""Records as rows: coordinates, rejected records, and the time that a row's freshness is measured by."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from msgspec import json
+
+from gateway.postback import RECEIPT, SENT
+from gateway.rejected import REJECTED, decode_rejected
+from sinks.rows import received_at, rejection_row, splice
+from sinks.tables import POSTBACKS, REJECTIONS, TABLE_OF
+from streams.message import MESSAGES
+from tests.support.records import FakeRecord, fake_records
+
+RECEIVED = datetime(2026, 11, 23, 4, 39, 41, 123_000, UTC).timestamp()
+KAFKA_MS = 1_795_435_200_000
+
+
+def test_every_topic_has_a_table() -> None:
+    assert {topic: table.name for topic, table in TABLE_OF.items()} == {
+        SENT: "postbacks",
+        "postbacks.response": "postbacks",
+        RECEIPT: "postbacks",
+        REJECTED: "rejected",
+        MESSAGES: "message_states",
+    }
+
+
+def test_coordinates_are_added_without_parsing() -> None:
+    row = splice(POSTBACKS.suffix, 'a"-1', [FakeRecord(SENT, 3, 77, value=b'{"body":"-1}"}')])
+    assert json.decode(row) == {"body": "-1}", "cluster": 'a"-1', "topic": SENT, "partition": 3, "offset": 77}
+    assert row.endswith(b"}\n")
+
+
+def test_rows_have_the_coordinates_of_their_partition() -> None:
+    spliced = splice(
+        POSTBACKS.suffix, "c", [*fake_records(1), *fake_records(5, partition=1), *fake_records(2)]
+    )
+    rows = [json.decode(row.replace(b"{,", b"{")) for row in spliced.splitlines()]
+    assert [(row["partition"], row["offset"]) for row in rows] == [(0, 1), (1, 5), (0, 2)]
+
+
+def test_rejection_keeps_the_coordinates_of_its_record() -> None:
+    value = b'{"topic":"postbacks.sent","offset":4}'
+    row = json.decode(splice(REJECTIONS.suffix, "c", [FakeRecord(REJECTED, 2, 8, value=value)]))
+    assert row == {
+        "topic": SENT,
+        "offset": 4,
+        "cluster": "c",
+        "records": [{"partition": 2, "offset": 8}],
+    }
+
+
+@pytest.mark.parametrize(("value", "body", "base64"), [(b"nope", "nope", ""), (b"\xff", "", "/w==")])
+def test_refused_record_is_stored_whole_under_its_coordinates(value: bytes, body: str, base64: str) -> None:
+    record = FakeRecord(SENT, 3, 14, value=value)
+    row = rejection_row("c", record, "Code: 27.")
+    rejected = decode_rejected(row)
+    assert json.decode(row)["cluster"] == "c"
+    assert (rejected.reason, rejected.stage) == ("Code: 27.", "sinks")
+    assert (rejected.body, rejected.body_base64) == (body, base64)
+    assert (rejected.topic, rejected.partition, rejected.offset) == (SENT, 3, 14)
+    assert rejected.key == (record.key or b"").decode()
+    assert rejected.received_at == "2026-11-23T12:00:00.000Z"
+    assert decode_rejected(rejection_row("c", record, "other")).rejection_id == rejected.rejection_id
+    assert decode_rejected(rejection_row("d", record, "Code: 27.")).rejection_id != rejected.rejection_id
+
+
+@pytest.mark.parametrize("timestamp", [-1, 2**62])
+def test_impossible_timestamp_is_clamped(timestamp: int) -> None:
+    rejected = decode_rejected(rejection_row("c", FakeRecord(timestamp=timestamp), "x"))
+    assert 2000 <= int(rejected.received_at[:4]) <= 2100
+
+
+@pytest.mark.parametrize("field", ["received_at", "last_seen_at"])
+def test_time_of_a_row_is_its_postbacks(field: str) -> None:
+    value = f'{{"type":"sent","{field}":"2026-11-23T04:39:41.123Z","body":"x"}}'.encode()
+    assert received_at(FakeRecord(value=value, timestamp=KAFKA_MS)) == RECEIVED
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{}", b"\xff", b"[]", b'{"received_at":"yesterday"}'])
+def test_without_a_time_the_records_timestamp_counts(value: bytes | None) -> None:
+    assert received_at(FakeRecord(value=value, timestamp=KAFKA_MS)) == KAFKA_MS / 1000

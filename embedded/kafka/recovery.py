@@ -33,8 +33,8 @@ def rewind_time(data: Path) -> datetime | None:
     """Return the time to rewind to; None if the shutdown was clean or there is no data."""
     if not (data / "meta.properties").is_file() or (data / CLEAN_SHUTDOWN).exists():
         return None
-    last_write = max(file.stat().st_mtime for file in data.rglob("*.log"))
-    return datetime.fromtimestamp(last_write, UTC) - MARGIN
+    last_write = max((file.stat().st_mtime for file in data.rglob("*.log")), default=None)
+    return None if last_write is None else datetime.fromtimestamp(last_write, UTC) - MARGIN
 
 
 async def rewind_groups(address: str, since: datetime) -> None:

@@ -153,6 +153,11 @@ async def first_record(address: str, topic: str) -> bytes:
         return value
 
 
+def test_formatted_folder_without_logs_needs_no_rewind(tmp_path: Path) -> None:
+    (tmp_path / "meta.properties").touch()
+    assert rewind_time(tmp_path) is None
+
+
 async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
     log = tmp_path / "kafka" / "data"
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:

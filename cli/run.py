@@ -143,6 +143,7 @@ def local(engine: str, port: int | None, data: Path | None) -> None:
       POSTBACKS_CACHE      the folder Kafka is downloaded to
       POSTBACKS_JAVA       Java for Kafka, instead of the installed package
       POSTBACKS_LOG_BYTES  maximum size of Kafka's data, bytes
+      POSTBACKS_LOG_FLUSH  whether Kafka syncs each record to disk first
 
     \b
     Exit status:

@@ -83,7 +83,7 @@ def token_of(account: str, setting: str, now: float) -> str:
         with os.fdopen(descriptor, "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # concurrent calls create one token
             if config := read_accounts(setting).get(account):
-                valid = [token.text for token in config.tokens if token.valid(now)]
+                valid = [token.text for token in config.tokens if now < token.expires_at]
                 if not valid:
                     raise InvalidSetting(f"{PREFIX}TOKENS={path}: all tokens of [{account}] have expired")
                 return valid[0]

@@ -11,10 +11,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 import structlog
@@ -29,10 +25,8 @@ from gateway.kafka.cloudevents import headers_of, no_headers
 from gateway.kafka.sink import KafkaSink
 from gateway.processes import SUPERVISED, run_processes
 from gateway.reload import FileWatcher, watch_files
-from gateway.spool.file import SpoolFailed
 from gateway.spool.sink import SpoolingSink, SpoolLimits
 from gateway.topics import gateway_topics
-from runtime.errors import InvalidSetting
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options
 from runtime.process import first_completed, force_exit_after, run_process, stop_on_signals
@@ -45,25 +39,15 @@ SHUTDOWN_TIMEOUT = 19.0
 log = structlog.get_logger(__name__)
 
 
-class Mode(NamedTuple):
-    """How the process runs: by itself, or supervised by another one."""
-
-    #: Whether the port is shared with other processes.
-    reuse_port: bool
-    #: Called once the port is open, with its address and that of the ops port.
-    announce: Callable[[str, str], None]
-
-
-SINGLE = Mode(False, lambda address, ops: print(address, flush=True))
-ONE_OF_SEVERAL = Mode(True, lambda address, ops: print(address, ops, flush=True))
-
-
-async def serve(settings: Settings, stop: asyncio.Event, mode: Mode = SINGLE) -> None:
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Accept postbacks until `stop` is set, then shut down gracefully.
+
+    One of several processes shares the port, and tells its supervisor the address of the ops port, too.
 
     Raises:
         StartupError: a setting is wrong, or a topic does not match.
     """
+    several = settings.processes > 1
     reload_requested = reload_on_sighup()
     health = Health()
     health.down("port", "not open yet")
@@ -83,9 +67,9 @@ async def serve(settings: Settings, stop: asyncio.Event, mode: Mode = SINGLE) ->
         time.time,
         lambda: uuid4().hex,
     )
-    listen = ListenOptions(settings.listen, certificate.context if certificate else None, mode.reuse_port)
+    listen = ListenOptions(settings.listen, certificate.context if certificate else None, several)
     limits = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)
-    async with serve_ops(settings.ops or OPS, health) as ops, kafka, open_spool(spool, settings.data):
+    async with serve_ops(settings.ops or OPS, health) as ops, kafka, spool:
         # If Kafka is available it gets the very first postback; if not, the port opens after the timeout.
         await first_completed(
             stop.wait(), kafka.wait_ready(), kafka.wait_failed(), asyncio.sleep(settings.ack_timeout)
@@ -93,7 +77,7 @@ async def serve(settings: Settings, stop: asyncio.Event, mode: Mode = SINGLE) ->
         if stop.is_set():
             return
         async with open_port(gateway, listen, limits) as address:
-            mode.announce(address, ops)
+            print(f"{address} {ops}" if several else address, flush=True)
             log.info("Accepting postbacks", address=address, tls=certificate is not None)
             health.up("port")
             watching = [watch_files(watchers, reload_requested), *([hold.watch()] if hold else [])]
@@ -107,7 +91,7 @@ async def serve_supervised(settings: Settings, _: asyncio.Event) -> None:
     A second signal does not exit at once, as it does elsewhere: a service manager may signal all processes,
     in addition to the supervisor.
     """
-    await serve(settings, stop_on_signals(), ONE_OF_SEVERAL)
+    await serve(settings, stop_on_signals())
 
 
 async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
@@ -132,23 +116,6 @@ def kafka_sink(settings: Settings, health: Health) -> KafkaSink:
 def spooling_sink(settings: Settings, kafka: KafkaSink) -> SpoolingSink:
     limits = SpoolLimits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
     return SpoolingSink(kafka, settings.data / "spool", limits, time.time)
-
-
-@asynccontextmanager
-async def open_spool(spool: SpoolingSink, data: Path) -> AsyncIterator[None]:
-    """Keep the spool open while the block runs.
-
-    Raises:
-        InvalidSetting: the directory is not writable.
-    """
-    try:
-        await spool.open()
-    except SpoolFailed as error:
-        raise InvalidSetting(f"POSTBACKS_DATA={data}: must be a folder to write to ({error})") from None
-    try:
-        yield
-    finally:
-        await spool.close()
 
 
 def reload_on_sighup() -> asyncio.Event:

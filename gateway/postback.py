@@ -78,14 +78,12 @@ class Receipt(Postback, tag="receipt", omit_defaults=True):
 
 AnyPostback: TypeAlias = Sent | Response | Receipt
 
-TOPIC_OF: dict[type[Postback], str] = {Sent: SENT, Response: RESPONSE, Receipt: RECEIPT}
+TOPIC_OF: dict[type[AnyPostback], str] = {Sent: SENT, Response: RESPONSE, Receipt: RECEIPT}
 POSTBACK_TOPICS = (SENT, RESPONSE, RECEIPT)
 
 encode = json.Encoder().encode
 _decoders: dict[str, Callable[[bytes], AnyPostback]] = {
-    SENT: json.Decoder(Sent).decode,
-    RESPONSE: json.Decoder(Response).decode,
-    RECEIPT: json.Decoder(Receipt).decode,
+    topic: json.Decoder(struct).decode for struct, topic in TOPIC_OF.items()
 }
 
 

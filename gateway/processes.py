@@ -12,7 +12,7 @@ import errno
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +22,7 @@ import structlog
 from runtime.errors import InvalidSetting
 from runtime.health import Health, serve_ops, unready_reason
 from runtime.multiprocess_metrics import MultiprocessCollector
-from runtime.process import first_completed, force_exit_after
+from runtime.process import first_completed, force_exit_after, wait_up_to
 from runtime.settings import PREFIX, Settings
 from runtime.supervisor import Service, Supervisor
 
@@ -84,7 +84,11 @@ async def run_processes(
 
 def _services(count: int, address: str, metrics: MultiprocessCollector) -> list[Service]:
     """The processes. If this one is killed, they shut down gracefully."""
-    environment = {PREFIX + "LISTEN": address, PREFIX + "OPS": "127.0.0.1:0"}
+    environment = {
+        f"{PREFIX}LISTEN": address,
+        f"{PREFIX}OPS": "127.0.0.1:0",
+        f"{PREFIX}PROCESSES": str(count),
+    }
     return [
         Service(
             name,
@@ -161,8 +165,7 @@ async def reserve_port(listen: str, stop: asyncio.Event) -> AsyncIterator[str]:
         if not warned:
             log.warning("Port in use, retrying", address=listen, timeout=PORT_TIMEOUT)
             warned = True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), POLL_INTERVAL)
+        await wait_up_to(POLL_INTERVAL, stop)
     port = alone.sockets[0].getsockname()[1]
     alone.close()
     reserved = await _bind(host, port, reuse=True)

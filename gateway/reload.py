@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from runtime.errors import InvalidSetting
 from runtime.metrics import RELOAD_FAILURES
+from runtime.process import wait_up_to
 
 POLL_INTERVAL = 1.0
 
@@ -58,8 +58,7 @@ class FileWatcher:
 async def watch_files(watchers: Sequence[FileWatcher], reload_requested: asyncio.Event) -> None:
     """Poll until cancelled. Reload all, and clear the event, when `reload_requested` is set."""
     while True:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(reload_requested.wait(), POLL_INTERVAL)
+        await wait_up_to(POLL_INTERVAL, reload_requested)
         for watcher in watchers:
             if reload_requested.is_set():
                 watcher.reload()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
-from runtime.kafka.topics import TopicSpec
+from runtime.kafka.topics import TopicSpec, durability
 
 DAY_MS = 86_400_000
 POSTBACKS_RETENTION_DAYS = 7
@@ -18,9 +18,6 @@ def gateway_topics(partitions: int, replication: int) -> list[TopicSpec]:
     retention_days = dict.fromkeys(POSTBACK_TOPICS, POSTBACKS_RETENTION_DAYS) | {
         REJECTED: REJECTED_RETENTION_DAYS
     }
-    durable = (
-        {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"} if replication >= 3 else {}
-    )
     return [
         TopicSpec(
             name,
@@ -30,7 +27,7 @@ def gateway_topics(partitions: int, replication: int) -> list[TopicSpec]:
                 "cleanup.policy": "delete",
                 "retention.ms": str(days * DAY_MS),
                 "max.message.bytes": str(MAX_RECORD_BYTES),
-                **durable,
+                **durability(replication),
             },
         )
         for name, days in retention_days.items()

@@ -9,7 +9,8 @@ from datetime import datetime
 from rich.text import Text
 
 from gateway.postback import Time
-from streams.message import Attempt, Message, ReceiptFact, Reply, Status
+from streams.facts import Attempt, ReceiptFact, Reply
+from streams.message import Message, Status
 from streams.receipt_codes import CODES, parse_receipt_text
 
 STATUS_MEANINGS: dict[Status, str] = {

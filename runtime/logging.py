@@ -21,14 +21,8 @@ OWN_LOGGERS = (
     "runtime",
     "__main__",
 )
-#: Libraries that log too much below this level.
-NOISY_LOGGERS = {
-    "aiokafka": "WARNING",
-    "faust": "WARNING",
-    "mode": "WARNING",
-    "aiohttp": "WARNING",
-    "asyncio": "WARNING",
-}
+#: Libraries that log too much below WARNING.
+NOISY_LOGGERS = ("aiokafka", "faust", "mode", "aiohttp", "asyncio")
 
 
 def configure_logs(
@@ -75,12 +69,12 @@ def configure_logs(
                     ],
                 }
             },
-            "filters": {"rate_limit": {"()": RateLimitFilter, "names": tuple(NOISY_LOGGERS)}},
+            "filters": {"rate_limit": {"()": RateLimitFilter, "names": NOISY_LOGGERS}},
             "handlers": {
                 "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["rate_limit"]}
             },
             "root": {"handlers": ["stderr"], "level": "INFO" if level == "debug" else level.upper()},
             "loggers": {name: {"level": level.upper()} for name in OWN_LOGGERS}
-            | {name: {"level": "INFO" if level == "debug" else at} for name, at in NOISY_LOGGERS.items()},
+            | {name: {"level": "INFO" if level == "debug" else "WARNING"} for name in NOISY_LOGGERS},
         }
     )

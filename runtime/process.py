@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 import uvloop
@@ -73,6 +74,14 @@ async def first_completed(*works: Awaitable[object]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def wait_up_to(seconds: float, event: asyncio.Event) -> None:
+    """Return when the event is set, or after so many seconds."""
+    # Not wait_for: on Python 3.11 it loses a cancellation that comes together with the event.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def force_exit_after(seconds: float, error: Exception | None) -> None:

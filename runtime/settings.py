@@ -110,6 +110,9 @@ class Settings(BaseModel):
     log_bytes: int = Field(
         10 * 2**30, ge=64 * 2**20, description="bytes of the embedded Kafka's data, at most"
     )
+    log_flush: bool = Field(
+        False, description="whether the embedded Kafka syncs each record to disk before it acknowledges it"
+    )
     java: Path | None = Field(
         None,
         description="the java executable for the embedded Kafka, instead of the packaged one",

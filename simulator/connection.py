@@ -87,9 +87,7 @@ class Connection(asyncio.Protocol):
         self.usable = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.usable = False
-        if self._status and not self._status.done():
-            self._status.set_exception(ConnectionBroken(str(exc or "closed by the other side")))
+        self._fail(str(exc or "closed by the other side"))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

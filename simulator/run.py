@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from runtime.process import wait_up_to
 from simulator.connection import Connection, ConnectionBroken, Target, connect
 from simulator.ledger import Ledger
 from simulator.postback import SimulatedPostback
@@ -123,8 +123,7 @@ class _Run:
         for number, postback in enumerate(self._postbacks()):
             wait = started + number / self._plan.rate - self._loop.time()
             if wait > EARLY_SECONDS:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), wait)
+                await wait_up_to(wait, self._stop)
             elif wait < -MAX_CATCH_UP_SECONDS:
                 started -= wait + MAX_CATCH_UP_SECONDS
             if self._stop.is_set() or (self._plan.seconds and self.seconds >= self._plan.seconds):
@@ -160,7 +159,6 @@ class _Run:
                 self._observe(postback, status)
             if status and (status < 300 or (400 <= status < 500 and status not in (408, 429))):
                 break
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), backoff)
+            await wait_up_to(backoff, self._stop)
             backoff = min(backoff * 2, MAX_BACKOFF)
         return connection

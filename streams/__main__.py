@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,6 @@ from gateway.postback import POSTBACK_TOPICS
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options, cluster_id
-from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.topics import ensure_topics
@@ -23,9 +22,8 @@ from runtime.metrics import STREAMS_LAG, STREAMS_UNOWNED
 from runtime.process import first_completed, run_process
 from runtime.retry import Retrier
 from runtime.settings import Settings
-from streams.state.directory import state_directory
 from streams.state.repair import ChangelogRepair
-from streams.state.rocksdb import RocksFolder
+from streams.state.rocksdb import RocksFolder, state_directory
 from streams.state.store import MemoryStore, StateStore
 from streams.state.table import StateTable
 from streams.state.write_cache import WriteCache
@@ -90,15 +88,14 @@ async def run_worker(
         options,
         directory,
         partitions=settings.partitions,
-        replication=settings.replication,
         session_timeout=settings.session_timeout,
         fetch_wait=settings.fetch_wait,
     )
-    table = StateTable(app, MESSAGES_TABLE, settings.partitions, _stores(settings.store, directory))
+    table = StateTable(app, MESSAGES_TABLE, _stores(settings.store, directory))
     app.tables.add(table)
     writer = StateWriter(table)
-    watermark: Watermark[TopicPartition] = Watermark()
-    worker = Worker(cluster, app, table, writer, watermark)
+    watermark = Watermark()
+    worker = Worker(cluster, table, writer, watermark)
     sweeper = Sweeper(
         table,
         writer,
@@ -108,7 +105,7 @@ async def run_worker(
     )
     table.on_ready = sweeper.start_scan
     async with GroupReader(options, GROUP, group_topics(settings.partitions), POSTBACK_TOPICS) as reader:
-        watchdog = Watchdog(worker.status, reader, health, watermark, _utc_now, settings.stall_after)
+        watchdog = Watchdog(worker.status, reader, health, watermark, settings.stall_after)
         monitor = GroupMonitor(reader, worker.membership, health, STREAMS_LAG, STREAMS_UNOWNED)
         repair = ChangelogRepair(table, writer, options, reader)
         log.info("Worker started", cluster=cluster, store=settings.store, data=str(settings.data))
@@ -121,10 +118,6 @@ def _stores(kind: Literal["rocksdb", "memory"], directory: Path) -> Callable[[in
         return lambda _: MemoryStore()
     folder = RocksFolder(directory)
     return lambda partition: WriteCache(folder.open(partition))
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _collect_garbage_rarely() -> None:

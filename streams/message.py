@@ -15,17 +15,13 @@ from __future__ import annotations
 
 from copy import copy
 from functools import reduce
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import DecodeError, Struct, json
 
 from gateway.postback import AnyPostback, Receipt, Sent, Time
 from runtime.errors import StartupError
-from streams.facts import MAX_FACTS_PER_KIND as MAX_FACTS_PER_KIND
-from streams.facts import Attempt as Attempt
-from streams.facts import ReceiptFact as ReceiptFact
-from streams.facts import Reply as Reply
-from streams.facts import with_fact
+from streams.facts import Attempt, ReceiptFact, Reply, with_fact
 from streams.receipt_codes import CODES
 
 MESSAGES = "messages"
@@ -39,9 +35,7 @@ Direction: TypeAlias = Literal["outbound", "inbound"]
 Status: TypeAlias = Literal[
     "delivered", "failed", "in_transit", "sent", "cancelled", "retrying", "received", "unknown"
 ]
-STATUSES: tuple[Status, ...] = (
-    "delivered", "failed", "in_transit", "sent", "cancelled", "retrying", "received", "unknown",
-)  # fmt: skip
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 #: The rank of the type of postback that a value comes from, and the value. The lowest wins.
 Ranked: TypeAlias = tuple[int, str]

@@ -16,11 +16,10 @@ from heapq import heappop, heappush
 from time import monotonic
 
 from gateway.postback import Time, format_time
-from runtime.kafka.consumer_group import TopicPartition
 from runtime.metrics import OVERDUE_MARKED
 from streams.correlate import change_of, tombstone_of
 from streams.expiry import is_expired, mark_overdue, receipt_due
-from streams.message import Message, decode_message
+from streams.message import decode_message
 from streams.state.spec import Change
 from streams.state.table import Fenced, StateTable
 from streams.state.writer import StateWriter
@@ -56,16 +55,12 @@ class Deadlines:
         expired = []
         for key, value in page:
             message = decode_message(value)
+            due = receipt_due(message, self._overdue_after)
             if is_expired(message, self._expire_after, format_time(now)):
                 expired.append(key)
-            else:
-                self._enqueue(key, message, now)
+            elif due is not None and due <= format_time(now + 2 * self.round):
+                heappush(self._queue, (due, key))
         return expired
-
-    def _enqueue(self, key: bytes, message: Message, now: datetime) -> None:
-        due = receipt_due(message, self._overdue_after)
-        if due is not None and due <= format_time(now + 2 * self.round):
-            heappush(self._queue, (due, key))
 
     def pop_due(self, now: datetime, limit: int) -> list[bytes]:
         """Remove and return up to `limit` keys whose deadline has passed."""
@@ -113,7 +108,7 @@ class Sweeper:
         self,
         table: StateTable,
         writer: StateWriter,
-        watermark: Watermark[TopicPartition],
+        watermark: Watermark,
         overdue_after: timedelta,
         expire_after: timedelta,
     ) -> None:
@@ -167,7 +162,7 @@ class Sweeper:
 
     async def _apply(self, partition: int, deadlines: Deadlines, keys: list[bytes], now: datetime) -> None:
         async with self._table.lock(partition):
-            states = zip(keys, self._table.load(partition, keys), strict=True)
-            changes = deadlines.evaluate(states, now)
+            states = self._table.partition_state(partition).load(keys)
+            changes = deadlines.evaluate(states.items(), now)
             await self._writer.write(partition, changes)
         OVERDUE_MARKED.inc(sum(change.value is not None for change in changes.values()))

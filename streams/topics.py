@@ -9,7 +9,7 @@ from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
 from runtime.errors import KafkaUnavailable, TopicMismatch
 from runtime.kafka.clients import open_admin
-from runtime.kafka.topics import TopicSpec
+from runtime.kafka.topics import TopicSpec, durability
 from streams.message import MESSAGES
 
 #: Records stay this long before compaction, so that a stale last record can be merged with those before it.
@@ -20,7 +20,6 @@ RECORD_BYTES = 2 * 1024 * 1024
 
 def messages_topic(partitions: int, replication: int) -> TopicSpec:
     """`messages`: the output of streams, its changelog, and a feed of message states for consumers."""
-    safe = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"} if replication >= 3 else {}
     return TopicSpec(
         MESSAGES,
         partitions,
@@ -29,7 +28,7 @@ def messages_topic(partitions: int, replication: int) -> TopicSpec:
             "cleanup.policy": "compact",
             "min.compaction.lag.ms": str(COMPACTION_LAG_MS),
             "max.message.bytes": str(RECORD_BYTES),
-            **safe,
+            **durability(replication),
         },
     )
 

@@ -9,26 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health
-from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.group_reader import GroupReader
 from runtime.metrics import RECOVERY_LEFT, STATES
 from runtime.watchdog import StallDetector, Stalled
 from streams.message import MESSAGES
 from streams.state.writer import Retry
-from streams.watermark import Watermark, lags
+from streams.watermark import Offsets, Watermark, lags
 
 POLL_INTERVAL = 1.0
 #: Seconds of retrying a write after which /readyz reports it.
 REPORT_RETRIES_AFTER = 5.0
 #: Seconds without progress after which Kafka is asked whether progress is possible.
 ASK_KAFKA_AFTER = 3.0
-
-Offsets = Mapping[TopicPartition, int]
 
 
 @dataclass(frozen=True)
@@ -67,21 +64,18 @@ class Watchdog:
         status: Callable[[], WorkerStatus],
         reader: GroupReader,
         health: Health,
-        watermark: Watermark[TopicPartition],
-        clock: Callable[[], datetime],
+        watermark: Watermark,
         stall_after: float,
     ) -> None:
         """
         Args:
             watermark: to be updated.
-            clock: the current time, for the watermark.
             stall_after: seconds without progress after which the worker has stalled.
         """
         self._status = status
         self._reader = reader
         self._health = health
         self._watermark = watermark
-        self._clock = clock
         self._stall_after = stall_after
         self._detector = StallDetector()
         self._reported: set[str] = set()
@@ -94,7 +88,7 @@ class Watchdog:
         """
         while True:
             await asyncio.sleep(POLL_INTERVAL)
-            now = self._clock()
+            now = datetime.now(UTC)
             processed = self._status().processed
             ends = await self._end_offsets(processed)
             self._watermark.observe(now, ends, processed)

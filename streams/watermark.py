@@ -1,19 +1,21 @@
 """The lag of the input, and its watermark: the time up to which it is completely processed. Pure.
 
-Partitions are pairs (topic, partition number). `ends` are log end offsets, `processed` the next offsets to
-process. A broker may report too low an end; lag is never negative.
+`ends` are log end offsets, `processed` the next offsets to process. A broker may report too low an end; lag
+is never negative.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import TypeAlias
 
-P = TypeVar("P", bound=tuple[str, int])
+from runtime.kafka.consumer_group import TopicPartition
+
+Offsets: TypeAlias = Mapping[TopicPartition, int]
 
 
-def lags(ends: Mapping[P, int], processed: Mapping[P, int]) -> dict[P, int]:
+def lags(ends: Offsets, processed: Offsets) -> dict[TopicPartition, int]:
     """Records left to process, of each partition whose end is known."""
     return {
         partition: max(0, ends[partition] - offset)
@@ -22,7 +24,7 @@ def lags(ends: Mapping[P, int], processed: Mapping[P, int]) -> dict[P, int]:
     }
 
 
-class Watermark(Generic[P]):
+class Watermark:
     """The time up to which all input of a partition number is processed; the clock for overdue messages.
 
     Under load the end is never reached. So the ends of one moment are stored as targets; once they are
@@ -30,10 +32,10 @@ class Watermark(Generic[P]):
     """
 
     def __init__(self) -> None:
-        self._targets: dict[int, tuple[datetime, dict[P, int]]] = {}
+        self._targets: dict[int, tuple[datetime, Offsets]] = {}
         self._watermarks: dict[int, datetime] = {}
 
-    def observe(self, now: datetime, ends: Mapping[P, int], processed: Mapping[P, int]) -> None:
+    def observe(self, now: datetime, ends: Offsets, processed: Offsets) -> None:
         """Update from ends read at `now` or later; a partition without a known end holds its number back."""
         for number in {partition for _, partition in processed}:
             inputs = [partition for partition in processed if partition[1] == number]

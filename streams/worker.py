@@ -12,7 +12,6 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-import faust
 from faust.types import TP, EventT, StreamT
 
 from gateway.postback import POSTBACK_TOPICS, encode
@@ -43,19 +42,18 @@ class Worker:
     def __init__(
         self,
         cluster: str,
-        app: faust.App,
         table: StateTable,
         writer: StateWriter,
-        watermark: Watermark[TopicPartition],
+        watermark: Watermark,
     ) -> None:
-        """Subscribe the app to the postbacks' topics; connects to nothing.
+        """Subscribe the table's app to the postbacks' topics; connects to nothing.
 
         Args:
             cluster: the cluster's id, part of the ids of rejections.
             watermark: reset when partitions are revoked.
         """
         self._cluster = cluster
-        self._app = app
+        self._app = app = table.app
         self._table = table
         self._writer = writer
         self._watermark = watermark
@@ -103,7 +101,7 @@ class Worker:
 
     def membership(self) -> Membership | None:
         """The membership in the group; None until the consumer has started."""
-        return consumer_of(self._app).membership if self._app.consumer else None
+        return consumer_of(self._app).thread.membership if self._app.consumer else None
 
     def status(self) -> WorkerStatus:
         """The worker's progress, for its watchdog."""
@@ -114,7 +112,7 @@ class Worker:
             is_rebalancing=self._app.rebalancing,
             to_restore=records_to_restore(self._app),
             retrying=dict(self._writer.retrying),
-            changelog_position=sum(state.position for state in self._table.states.all()),
+            changelog_position=sum(state.position for state in self._table.states.by_partition.values()),
             states=sum(self._table.partition_state(number).store.count() for number in self._table.ready),
         )
 
@@ -153,7 +151,7 @@ class Worker:
         rejected: list[Rejected] = []
         by_key = iter(group_by_key(batch.records).items())
         while page := dict(islice(by_key, PAGE_SIZE)):
-            known = self._table.load(tp.partition, list(page))
+            known = self._table.partition_state(tp.partition).store.load(list(page))
             correlated = correlate(self._cluster, tp.topic, tp.partition, page, known)
             changes |= correlated.changes
             rejected += correlated.rejected

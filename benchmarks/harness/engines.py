@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from embedded.kafka.jars import version
+from embedded.kafka.installation import version
 from tests.support.kafka import ApacheKafka
 from tests.support.process import running
 

@@ -84,6 +84,7 @@ def up(
       POSTBACKS_LISTEN      where the gateway listens
       POSTBACKS_TOKENS      accounts and tokens
       POSTBACKS_DATA        the folder of all data
+      POSTBACKS_LOG_FLUSH   sync each postback to disk before it is answered
 
     \b
     Exit status:

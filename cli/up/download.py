@@ -7,8 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from embedded.kafka.jars import ensure_jars, version
-from embedded.kafka.java import find_java
+from embedded.kafka.installation import ensure_jars, find_java, version
 
 
 def download_kafka(java: Path | None, cache: Path, console: Console) -> None:

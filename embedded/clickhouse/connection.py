@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from embedded.clickhouse.statements import quote
+from runtime.clickhouse.sql import quote
 
 
 def use_database(connection: Any, database: str) -> None:
     """Switch to a database; an empty name leaves the current one."""
     if database:
-        name = database.replace("\\", "\\\\").replace("`", "\\`")
-        connection.query(f"USE `{name}`", "Null")
+        connection.query(f"USE {quote(database, '`')}", "Null")
 
 
 def apply_settings(connection: Any, settings: Mapping[str, str]) -> None:

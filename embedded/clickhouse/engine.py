@@ -13,7 +13,7 @@ import importlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +89,10 @@ class Engine:
         self._parser_lock = threading.Lock()
         self._sessions = Sessions(self._connect, time.monotonic)
 
-    def run(self, query: EngineQuery) -> Iterator[Chunk]:
+    def run(self, query: EngineQuery) -> Generator[Chunk, None, None]:
         """Yield the result: a single chunk with a summary, or one or more without if it is streamed.
 
-        Closing the iterator cancels the statement.
+        Closing the generator cancels the statement.
 
         Raises:
             ClickHouseError: from the engine; or 164 (read-only), 62 (several statements), 78 and 358 (files).

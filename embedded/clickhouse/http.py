@@ -81,7 +81,7 @@ def make_runner(engine: Engine, shutdown_timeout: float) -> web.AppRunner:
                 return web.Response(body=first.body, headers=headers)
             return await stream(request, first, chunks, headers)
         finally:
-            await asyncio.shield(run_in_thread(lambda: _close(chunks)))
+            await asyncio.shield(run_in_thread(chunks.close))
 
     async def stream(
         request: web.Request, first: Chunk, chunks: Iterator[Chunk], headers: dict[str, str]
@@ -119,10 +119,6 @@ def make_runner(engine: Engine, shutdown_timeout: float) -> web.AppRunner:
         auto_decompress=False,  # aiohttp would drop all frames but the first
         max_line_size=URL_BYTES,
     )
-
-
-def _close(chunks: Iterator[Chunk]) -> None:
-    chunks.close()  # type: ignore[attr-defined]
 
 
 def _error_response(error: ClickHouseError, headers: dict[str, str], version: str) -> web.Response:

@@ -87,14 +87,11 @@ async def read_query(request: web.Request) -> EngineQuery:
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
     encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding == "identity":
-        async for chunk in request.content.iter_any():
-            yield chunk
-        return
-    decompressor = Decompressor(encoding)
+    decompressor = None if encoding == "identity" else Decompressor(encoding)
     async for chunk in request.content.iter_any():
-        yield decompressor.decompress(chunk)
-    decompressor.finish()
+        yield decompressor.decompress(chunk) if decompressor else chunk
+    if decompressor:
+        decompressor.finish()
 
 
 async def _form(request: web.Request) -> dict[str, str]:

@@ -87,8 +87,3 @@ def can_stream(statement: str, format: str) -> bool:
 def _mask_literals(statement: str) -> str:
     """Blank out string literals, quoted names and comments; lengths stay the same."""
     return _LITERAL.sub(lambda match: " " * len(match[0]), statement)
-
-
-def quote(text: str) -> str:
-    """Quote a string as an SQL literal."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from jgo.maven import MavenContext, Model, PythonResolver
 
-from embedded.kafka.jars import LOCK_FILE
+from embedded.kafka.installation import LOCK_FILE
 
 #: Kafka, and the bridge for its logs from SLF4J to Log4j.
 KAFKA = ("org.apache.kafka", "kafka_2.13", "4.4.0")

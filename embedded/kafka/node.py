@@ -16,18 +16,13 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
+from embedded.kafka.installation import Kafka
 from embedded.ports import HOST
 from runtime.errors import StartupError
 from runtime.process import exit_with_parent
 
-LOG4J = Path(__file__).parent / "log4j2.properties"
-JVM = (
-    *("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
-    f"-Dlog4j2.configurationFile={LOG4J}",
-)
 START_TIMEOUT, STOP_TIMEOUT = 120.0, 20.0
 POLL_INTERVAL = 0.05
 STANDARD_ERROR = 2
@@ -37,19 +32,6 @@ CLEAN_SHUTDOWN = ".kafka_cleanshutdown"
 
 class KafkaFailed(StartupError):
     """A node did not start. The text ends with the last lines of its log."""
-
-
-@dataclass(frozen=True)
-class Kafka:
-    """An installation of Apache Kafka: a Java and the jars."""
-
-    java: Path
-    jars: Sequence[Path]
-
-    def command(self, log: Path, program: str, *arguments: str) -> list[str]:
-        """Return the command line of one of Kafka's programs, which logs to the file `log`."""
-        classpath = os.pathsep.join(map(str, self.jars))
-        return [str(self.java), *JVM, f"-Dpostbacks.log={log}", "-cp", classpath, program, *arguments]
 
 
 class Node:

@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from embedded.kafka.node import CLEAN_SHUTDOWN
-from runtime.kafka.errors import translate_errors
+from runtime.kafka.clients import open_admin
 from runtime.kafka.group_reader import committed_offsets, remove_members
 from runtime.retry import retrying
 
@@ -48,23 +48,18 @@ async def rewind_groups(address: str, since: datetime) -> None:
     Raises:
         KafkaUnavailable: the node does not respond, or does not load its groups.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    try:
-        with translate_errors("Kafka's groups cannot be rewound"):
-            await admin.start()
-            partitions = [
-                TopicPartition(topic["topic"], partition["partition"])
-                for topic in await admin.describe_topics()
-                if not topic["is_internal"]
-                for partition in topic["partitions"]
-            ]
-            async for attempt in retrying(KafkaError, MAX_BACKOFF, TIMEOUT):
-                with attempt:
-                    for group in GROUPS:
-                        await remove_members(admin, group)
-                        await _rewind(admin, address, group, partitions, since)
-    finally:
-        await admin.close()
+    async with open_admin({"bootstrap_servers": [address]}) as admin:
+        partitions = [
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in await admin.describe_topics()
+            if not topic["is_internal"]
+            for partition in topic["partitions"]
+        ]
+        async for attempt in retrying(KafkaError, MAX_BACKOFF, TIMEOUT):
+            with attempt:
+                for group in GROUPS:
+                    await remove_members(admin, group)
+                    await _rewind(admin, address, group, partitions, since)
 
 
 async def _rewind(

@@ -13,8 +13,9 @@ from pathlib import Path
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.errors import KafkaError
 
+from runtime.errors import KafkaUnavailable
+from runtime.kafka.clients import open_admin
 from runtime.kafka.group_reader import committed_offsets
 from runtime.settings import PREFIX
 
@@ -34,11 +35,6 @@ CONSUMER_GROUPS: Mapping[str, tuple[str, ...]] = {
 MIB = 2**20
 #: Its name, in the node's folder.
 HOLD_FILE = "hold"
-LIMIT_EXCEEDED = (
-    "Kafka's data takes {size} MiB of {limit} ("
-    + PREFIX
-    + "LOG_BYTES), and the rest is not stored yet: check ClickHouse and streams, or raise the limit"
-)
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +80,10 @@ async def enforce_limit(address: str, data: Path, limit: int, hold: HoldFile) ->
         if polls_above:
             await _delete_committed(address)
         if polls_above > MAX_POLLS_ABOVE:
-            hold.write(LIMIT_EXCEEDED.format(size=size // MIB, limit=limit // MIB))
+            hold.write(
+                f"Kafka's data takes {size // MIB} MiB of {limit // MIB} ({PREFIX}LOG_BYTES), and the rest "
+                "is not stored yet: check ClickHouse and streams, or raise the limit"
+            )
         elif size < limit * RELEASE_RATIO:
             hold.remove()
         await asyncio.sleep(POLL_INTERVAL)
@@ -102,22 +101,19 @@ def disk_usage(folder: Path) -> int:
 
 
 async def _delete_committed(address: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
     try:
-        await admin.start()
-        counts = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in CONSUMER_GROUPS
-            for number in range(counts.get(topic, 0))
-        ]
-        committed = await _committed_by_all(admin, partitions)
-        if committed:
-            await admin.delete_records({tp: RecordsToDelete(offset) for tp, offset in committed.items()})
-    except (KafkaError, OSError, TimeoutError) as error:
-        log.warning("Committed records not deleted, retrying", reason=str(error) or type(error).__name__)
-    finally:
-        await admin.close()
+        async with open_admin({"bootstrap_servers": [address]}) as admin:
+            counts = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+            partitions = [
+                TopicPartition(topic, number)
+                for topic in CONSUMER_GROUPS
+                for number in range(counts.get(topic, 0))
+            ]
+            committed = await _committed_by_all(admin, partitions)
+            if committed:
+                await admin.delete_records({tp: RecordsToDelete(offset) for tp, offset in committed.items()})
+    except KafkaUnavailable as error:
+        log.warning("Committed records not deleted, retrying", reason=str(error))
 
 
 async def _committed_by_all(

@@ -11,30 +11,20 @@ from pathlib import Path
 
 import structlog
 
-from embedded.kafka.jars import ensure_jars, version
-from embedded.kafka.java import find_java
-from embedded.kafka.node import Kafka, Node, new_cluster_id, node_properties
+from embedded.kafka.installation import installed_kafka, version
+from embedded.kafka.node import Node, new_cluster_id, node_properties
 from embedded.kafka.retention import HOLD_FILE, HoldFile, enforce_limit, retention_properties
 from embedded.ports import bind
 from runtime.errors import StartupError
 from runtime.process import first_completed
 from runtime.settings import Settings
 
-#: Fsync each record before it is acknowledged: there is no replica.
+#: Fsync each record before it is acknowledged.
 FLUSH = {"log.flush.interval.messages": "1"}
 #: A node that was killed may register again only when its last session has expired (by default 9 s).
 SESSION = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
 
 log = structlog.get_logger(__name__)
-
-
-def installed_kafka(settings: Settings) -> Kafka:
-    """Return the installation of Apache Kafka; download the jars if necessary. Blocks.
-
-    Raises:
-        StartupError: Java is missing, or a jar is missing and cannot be downloaded.
-    """
-    return Kafka(find_java(settings.java), ensure_jars(settings.cache_folder))
 
 
 async def serve_kafka(settings: Settings, port: int, data: Path, stop: asyncio.Event) -> None:
@@ -48,7 +38,9 @@ async def serve_kafka(settings: Settings, port: int, data: Path, stop: asyncio.E
         with bind(port) as client, bind(0) as controller:
             port, voter = client.getsockname()[1], controller.getsockname()[1]
         properties = node_properties(1, port, data / "data", {1: voter})
-        properties |= FLUSH | SESSION | retention_properties(settings.log_bytes)
+        properties |= SESSION | retention_properties(settings.log_bytes)
+        if settings.log_flush:
+            properties |= FLUSH
         node = Node(kafka, data, port, properties)
         if not node.formatted:
             await asyncio.to_thread(node.format, new_cluster_id())

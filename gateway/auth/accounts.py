@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import NamedTuple
+from math import inf
 
 from gateway.auth.networks import Network, read_address, read_network, read_networks, within
 
@@ -32,13 +32,10 @@ class Account:
 
 @dataclass(frozen=True)
 class Token:
-    """A secret that identifies an account until `expires_at`: seconds since 1970, or None for never."""
+    """A secret that identifies an account until `expires_at` (seconds since 1970)."""
 
     text: str = field(repr=False)
-    expires_at: float | None = None
-
-    def valid(self, now: float) -> bool:
-        return self.expires_at is None or now < self.expires_at
+    expires_at: float = inf
 
 
 @dataclass(frozen=True)
@@ -49,14 +46,8 @@ class AccountConfig:
     tokens: tuple[Token, ...]
 
 
-class _Entry(NamedTuple):
-    account: Account
-    expires_at: float
-
-
 #: Entry for unknown tokens: expired and unreachable, so that a miss takes as long as a hit.
-_UNKNOWN = _Entry(Account("", (read_network("::/128"),)), float("-inf"))
-_NEVER = float("inf")
+_UNKNOWN = Account("", (read_network("::/128"),)), -inf
 
 
 class Accounts:
@@ -67,10 +58,8 @@ class Accounts:
         configs = list(configs) or [AccountConfig(Account(DEFAULT_ACCOUNT, LOOPBACK), (Token(""),))]
         self.names = sorted(config.account.name for config in configs)
         self._key = secrets.token_bytes(32)
-        self._entries: Mapping[bytes, _Entry] = {
-            self._digest(token.text): _Entry(
-                config.account, _NEVER if token.expires_at is None else token.expires_at
-            )
+        self._entries: Mapping[bytes, tuple[Account, float]] = {
+            self._digest(token.text): (config.account, token.expires_at)
             for config in configs
             for token in config.tokens
         }

@@ -12,16 +12,15 @@ from __future__ import annotations
 import re
 import tomllib
 from datetime import datetime
-from ipaddress import ip_address
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
 from msgspec import Meta, Struct, ValidationError, convert
 
-from gateway.auth.accounts import Account, AccountConfig, Accounts, Token
-from gateway.auth.networks import read_network
+from gateway.auth.accounts import LOOPBACK, Account, AccountConfig, Accounts, Token
+from gateway.auth.networks import read_address, read_network, within
 from runtime.errors import InvalidSetting
 
 #: Characters that a URL needs not escape, and enough of them that guessing over the network is hopeless.
@@ -122,11 +121,7 @@ def require_loopback(listen: str) -> None:
         InvalidSetting: `listen` (`host:port`) is not a loopback address.
     """
     host = listen.rpartition(":")[0].strip("[]")
-    try:
-        loopback = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if host != "localhost" and not within(read_address(host), LOOPBACK):
         raise InvalidSetting(
             f"POSTBACKS_LISTEN={listen}: must be a loopback address, such as 127.0.0.1:8080, "
             f"unless {_SETTING} is set"
@@ -146,12 +141,10 @@ def _read_inline(setting: str) -> dict[str, AccountConfig]:
 def _read_file(path: Path) -> dict[str, AccountConfig]:
     try:
         tables: dict[str, Any] = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # unreadable, not UTF-8, or not TOML
         raise InvalidSetting(
             f"{_SETTING}={path}: must be account=token,account=token or a readable TOML file ({error})"
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidSetting(f"{_SETTING}={path}: must be TOML: {error}") from None
     return {name: _convert(f"{_SETTING}={path}: [{name}]", name, table) for name, table in tables.items()}
 
 
@@ -159,16 +152,14 @@ def _convert(where: str, name: str, value: object) -> AccountConfig:
     try:
         table = convert(value, _AccountTable)
         networks = tuple(read_network(text) for text in table.networks or ())
-    except ValidationError as error:
+    except (ValidationError, ValueError) as error:
         raise InvalidSetting(f"{where}: {error}; allowed are {_ALLOWED}") from None
-    except ValueError as error:
-        raise InvalidSetting(f"{where}: in networks, {error}; allowed are {_ALLOWED}") from None
     if table.burst and not table.rate:
         raise InvalidSetting(f"{where}: burst requires rate")
     tokens = tuple(
         Token(token)
         if isinstance(token, str)
-        else Token(token.token, token.expires.timestamp() if token.expires else None)
+        else Token(token.token, token.expires.timestamp() if token.expires else inf)
         for token in table.tokens
     )
     return AccountConfig(Account(name, networks, table.rate, table.burst or ceil(table.rate or 1)), tokens)

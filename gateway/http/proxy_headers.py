@@ -28,19 +28,17 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Networ
     Returns:
         The address in its canonical form; empty if a proxy named something else than an address.
     """
-    if not (forwarded and proxies):
-        return _canonical(peer)
-    client = read_address(peer)
-    hops = ",".join(forwarded).split(",")
-    while hops and within(client, proxies):
-        client = read_address(_strip_port(hops.pop()))
-    return "" if client is None else str(client)
+    client = peer
+    hops = ",".join(forwarded).split(",") if forwarded and proxies else []
+    while hops and within(read_address(client), proxies):
+        client = _strip_port(hops.pop())
+    return _canonical(client)
 
 
 @lru_cache(maxsize=4096)
-def _canonical(peer: str) -> str:
-    client = read_address(peer)
-    return "" if client is None else str(client)
+def _canonical(text: str) -> str:
+    address = read_address(text)
+    return "" if address is None else str(address)
 
 
 def _strip_port(hop: str) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import resource
 import ssl
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
@@ -18,6 +18,7 @@ from gateway.http.connection import Connection, Handler
 from gateway.http.response import RETRY_AFTER_SECONDS
 from runtime.errors import InvalidSetting
 from runtime.metrics import CONNECTIONS
+from runtime.process import wait_up_to
 
 BACKLOG = 1024
 #: Generous number of files that a gateway opens besides its connections.
@@ -119,8 +120,7 @@ class HttpServer:
         for connection in list(self._idle):
             connection.force_close()
         self._check_drained()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._drained.wait(), SHUTDOWN_TIMEOUT)
+        await wait_up_to(SHUTDOWN_TIMEOUT, self._drained)
         await self._manager.shutdown(CANCEL_TIMEOUT)
 
     def _check_drained(self) -> None:

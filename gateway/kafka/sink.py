@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from aiokafka import TopicPartition
@@ -30,6 +29,7 @@ from runtime.errors import KafkaUnavailable
 from runtime.health import Health
 from runtime.kafka.topics import TopicSpec, ensure_topics
 from runtime.metrics import CLIENTS_RECREATED, UNDERREPLICATED
+from runtime.process import wait_up_to
 
 #: Seconds between metadata refreshes: while all partitions are available, and while any is not.
 METADATA_INTERVAL, RETRY_INTERVAL = 5.0, 0.5
@@ -104,7 +104,7 @@ class KafkaSink:
         assert self._monitoring
         await asyncio.shield(self._monitoring)
 
-    async def __aenter__(self) -> KafkaSink:
+    async def __aenter__(self) -> Self:
         self._monitoring = asyncio.create_task(self._monitor())
         return self
 
@@ -147,10 +147,7 @@ class KafkaSink:
                 self._unavailable_reason = None
                 self._ready.set()
             if self._report_health():
-                # Not wait_for: on Python 3.11 it loses a cancellation that comes together with the event.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(METADATA_INTERVAL):
-                        await self._sender.failing.wait()
+                await wait_up_to(METADATA_INTERVAL, self._sender.failing)
             else:
                 await asyncio.sleep(RETRY_INTERVAL)
 

@@ -13,20 +13,11 @@ from operator import itemgetter
 from typing import Any
 
 from gateway.parsing.form import Pairs, UnreadableForm, read_form
-from gateway.parsing.request import MARKERS, PROVIDER_FIELDS, RawRequest
+from gateway.parsing.request import FIELDS_OF, PROVIDER_FIELDS, RawRequest
 from gateway.parsing.values import read_guid, read_number, read_time
 from gateway.postback import AnyPostback, Receipt, Response, Sent, encode, encode_body
 from gateway.rejected import NotAPostback
 
-_SHARED = ("messageid", "referenceid", "fromphonenumber", "tophonenumber")
-#: The fields of each type, by its marker. All others of a postback are unknown.
-FIELDS_OF = {
-    "smssent": frozenset((*_SHARED, "smssent", "senttime")),
-    "smsresponse": frozenset((*_SHARED, "smsresponse", "matchedmessageid", "responsereceivedate", "message")),
-    "deliveryreceipt": frozenset(
-        (*_SHARED, "deliveryreceipt", "deliveryreceiptmessage", "code", "backupmessageid")
-    ),
-}
 _by_name = itemgetter(0)
 
 
@@ -112,7 +103,7 @@ def _used_headers(headers: Pairs, fields: dict[str, str], earlier: dict[str, str
 
 
 def _marker(values: dict[str, str]) -> str:
-    present = [marker for marker in MARKERS if values.get(marker, "").strip()]
+    present = [marker for marker in FIELDS_OF if values.get(marker, "").strip()]
     if not present:
         raise NotAPostback("no_type", "There is no SMSSent, SMSResponse or DeliveryReceipt in it")
     if len(present) > 1:

@@ -6,16 +6,17 @@ from msgspec import Struct
 
 from gateway.postback import Time
 
-#: All fields of the provider, in lower case, as names match in any case. A marker gives the postback's type.
-MARKERS = ("smssent", "smsresponse", "deliveryreceipt")
-PROVIDER_FIELDS = frozenset(
-    (
-        *MARKERS,
-        *("messageid", "referenceid", "fromphonenumber", "tophonenumber", "senttime"),
-        *("matchedmessageid", "responsereceivedate", "message"),
-        *("deliveryreceiptmessage", "code", "backupmessageid"),
-    )
-)
+_SHARED = ("messageid", "referenceid", "fromphonenumber", "tophonenumber")
+#: The provider's fields of each type, by its marker (the field that gives the type). In lower case, as names
+#: match in any case.
+FIELDS_OF = {
+    "smssent": frozenset((*_SHARED, "smssent", "senttime")),
+    "smsresponse": frozenset((*_SHARED, "smsresponse", "matchedmessageid", "responsereceivedate", "message")),
+    "deliveryreceipt": frozenset(
+        (*_SHARED, "deliveryreceipt", "deliveryreceiptmessage", "code", "backupmessageid")
+    ),
+}
+PROVIDER_FIELDS = frozenset[str]().union(*FIELDS_OF.values())
 #: Headers that may be stored. Content-Encoding is needed to read the body, which is stored as received.
 STORED_HEADERS = frozenset((*PROVIDER_FIELDS, "content-type", "content-encoding", "user-agent"))
 

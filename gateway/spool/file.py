@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from shutil import disk_usage
 from typing import NamedTuple
@@ -70,15 +70,13 @@ class SpoolFile:
         #: Records that Kafka has acknowledged, but that are not removed from the disk yet.
         self.published: Sequence[tuple[int, Spooled]] = ()
         self._lock = lock
-        try:
+        with self._translate_errors():
             self._db = _open(path)
             self.count, self.size = self._db.execute(
                 "SELECT count(*), coalesce(sum(length(key) + length(value)), 0) FROM record"
             ).fetchone()
             #: When the oldest record was spooled; None if the spool is empty.
             self.oldest_at = self._oldest_at()
-        except sqlite3.Error as error:
-            raise self._translate(error) from error
 
     def append(self, records: Sequence[Spooled]) -> None:
         """Append the records, all or none, and return once they are synced to disk.
@@ -90,13 +88,10 @@ class SpoolFile:
         size = sum(record.size for record in records)
         if free_bytes(self.path.parent) < 3 * size:  # journal, file and some margin
             raise SpoolFailed(f"{self.path}: the disk is full, except for {RESERVE >> 20} MiB in reserve")
-        try:
-            with self._db:
-                self._db.executemany(
-                    "INSERT INTO record (topic, key, value, spooled_at) VALUES (?, ?, ?, ?)", records
-                )
-        except sqlite3.Error as error:
-            raise self._translate(error) from error
+        with self._translate_errors(), self._db:
+            self._db.executemany(
+                "INSERT INTO record (topic, key, value, spooled_at) VALUES (?, ?, ?, ?)", records
+            )
         self.count += len(records)
         self.size += size
         if self.oldest_at is None and records:
@@ -108,13 +103,11 @@ class SpoolFile:
         Raises:
             SpoolFailed, SpoolDamaged: they cannot be read.
         """
-        try:
+        with self._translate_errors():
             rows = self._db.execute(
                 "SELECT id, topic, key, value, spooled_at FROM record WHERE id > ? ORDER BY id LIMIT ?",
                 (self.skip_through, limit),
             ).fetchall()
-        except sqlite3.Error as error:
-            raise self._translate(error) from error
         return [(number, Spooled(*record)) for number, *record in rows]
 
     def remove(self, published: Sequence[tuple[int, Spooled]]) -> None:
@@ -123,12 +116,9 @@ class SpoolFile:
         Raises:
             SpoolFailed, SpoolDamaged: none was deleted.
         """
-        try:
-            with self._db:
-                self._db.executemany("DELETE FROM record WHERE id = ?", [(id_,) for id_, _ in published])
-                oldest_at = self._oldest_at()
-        except sqlite3.Error as error:
-            raise self._translate(error) from error
+        with self._translate_errors(), self._db:
+            self._db.executemany("DELETE FROM record WHERE id = ?", [(id_,) for id_, _ in published])
+            oldest_at = self._oldest_at()
         self.oldest_at = oldest_at
         self.count -= len(published)
         self.size -= sum(record.size for _, record in published)
@@ -146,9 +136,13 @@ class SpoolFile:
                 file.unlink(missing_ok=True)
         os.close(self._lock)
 
-    def _translate(self, error: sqlite3.Error) -> SpoolFailed | SpoolDamaged:
-        failing = isinstance(error, sqlite3.OperationalError)
-        return (SpoolFailed if failing else SpoolDamaged)(f"{self.path}: {error}")
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            failing = isinstance(error, sqlite3.OperationalError)
+            raise (SpoolFailed if failing else SpoolDamaged)(f"{self.path}: {error}") from error
 
     def _oldest_at(self) -> float | None:
         row = self._db.execute("SELECT spooled_at FROM record ORDER BY id LIMIT 1").fetchone()
@@ -189,15 +183,12 @@ def lock_of(path: Path) -> Path:
 def try_lock(path: Path) -> int | None:
     """Lock a spool and return the lock's file descriptor; None while another process holds it."""
     lock = os.open(lock_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with suppress(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    if not lock_of(path).exists():  # closed and deleted by its owner between open and flock
-        os.close(lock)
-        return None
-    return lock
+        if lock_of(path).exists():  # else its owner closed and deleted it between open and flock
+            return lock
+    os.close(lock)
+    return None
 
 
 def create(folder: Path) -> SpoolFile:

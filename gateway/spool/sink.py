@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import structlog
 
 from gateway.sink import Durability, Sink, TooLarge, Unavailable
 from gateway.spool.directory import SpoolDirectory
 from gateway.spool.file import SpoolDamaged, Spooled, SpoolFailed, SpoolFile
+from runtime.errors import InvalidSetting
 from runtime.metrics import SPOOL_AGE, SPOOL_BYTES, SPOOL_LIMIT_BYTES, SPOOL_RECORDS, SPOOLED
 
 log = structlog.get_logger(__name__)
@@ -45,9 +47,15 @@ class SpoolLimits:
 
 
 class SpoolingSink:
-    """A `Sink` in front of another one. Between `open` and `close` it owns a spool, publishes and adopts."""
+    """A `Sink` in front of another one. Use as an asynchronous context manager: owns a spool in the block."""
 
     def __init__(self, kafka: Sink, folder: Path, limits: SpoolLimits, clock: Callable[[], float]) -> None:
+        """
+        Args:
+            folder: where the spools are, in POSTBACKS_DATA.
+            clock: seconds since 1970.
+        """
+        self._folder = folder
         self._kafka = kafka
         self._limits = limits
         self._clock = clock
@@ -55,18 +63,23 @@ class SpoolingSink:
         self._buffered: list[tuple[Spooled, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    async def __aenter__(self) -> Self:
         """Create a spool, adopt orphaned ones, start publishing.
 
         Raises:
-            SpoolFailed: the directory is not writable.
+            InvalidSetting: the directory is not writable.
         """
-        await self._spools.open()
+        try:
+            await self._spools.open()
+        except SpoolFailed as error:
+            data = self._folder.parent
+            raise InvalidSetting(f"POSTBACKS_DATA={data}: must be a folder to write to ({error})") from None
         self._measure()
         SPOOL_LIMIT_BYTES.set(self._limits.max_bytes)
         self._tasks = [asyncio.create_task(work()) for work in (self._drain, self._adopt_orphaned)]
+        return self
 
-    async def close(self) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Stop publishing and flush; spooled records stay on disk for the next gateway on the directory."""
         for task in self._tasks:
             task.cancel()

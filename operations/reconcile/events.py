@@ -19,7 +19,7 @@ from operations.progress import Advance
 from operations.rows import Query, array, read_rows, time
 from operations.time_slices import Period, Slice, slices
 from runtime.clickhouse.sql import quote
-from streams.message import MAX_FACTS_PER_KIND
+from streams.facts import MAX_FACTS_PER_KIND
 
 #: Rows of one slice: the sets of their hashes take about 500 MB of ClickHouse's memory.
 SLICE_ROWS = 8_000_000

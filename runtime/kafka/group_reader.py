@@ -75,13 +75,14 @@ class GroupReader:
         """
         async with self._connected(SNAPSHOT_TIMEOUT, "Kafka does not describe its groups") as admin:
             coordinator = await admin.find_coordinator(self._group)
-            state, members = await self._describe(admin, coordinator)
+            state, members = await _describe(admin, self._group, coordinator)
             committed = await committed_offsets(admin, self._group, self._inputs, coordinator)
         ends = await self.ends(self._inputs)
         uncommitted = [tp for tp in ends if committed.get(tp, -1) < 0]
         offsets = committed | (await self._list_offsets(uncommitted, EARLIEST) if uncommitted else {})
         lag = {tp: max(0, end - offsets[tp]) for tp, end in ends.items() if offsets.get(tp, -1) >= 0}
-        return GroupSnapshot(state, members, self._partitions, lag)
+        owned = {member: _owned(assignment) for member, *_, assignment in members}
+        return GroupSnapshot(state, owned, self._partitions, lag)
 
     async def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Log end offsets (one past the last record), of each partition whose leader answers.
@@ -143,15 +144,6 @@ class GroupReader:
                 admin._client.set_topics({tp.topic for tp in self._partitions})
                 self._admin = admin
             return self._admin
-
-    async def _describe(
-        self, admin: AIOKafkaAdminClient, coordinator: int
-    ) -> tuple[str, dict[str, frozenset[TopicPartition] | None]]:
-        (response,) = await admin.describe_consumer_groups([self._group], coordinator)
-        ((error, _, state, _, _, members, *_),) = response.groups
-        if error:
-            raise for_code(error)()
-        return state, {member: _owned(assignment) for member, _, _, _, assignment in members}
 
     async def _list_offsets(
         self, partitions: Collection[TopicPartition], position: int
@@ -229,12 +221,18 @@ async def remove_members(admin: AIOKafkaAdminClient, group: str) -> None:
         KafkaError: the coordinator does not answer, or is still loading the group.
     """
     coordinator = await admin.find_coordinator(group)
-    (response,) = await admin.describe_consumer_groups([group], coordinator)
-    ((error, _, _, _, _, members, *_),) = response.groups
-    if error:
-        raise for_code(error)()
+    _, members = await _describe(admin, group, coordinator)
     for member, *_ in members:
         await admin._send_request(LeaveGroupRequest(group, member), coordinator)
+
+
+async def _describe(admin: AIOKafkaAdminClient, group: str, coordinator: int) -> tuple[str, list[Any]]:
+    """The group's state, and its members as in the response."""
+    (response,) = await admin.describe_consumer_groups([group], coordinator)
+    ((error, _, state, _, _, members, *_),) = response.groups
+    if error:
+        raise for_code(error)()
+    return state, members
 
 
 def _by_topic(

@@ -56,26 +56,20 @@ class Logs:
 
     async def lag(self, group: str, ends: Offsets) -> int:
         """Number of offsets before `ends` that the group has not committed."""
-        async with _requests():
-            partitions = list(ends)
-            if not partitions:
-                return 0
-            starts = await self._consumer.beginning_offsets(partitions)
-            committed = await self._committed(group, partitions)
-            return sum(max(0, ends[tp] - max(starts[tp], committed[tp])) for tp in partitions)
-
-    async def _committed(self, group: str, partitions: list[TopicPartition]) -> Offsets:
-        while True:
-            try:
-                found = await committed_offsets(self._admin, group, partitions)
-                return {tp: found.get(tp, -1) for tp in partitions}
-            except NOT_LOADED:  # a cluster's first group request creates the topic of offsets
-                await asyncio.sleep(POLL_INTERVAL)
+        starts, committed = await self.starts(ends), await self.committed(group, ends)
+        return sum(max(0, end - max(starts[tp], committed[tp])) for tp, end in ends.items())
 
     async def committed(self, group: str, partitions: Collection[TopicPartition]) -> Offsets:
         """The group's committed offset of each partition; -1 if there is none."""
+        if not partitions:
+            return {}
         async with _requests():
-            return await self._committed(group, list(partitions)) if partitions else {}
+            while True:
+                try:
+                    found = await committed_offsets(self._admin, group, partitions)
+                    return {tp: found.get(tp, -1) for tp in partitions}
+                except NOT_LOADED:  # a cluster's first group request creates the topic of offsets
+                    await asyncio.sleep(POLL_INTERVAL)
 
     async def starts(self, partitions: Collection[TopicPartition]) -> Offsets:
         """Log start offsets: the first offset of each partition that retention has not deleted."""

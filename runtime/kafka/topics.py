@@ -42,6 +42,11 @@ class TopicSpec:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
+def durability(replication: int) -> dict[str, str]:
+    """Configuration with which the loss of a broker loses no record; empty below three replicas."""
+    return {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"} if replication >= 3 else {}
+
+
 async def ensure_topics(options: Mapping[str, Any], specs: Sequence[TopicSpec], timeout: float = 0) -> None:
     """Create the topics that are missing, and check that the others are as specified.
 
@@ -55,13 +60,9 @@ async def ensure_topics(options: Mapping[str, Any], specs: Sequence[TopicSpec], 
     """
     async for attempt in retrying(KafkaUnavailable, MAX_BACKOFF, timeout):
         with attempt:
-            await _ensure(options, specs)
-
-
-async def _ensure(options: Mapping[str, Any], specs: Sequence[TopicSpec]) -> None:
-    async with open_admin(options) as admin:
-        await _create_missing(admin, specs)
-        await _check_until_settled(admin, specs)
+            async with open_admin(options) as admin:
+                await _create_missing(admin, specs)
+                await _check_until_settled(admin, specs)
 
 
 async def _create_missing(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:

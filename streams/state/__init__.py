@@ -4,7 +4,6 @@
 - `table`: Faust's view of all partitions; `partition`: the states of one
 - `writer`: the write protocol: lease, produce, store
 - `store`: the interface of local stores, and one in memory; `rocksdb`: one on disk, behind `write_cache`
-- `directory`: where the stores of a cluster are on disk
 - `changelog`: restores states from the topic
 - `repair`: merges foreign records, and rewrites stale ones
 """

@@ -41,6 +41,11 @@ class PartitionState:
     def is_behind(self) -> bool:
         return self.log_end > self.position
 
+    def load(self, keys: Iterable[bytes]) -> dict[bytes, bytes | None]:
+        """Return the state of each key."""
+        distinct = list(dict.fromkeys(keys))
+        return dict(zip(distinct, self.store.load(distinct), strict=True))
+
     def apply(self, restored: Restored, end: int) -> None:
         """Apply the log from `position` up to before `end`."""
         self.stale -= restored.values.keys()
@@ -73,18 +78,13 @@ class PartitionStates(base.Store[bytes, bytes]):
         super().__init__(*args, **kwargs)
         self._join = join
         self._open_store = open_store
-        self._open: dict[int, PartitionState] = {}
+        self.by_partition: dict[int, PartitionState] = {}
 
     def of(self, partition: int) -> PartitionState:
         """The partition's state; opens its store if necessary."""
-        state = self._open.get(partition)
-        if state is None:
-            state = self._open[partition] = PartitionState(self._open_store(partition))
-        return state
-
-    def all(self) -> Iterable[PartitionState]:
-        """The states of every open partition."""
-        return self._open.values()
+        if partition not in self.by_partition:
+            self.by_partition[partition] = PartitionState(self._open_store(partition))
+        return self.by_partition[partition]
 
     # -- called by Faust's recovery
 
@@ -97,7 +97,7 @@ class PartitionStates(base.Store[bytes, bytes]):
             try:
                 self._restore(tp, event.message.value)
             except Exception as error:  # Faust's recovery would log it and continue
-                self._crash_app(error)
+                self._crashing = asyncio.ensure_future(self.app.crash(error))
                 raise
 
     def _restore(self, tp: TP, batch: Any) -> None:
@@ -107,14 +107,9 @@ class PartitionStates(base.Store[bytes, bytes]):
             raise ChangelogGap(
                 f"{tp.topic}-{tp.partition}: expected offset {expected}, recovery continued at {batch.start}"
             )
-        keys = list({record.key for record in batch.records})
-        known = dict(zip(keys, state.store.load(keys), strict=True))
-        records = ((record.key, record.value) for record in batch.records)
-        state.apply(restore(self._join, records, known), batch.end)
+        records = [(record.key, record.value) for record in batch.records]
+        state.apply(restore(self._join, records, state.load(dict(records))), batch.end)
         STATES_RECOVERED.inc(len(batch.records))
-
-    def _crash_app(self, error: Exception) -> None:
-        self._crashing = asyncio.ensure_future(self.app.crash(error))
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -124,11 +119,11 @@ class PartitionStates(base.Store[bytes, bytes]):
                 self._close(tp.partition)
 
     def _close(self, partition: int) -> None:
-        if state := self._open.pop(partition, None):
+        if state := self.by_partition.pop(partition, None):
             state.store.close()
 
     async def on_stop(self) -> None:
-        for partition in list(self._open):
+        for partition in list(self.by_partition):
             self._close(partition)
 
     # -- not supported

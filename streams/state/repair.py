@@ -81,8 +81,7 @@ class ChangelogRepair:
                 if state is not self._table.partition_state(partition):
                     raise Fenced
                 log.warning("Foreign writes in changelog", partition=partition, records=len(foreign.records))
-                keys = list(dict(foreign.records))
-                known = dict(zip(keys, state.store.load(keys), strict=True))
+                known = state.load(dict(foreign.records))
                 state.apply(merge_foreign(self._table.spec.join, foreign.records, known), foreign.end)
             while stale := list(state.stale)[:PAGE_SIZE]:
                 log.warning("Rewriting stale changelog records", partition=partition, keys=len(stale))

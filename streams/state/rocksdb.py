@@ -1,4 +1,4 @@
-"""States on disk: one RocksDB per partition.
+"""States on disk: one RocksDB per partition, in a directory for each cluster.
 
 The changelog topic serves as write-ahead log, so RocksDB's own is disabled: a kill loses the newest writes
 together with the offset written with them, and a restore reads them from the topic again. A corrupted store
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from rocksdict import (
@@ -51,17 +52,26 @@ class DataInUse(StartupError):
     """Another process has the state directory open."""
 
 
-class _Corrupted(Exception):
-    """RocksDB cannot read its files."""
+def state_directory(root: Path, cluster: str) -> Path:
+    """Create the cluster's directory below `root`.
+
+    Removes those of other clusters: their offsets mean nothing here, and their states are in their topics.
+    """
+    directory = root / quote(cluster, safe="")
+    directory.mkdir(parents=True, exist_ok=True)
+    for other in root.iterdir():
+        if other != directory and other.is_dir():
+            log.warning("Removing states of another cluster", directory=str(other))
+            shutil.rmtree(other, ignore_errors=True)
+    return directory
 
 
 class RocksFolder:
     """A worker's state directory. Its stores share a block cache and a budget for write buffers."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
         self._options = _options()
-        path.mkdir(parents=True, exist_ok=True)
 
     def open(self, partition: int) -> RocksStore:
         """Open or create the partition's store. Blocks for up to LOCK_TIMEOUT seconds.
@@ -69,20 +79,26 @@ class RocksFolder:
         Raises:
             DataInUse: another process has it open.
         """
-        path = self.path / str(partition)
+        path = str(self._path / str(partition))
         deadline = time.monotonic() + LOCK_TIMEOUT
         while True:
             try:
-                return RocksStore(_open(path, self._options))
-            except _Corrupted as error:
-                log.error(
-                    "State store corrupted, restoring it from the topic", path=str(path), reason=str(error)
-                )
-                shutil.rmtree(path)
-            except DataInUse:
-                if time.monotonic() > deadline:
+                return RocksStore(Rdict(path, self._options))
+            except Exception as error:  # rocksdict's errors have no types
+                if "Corruption" in str(error):
+                    log.error(
+                        "State store corrupted, restoring it from the topic", path=path, reason=str(error)
+                    )
+                    shutil.rmtree(path)
+                elif "lock" not in str(error).lower():
                     raise
-                time.sleep(LOCK_POLL_INTERVAL)
+                elif time.monotonic() > deadline:
+                    raise DataInUse(
+                        f"The states in {path} are in use by another process; "
+                        "give each worker a folder of its own (POSTBACKS_DATA)"
+                    ) from error
+                else:
+                    time.sleep(LOCK_POLL_INTERVAL)
 
 
 class RocksStore:
@@ -134,26 +150,6 @@ class RocksStore:
     def close(self) -> None:
         self._db.flush()
         self._db.close()
-
-
-def _open(path: Path, options: Options) -> Rdict:
-    """Open a RocksDB, translating rocksdict's errors, which have no types.
-
-    Raises:
-        DataInUse: another process has it open.
-        _Corrupted: its files are damaged.
-    """
-    try:
-        return Rdict(str(path), options)
-    except Exception as error:
-        if "Corruption" in str(error):
-            raise _Corrupted(str(error)) from error
-        if "lock" in str(error).lower():
-            raise DataInUse(
-                f"The states in {path} are in use by another process; "
-                "give each worker a folder of its own (POSTBACKS_DATA)"
-            ) from error
-        raise
 
 
 def _options() -> Options:

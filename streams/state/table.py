@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import faust
@@ -25,26 +25,20 @@ class StateTable(faust.Table[bytes, bytes]):
 
     logger = logging.getLogger("faust.table")
 
-    def __init__(
-        self, app: AppT, spec: TableSpec, partitions: int, open_store: Callable[[int], StateStore]
-    ) -> None:
+    def __init__(self, app: AppT, spec: TableSpec, open_store: Callable[[int], StateStore]) -> None:
         changelog = app.topic(
             spec.topic,
             key_type=bytes,
             value_type=bytes,
             key_serializer="raw",
             value_serializer="raw",
-            partitions=partitions,
             acks=False,
             allow_empty=True,
         )
         super().__init__(
             app,
             name=spec.topic,
-            partitions=partitions,
             changelog_topic=changelog,
-            key_type=bytes,
-            value_type=bytes,
             recovery_buffer_size=2,  # in batches; with 1, Faust keeps reading after recovery
         )
         self.spec = spec
@@ -70,14 +64,6 @@ class StateTable(faust.Table[bytes, bytes]):
             raise Fenced
         return self.states.of(partition)
 
-    def load(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the states of the keys, in the same order.
-
-        Raises:
-            Fenced: the partition is not assigned, or not ready.
-        """
-        return self.partition_state(partition).store.load(keys)
-
     def lock(self, partition: int) -> asyncio.Lock:
         """The lock to hold from reading states of the partition until their changes are written."""
         return self._locks[partition]
@@ -92,15 +78,7 @@ class StateTable(faust.Table[bytes, bytes]):
 
     def _new_store_by_url(self, url: Any) -> PartitionStates:
         return PartitionStates(
-            url,
-            self.app,
-            self,
-            table_name=self.spec.topic,
-            key_type=bytes,
-            value_type=bytes,
-            loop=self.loop,
-            join=self.spec.join,
-            open_store=self._open_store,
+            url, self.app, self, loop=self.loop, join=self.spec.join, open_store=self._open_store
         )
 
     async def on_start(self) -> None:

@@ -69,8 +69,8 @@ class StateWriter:
         Raises:
             Fenced: the partition was revoked.
         """
-        values = zip(keys, self._table.load(partition, keys), strict=True)
-        await self.write(partition, {key: self._table.spec.rewrite(value) for key, value in values})
+        values = self._table.partition_state(partition).load(keys)
+        await self.write(partition, {key: self._table.spec.rewrite(value) for key, value in values.items()})
 
     async def append(self, partition: int, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:
         """Append records that result from the partition's input to another topic; without a timeout.

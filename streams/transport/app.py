@@ -36,7 +36,6 @@ def faust_app(
     folder: Path,
     *,
     partitions: int,
-    replication: int,
     session_timeout: float,
     fetch_wait: float,
 ) -> faust.App:
@@ -56,8 +55,6 @@ def faust_app(
         datadir=str(folder),
         web_enabled=False,
         processing_guarantee="at_least_once",
-        topic_partitions=partitions,
-        topic_replication_factor=replication,
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
@@ -101,7 +98,7 @@ def producer_of(app: AppT) -> BatchProducer:
     return producer
 
 
-def records_to_restore(app: faust.App) -> int | None:
+def records_to_restore(app: AppT) -> int | None:
     """Changelog records that Faust's recovery has yet to read; None if it is not running."""
     if not app.in_recovery:
         return None

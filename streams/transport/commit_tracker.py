@@ -35,8 +35,7 @@ class _Partition:
 class CommitTracker(Generic[P]):
     """The offsets of all partitions `P` of one assignment."""
 
-    def __init__(self, lost_after: float = LOST_AFTER) -> None:
-        self._lost_after = lost_after
+    def __init__(self) -> None:
         self._partitions: dict[P, _Partition] = {}
         self._deliveries = 0
 
@@ -44,11 +43,6 @@ class CommitTracker(Generic[P]):
     def offsets(self) -> Mapping[P, int]:
         """The next offset that is not done, of each partition."""
         return {partition: state.offset for partition, state in self._partitions.items()}
-
-    def committable(self, partition: P) -> int | None:
-        """The partition's next offset that is not done; None if the partition is not assigned."""
-        state = self._partitions.get(partition)
-        return state.offset if state else None
 
     def assign(self, offsets: Mapping[P, int]) -> None:
         """Start a new assignment, in which everything before these offsets is done."""
@@ -112,7 +106,7 @@ class CommitTracker(Generic[P]):
         """
         rewinds = {}
         for partition, state in self._partitions.items():
-            lost = [delivery for delivery, at in state.queued.items() if now - at > self._lost_after]
+            lost = [delivery for delivery, at in state.queued.items() if now - at > LOST_AFTER]
             for delivery in lost:
                 del state.queued[delivery]
             state.gap = state.gap or bool(lost)

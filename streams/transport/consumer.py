@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -65,15 +65,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     logger = logging.getLogger("faust.transport")
 
+    transport: Transport
     #: The consumer's membership in its group; None before it has started.
     membership: Membership | None = None
 
     async def on_start(self) -> None:
         self._woken = asyncio.Event()
         await connect(super().on_start, lambda: self._ensure_consumer().start())
-        transport = self.transport
-        assert isinstance(transport, Transport)
-        self.membership = Membership(self._consumer, transport.partitions)
+        self.membership = Membership(self._consumer, self.transport.partitions)
 
     async def stop(self) -> None:
         if self._started.is_set():
@@ -96,9 +95,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        assert isinstance(transport, Transport)
         consumer._fetch_min_bytes, consumer._fetch_max_bytes = FETCH_MIN_BYTES, FETCH_MAX_BYTES
-        consumer._fetch_max_wait_ms = round(transport.fetch_wait * 1000)
+        consumer._fetch_max_wait_ms = round(self.transport.fetch_wait * 1000)
         return consumer
 
     async def _fetch(self, partitions: set[TP], limit: int, timeout: float) -> dict[TP, list[Any]]:
@@ -164,38 +162,25 @@ class BatchConsumer(driver.Consumer):
         self.log_starts: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-    @property
-    def thread(self) -> ConsumerThread:
-        thread = self._thread
-        assert isinstance(thread, ConsumerThread)
-        return thread
-
-    @property
-    def membership(self) -> Membership | None:
-        """The membership in the group; None before the thread has started."""
-        return self.thread.membership
+        self.thread = ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        return self.thread
 
     # -- fetching
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         batch: Batch = record
         batch.delivery = self.tracker.deliver(tp, monotonic())
-        time_ms = batch.records[-1].timestamp if batch.records else 0
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            batch.end - 1,
-            time_ms / 1000,
-            0,
-            None,
-            None,
-            batch,  # type: ignore[arg-type]
-            None,
-            0,
-            0,
-            tp,
+            offset=batch.end - 1,
+            timestamp=batch.records[-1].timestamp / 1000 if batch.records else 0,
+            timestamp_type=0,
+            headers=None,
+            key=None,
+            value=record,
+            checksum=None,
+            tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
 
@@ -283,14 +268,13 @@ class BatchConsumer(driver.Consumer):
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Do nothing: batches have their own offset ranges."""
 
-    def _new_offset(self, tp: TP) -> int | None:
-        self._acked[tp].clear()
-        self._acked_index[tp].clear()
-        return self.tracker.committable(tp)
-
-    def _should_commit(self, tp: TP, offset: int) -> bool:
-        """Whether the group has not accepted it yet; Faust would not retry a failed commit."""
-        return offset > self._committed.get(tp, -1)
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """What is done of these partitions, and not committed: Faust would not retry a failed commit."""
+        for tp in tps:
+            self._acked[tp].clear()
+            self._acked_index[tp].clear()
+        done = self.tracker.offsets
+        return {tp: done[tp] for tp in tps if done.get(tp, -1) > self._committed.get(tp, -1)}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit what is done of these partitions by now; renews the lease if the group accepts it.

@@ -20,7 +20,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from embedded.kafka.node import Kafka, KafkaFailed, Node
+from embedded.kafka.installation import Kafka
+from embedded.kafka.node import KafkaFailed, Node
 from embedded.kafka.recovery import rewind_groups, rewind_time
 from tests.support.process import ROOT, child_processes, running
 
@@ -210,7 +211,8 @@ def fsyncs(folder: Path, path: Path) -> list[tuple[float, float]]:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
-    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
+    flush = {"POSTBACKS_LOG_FLUSH": "true"}
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path, environment=flush) as process:
         address = await asyncio.to_thread(process.read_line)
         (node,) = child_processes(process.popen.pid)
         await create(address, "topic")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from jgo.maven import MavenContext
 
-from embedded.kafka.jars import Jar, ensure_jars, locked_jars, version
+from embedded.kafka.installation import Jar, ensure_jars, locked_jars, version
 from runtime.errors import StartupError
 from runtime.settings import load_settings
 from tests.support.process import ROOT, inherited_environment

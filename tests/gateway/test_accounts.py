@@ -117,7 +117,7 @@ def test_setting_error_names_the_setting_not_the_token(setting: str, expected: s
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("acme", "must be TOML"),
+        ("acme", "readable TOML file"),
         ("acme = 1", "[acme]: Expected `object`"),
         ("[acme]\nrate = 5", "[acme]: Object missing required field `tokens`"),
         ("[acme]\ntokens = []", "[acme]: Expected `array` of length >= 1 - at `$.tokens`"),

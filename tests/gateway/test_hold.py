@@ -11,9 +11,9 @@ from tests.support.sinks import eventually
 READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def test_hold_file_makes_the_gateway_answer_503(kafka: str, tmp_path: Path) -> None:
+async def test_hold_file_makes_the_gateway_answer_503(fresh_kafka: str, tmp_path: Path) -> None:
     hold = tmp_path / "hold"
-    with open_gateway(kafka, hold=str(hold)) as gateway:
+    with open_gateway(fresh_kafka, hold=str(hold)) as gateway:
 
         async def accepted() -> bool:
             return (await post(gateway.address, SENT)).status == 200

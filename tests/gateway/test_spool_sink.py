@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ from gateway.spool import file as spool
 from gateway.spool import sink as spool_sink
 from gateway.spool.sink import SpoolingSink, SpoolLimits
 from gateway.topics import gateway_topics
+from runtime.errors import InvalidSetting
 from runtime.health import Health
 from runtime.kafka.clients import client_options
 from runtime.settings import load_settings
@@ -108,15 +109,18 @@ class FailingSink:
 
 async def test_wait_failed_raises_when_draining_fails(tmp_path: Path) -> None:
     kafka = FailingSink()
-    sink = SpoolingSink(kafka, tmp_path, LIMITS, time.time)
-    await sink.open()
-    try:
+    async with SpoolingSink(kafka, tmp_path, LIMITS, time.time) as sink:
         assert await sink.put(SENT, b"default/1", b"{}") is Durability.SPOOLED
         kafka.error = ZeroDivisionError()  # an error that is not handled
         with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(sink.wait_failed(), 60)
-    finally:
-        await sink.close()
+
+
+async def test_unwritable_folder_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file, not a folder")
+    with pytest.raises(InvalidSetting, match=f"POSTBACKS_DATA={tmp_path}: must be a folder to write to"):
+        async with SpoolingSink(FailingSink(), tmp_path / "spool", LIMITS, time.time):
+            pass
 
 
 async def test_record_that_cannot_be_batched_fails(fresh_kafka: str) -> None:
@@ -159,16 +163,12 @@ async def open_spool(
     kafka: SelectiveSink, folder: Path, records: Sequence[tuple[bytes, bytes]]
 ) -> AsyncIterator[SpoolingSink]:
     """A sink that spooled these keys and values during an outage, which is over now."""
-    sink = SpoolingSink(kafka, folder, LIMITS, time.time)
     kafka.unavailable_reason = "an outage"
-    await sink.open()
-    try:
+    async with SpoolingSink(kafka, folder, LIMITS, time.time) as sink:
         for key, value in records:
             assert await sink.put(SENT, key, value) is Durability.SPOOLED
         kafka.unavailable_reason = None
         yield sink
-    finally:
-        await sink.close()
 
 
 async def test_oversized_record_blocks_no_other_and_is_retried(
@@ -217,9 +217,7 @@ async def test_gateway_starts_on_full_disk_and_spools_later(tmp_path: Path) -> N
             while file.write(bytes(65_536)):
                 pass
         kafka = SelectiveSink(max_bytes=10)
-        sink = SpoolingSink(kafka, folder, LIMITS, time.time)
-        await sink.open()
-        try:
+        async with SpoolingSink(kafka, folder, LIMITS, time.time) as sink:
             assert await sink.put(SENT, b"key", b"1") is Durability.REPLICATED
             kafka.unavailable_reason = "an outage"
             with pytest.raises(Unavailable):
@@ -229,8 +227,6 @@ async def test_gateway_starts_on_full_disk_and_spools_later(tmp_path: Path) -> N
             assert await sink.put(SENT, b"key", b"3") is Durability.SPOOLED
             kafka.unavailable_reason = None
             assert await kafka.next_values(2) == [b"1", b"3"]
-        finally:
-            await sink.close()
 
 
 async def test_damaged_spool_is_salvaged_once_disk_has_room(
@@ -244,12 +240,9 @@ async def test_damaged_spool_is_salvaged_once_disk_has_room(
         raw.seek(file.path.stat().st_size // 2)
         raw.write(os.urandom(4096))
     kafka = SelectiveSink(max_bytes=1000)
-    sink = SpoolingSink(kafka, tmp_path, LIMITS, time.time)
-    with file_size_limit(300_000):
-        await sink.open()
-        assert await sink.put(SENT, b"key", b"new") is Durability.REPLICATED
-    try:
+    async with AsyncExitStack() as stack:
+        with file_size_limit(300_000):
+            sink = await stack.enter_async_context(SpoolingSink(kafka, tmp_path, LIMITS, time.time))
+            assert await sink.put(SENT, b"key", b"new") is Durability.REPLICATED
         assert len(set(await kafka.next_values(1501))) > 1500
-    finally:
-        await sink.close()
     assert file.path.with_suffix(".damaged").exists()

@@ -20,7 +20,8 @@ from gateway.postback import RECEIPT, SENT, encode, format_time, key_of
 from gateway.rejected import REJECTED, Rejected
 from operations.reconcile.messages import PARTITION
 from sinks.migrate import migrate
-from streams.message import MAX_FACTS_PER_KIND, MESSAGES, encode_message, state_of
+from streams.facts import MAX_FACTS_PER_KIND
+from streams.message import MESSAGES, encode_message, state_of
 from tests.support.kafka import own_kafka
 from tests.support.postbacks import MESSAGE_ID, at, receipt, sent
 from tests.support.sinks import eventually, execute, produce_values, rows, run_worker, wait_committed

@@ -108,7 +108,6 @@ def test_revoked_partition_is_not_committed() -> None:
     t.assign({})
     t.ack(P, 0, 5, number)
     assert t.offsets == {}
-    assert t.committable(P) is None
     assert t.take_rewinds(1000) == {}
 
 
@@ -144,7 +143,7 @@ steps = st.lists(
 def test_offset_never_passes_undone_records(script: list[Step]) -> None:
     """For any interleaving of delivered, dropped, started, finished and returned batches."""
     logs = {P: Log(), Q: Log(), "response-0": Log()}
-    t: CommitTracker[str] = CommitTracker(lost_after=10)
+    t: CommitTracker[str] = CommitTracker()
     t.assign(dict.fromkeys(logs, 0))
     for now, (partition, action, size) in enumerate(script):
         log = logs[partition]
@@ -175,7 +174,7 @@ def test_offset_never_passes_undone_records(script: list[Step]) -> None:
 @given(steps, st.integers(1, 40))
 def test_everything_is_done_after_any_faults(script: list[Step], length: int) -> None:
     """Whichever batches were dropped or returned, further fetches complete the log: no partition hangs."""
-    log, t, now = Log(), CommitTracker[str](lost_after=10), 0
+    log, t, now = Log(), CommitTracker[str](), 0
     t.assign({P: 0})
     for now, (_, action, size) in enumerate(script):
         if action in ("deliver", "drop") and not t.is_busy(P) and log.position < length:
@@ -191,7 +190,7 @@ def test_everything_is_done_after_any_faults(script: list[Step], length: int) ->
                     else:
                         t.ack(P, start, log.position, number)
     for _ in range(3 * length + 3):
-        now += 11
+        now += round(LOST_AFTER) + 1
         log.position = t.take_rewinds(now).get(P, log.position)
         if not t.is_busy(P) and log.position < length:
             start, log.position = log.position, log.position + 1

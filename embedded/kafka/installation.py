@@ -34,6 +34,8 @@ JVM = (
     *("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
     f"-Dlog4j2.configurationFile={LOG4J}",
 )
+#: Only for the packaged JDK, which warns of these methods at each start: older ones reject the option.
+PACKAGED_JVM = ("--sun-misc-unsafe-memory-access=allow",)
 
 #: Called with the bytes downloaded so far, and the total.
 Progress = Callable[[int, int], None]
@@ -45,11 +47,13 @@ class Kafka:
 
     java: Path
     jars: Sequence[Path]
+    options: Sequence[str] = ()
 
     def command(self, log: Path, program: str, *arguments: str) -> list[str]:
         """Return the command line of one of Kafka's programs, which logs to the file `log`."""
         classpath = os.pathsep.join(map(str, self.jars))
-        return [str(self.java), *JVM, f"-Dpostbacks.log={log}", "-cp", classpath, program, *arguments]
+        options = (*JVM, *self.options, f"-Dpostbacks.log={log}")
+        return [str(self.java), *options, "-cp", classpath, program, *arguments]
 
 
 def installed_kafka(settings: Settings) -> Kafka:
@@ -58,7 +62,8 @@ def installed_kafka(settings: Settings) -> Kafka:
     Raises:
         StartupError: Java is missing, or a jar is missing and cannot be downloaded.
     """
-    return Kafka(find_java(settings.java), ensure_jars(settings.cache_folder))
+    options = () if settings.java else PACKAGED_JVM
+    return Kafka(find_java(settings.java), ensure_jars(settings.cache_folder), options)
 
 
 def find_java(configured: Path | None) -> Path:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from requests import RequestException
-
 from runtime.errors import StartupError
 from runtime.settings import PREFIX, Settings
 
@@ -131,7 +129,7 @@ def ensure_jars(cache: Path, progress: Progress = lambda done, total: None) -> l
             missing = _missing(folder, jars)  # another process may have downloaded them
             try:
                 _download(folder, missing, progress)
-            except (RequestException, OSError, RuntimeError) as error:
+            except (ImportError, OSError, RuntimeError) as error:
                 left = len(_missing(folder, jars))
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise StartupError(

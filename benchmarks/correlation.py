@@ -11,17 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+
+from aiokafka import TopicPartition
 
 from benchmarks.baselines.kafka_streams_worker import missing_tools, open_kafka_streams
 from benchmarks.harness.backlog import produce_backlog, reset
-from benchmarks.harness.drain import sample_commits, steady_state
+from benchmarks.harness.drain import measure_drain
 from benchmarks.harness.engines import EngineProcess, open_kafka
-from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.result import Result, minimum_targets, ratios
 from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
 from benchmarks.harness.usage import memory_bytes
-from benchmarks.harness.worker import open_worker
+from benchmarks.harness.worker import open_worker, start_faust
 from streams.message import MESSAGES
 from tests.support.process import running
 
@@ -52,7 +53,6 @@ async def measure(options: BenchmarkOptions) -> Result:
     missing = missing_tools()
     return Result(
         name="correlation",
-        finished_at=timestamp(),
         machine=machine,
         conditions=[
             f"{size:,} postbacks of the simulated provider, {PARTITIONS} partitions per topic",
@@ -71,10 +71,19 @@ async def measure(options: BenchmarkOptions) -> Result:
     )
 
 
+async def measure_process(
+    kafka: str, group: str, ends: Mapping[TopicPartition, int], pid: int, limit: float = float("inf")
+) -> Figures:
+    """Return the figures of the process while it drains the topics up to `ends`; see `measure_drain`."""
+    drained = await measure_drain(kafka, group, ends, [pid], limit)
+    (cpu,) = drained.cpu_per_million
+    return {RATE: drained.rate, CPU: cpu, RAM: memory_bytes(pid) / 2**20}
+
+
 class _Drain:
     """Runs each candidate on the same topics, and resets what it leaves in Kafka."""
 
-    def __init__(self, broker: EngineProcess, folder: Path, ends: Mapping[Any, int]) -> None:
+    def __init__(self, broker: EngineProcess, folder: Path, ends: Mapping[TopicPartition, int]) -> None:
         self._kafka = broker.address
         self._folder = folder
         self._ends = ends
@@ -91,28 +100,22 @@ class _Drain:
 
     async def _ours(self, name: str, store: str) -> Mapping[str, Figures]:
         with self._empty_folder() as folder, open_worker(self._kafka, PARTITIONS, folder, store) as worker:
-            figures = await self._measure("streams", worker.pid)
+            figures = await self._measure("streams", worker.process.pid)
         await reset(self._kafka, ["streams"], [MESSAGES])
         return {name: figures}
 
     async def _loop(self) -> Mapping[str, Figures]:
         with running("benchmarks.baselines.plain_loop", self._kafka, "loop") as process:
-            figures = await self._measure("loop", process.popen.pid)
+            figures = await self._measure("loop", process.pid)
         await reset(self._kafka, ["loop"], [])
         return {LOOP: figures}
 
     async def _faust(self, name: str, store: str) -> Mapping[str, Figures]:
-        with self._empty_folder() as folder:
-            environment = {
-                "KAFKA": self._kafka,
-                "GROUP": "faust",
-                "PARTITIONS": str(PARTITIONS),
-                "STORE": store,
-                "FOLDER": str(folder),
-            }
-            arguments = ("benchmarks.baselines.faust_table", "worker", "-l", "warn", "--without-web")
-            with running(*arguments, environment=environment) as process:
-                figures = await self._measure("faust", process.popen.pid, FAUST_SECONDS)
+        with (
+            self._empty_folder() as folder,
+            start_faust(self._kafka, PARTITIONS, folder, store) as process,
+        ):
+            figures = await self._measure("faust", process.pid, FAUST_SECONDS)
         await reset(self._kafka, ["faust"], ["faust-messages-changelog"])
         return {name: figures}
 
@@ -132,12 +135,7 @@ class _Drain:
         return measured
 
     async def _measure(self, group: str, pid: int, limit: float = float("inf")) -> Figures:
-        drained = steady_state(await sample_commits(self._kafka, group, self._ends, [pid], limit))
-        return {
-            RATE: drained.events / drained.seconds,
-            CPU: drained.cpu[0] / drained.events * 1e6,
-            RAM: memory_bytes(pid) / 2**20,
-        }
+        return await measure_process(self._kafka, group, self._ends, pid, limit)
 
     @contextmanager
     def _empty_folder(self) -> Iterator[Path]:

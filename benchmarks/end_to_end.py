@@ -18,7 +18,7 @@ from time import monotonic
 
 from benchmarks.harness import stack
 from benchmarks.harness.load import CONNECTIONS, Load
-from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.payloads import generate_bodies, write_bodies
 from benchmarks.harness.posting import post
 from benchmarks.harness.query_latency import query_latencies
@@ -65,7 +65,6 @@ async def measure(options: BenchmarkOptions) -> Result:
     p99 = {name: list(figures_by_round(trials, _at_half(name), P99).values()) for name in (OURS, TUNED)}
     return Result(
         name="end_to_end",
-        finished_at=timestamp(),
         machine=machine,
         conditions=[
             "load generator, gateway, Kafka, streams, sinks and ClickHouse on one machine, a process each",

@@ -12,18 +12,18 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.baselines.naive_postback import ACCOUNTS
-from benchmarks.harness.backlog import create_topics
+from benchmarks.baselines.naive_postback import TOKENS
 from benchmarks.harness.engines import open_kafka
 from benchmarks.harness.load import CONNECTIONS
-from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.payloads import generate_bodies, write_bodies
 from benchmarks.harness.posting import post_all_acknowledged
 from benchmarks.harness.result import Result, Target, figures_by_round
 from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
 from benchmarks.harness.usage import cpu_seconds
 from embedded.kafka.server import FLUSH
-from tests.support.process import running
+from tests.support.gateway import open_gateway
+from tests.support.kafka import create_topics
 
 TITLE = "Flush: fsync before each acknowledgement"
 RATES = (200, 2_000)
@@ -53,7 +53,6 @@ async def measure(options: BenchmarkOptions) -> Result:
     p99 = list(figures_by_round(trials, _at(FLUSHED, min(RATES)), P99).values())
     return Result(
         name="flush",
-        finished_at=timestamp(),
         machine=machine,
         conditions=[
             f"runs of {seconds:g} s, requests of the simulated provider at a fixed rate",
@@ -71,16 +70,8 @@ async def _start(
     """Start a node and a gateway, and warm them up; return a candidate per rate."""
     broker = processes.enter_context(open_kafka(folder, properties))
     await create_topics(broker.address, PARTITIONS)
-    environment = {
-        "POSTBACKS_KAFKA": broker.address,
-        "POSTBACKS_PARTITIONS": str(PARTITIONS),
-        "POSTBACKS_TOKENS": ",".join(f"{account}={token}" for token, account in ACCOUNTS.items()),
-        "POSTBACKS_LISTEN": "127.0.0.1:0",
-        "POSTBACKS_OPS": "127.0.0.1:0",
-        "POSTBACKS_DATA": str(folder / "gateway"),
-        "POSTBACKS_LOG_LEVEL": "warning",
-    }
-    gateway = processes.enter_context(running("gateway", environment=environment)).read_line()
+    settings = {"partitions": PARTITIONS, "tokens": TOKENS}
+    gateway = processes.enter_context(open_gateway(broker.address, **settings)).address
     await post_all_acknowledged(gateway, file, WARM_UP_SECONDS, max(RATES))
 
     async def post(candidate: str, rate: int) -> Mapping[str, Figures]:

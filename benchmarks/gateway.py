@@ -16,16 +16,17 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks.baselines.naive_postback import ACCOUNTS
-from benchmarks.harness.backlog import create_topics
+from benchmarks.baselines.naive_postback import TOKENS
 from benchmarks.harness.engines import EngineProcess, open_kafka
 from benchmarks.harness.load import CONNECTIONS, Load
-from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.payloads import generate_bodies, write_bodies
 from benchmarks.harness.posting import post_all_acknowledged
 from benchmarks.harness.result import Result, Target, Trial, figures_by_round, minimum_targets, ratios
 from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
 from benchmarks.harness.usage import cpu_seconds
+from tests.support.gateway import open_gateway
+from tests.support.kafka import create_topics
 from tests.support.process import running
 
 TITLE = "Gateway: from HTTP requests to records in Kafka"
@@ -60,13 +61,12 @@ async def measure(options: BenchmarkOptions) -> Result:
         file = Path(folder) / "bodies"
         print(f"  generating {size:,} requests", flush=True)
         write_bodies(file, list(islice(generate_bodies(1), size)))
-        gateways = _Gateways(broker, Path(folder), file, processes)
+        gateways = _Gateways(broker, file, processes)
         await gateways.warm_up()
         trials = await alternate(gateways.at_full_load(), short)
         half = await alternate(gateways.at_half_load(trials), replace(short, only=frozenset()))
     return Result(
         name="gateway",
-        finished_at=timestamp(),
         machine=machine,
         conditions=[
             f"{short.rounds} rounds of {SECONDS:g} s, with requests of the simulated provider",
@@ -99,23 +99,14 @@ def _added_latency(half: list[Trial]) -> list[Target]:
 class _Gateways:
     """All candidates, running at the same time, so that short runs can alternate between them."""
 
-    def __init__(self, broker: EngineProcess, folder: Path, bodies: Path, processes: ExitStack) -> None:
+    def __init__(self, broker: EngineProcess, bodies: Path, processes: ExitStack) -> None:
         self._broker = broker
         self._bodies = bodies
         self._processes = processes
-        self._environment = {
-            "POSTBACKS_KAFKA": broker.address,
-            "POSTBACKS_PARTITIONS": str(PARTITIONS),
-            "POSTBACKS_TOKENS": ",".join(f"{account}={token}" for token, account in ACCOUNTS.items()),
-            "POSTBACKS_LISTEN": "127.0.0.1:0",
-            "POSTBACKS_OPS": "127.0.0.1:0",
-            "POSTBACKS_LOG_LEVEL": "warning",
-        }
-        self._folder = folder
         self._started = {
-            OURS: self._start_ours("one"),
-            TWO: self._start_ours("two", POSTBACKS_PROCESSES="2"),
-            PLAIN: self._start_ours("plain", POSTBACKS_CLOUDEVENTS="false"),
+            OURS: self._start_ours(),
+            TWO: self._start_ours(processes=2),
+            PLAIN: self._start_ours(cloudevents=False),
             CEILING: self._start("benchmarks.baselines.ceiling"),
             FASTAPI: self._start("benchmarks.baselines.fastapi_send", broker.address),
             AIOHTTP: self._start("benchmarks.baselines.aiohttp_send", broker.address),
@@ -138,14 +129,14 @@ class _Gateways:
             yield Candidate(OURS_HALF, partial(self._run, OURS_HALF, OURS, rate))
             yield Candidate(CEILING_HALF, partial(self._run, CEILING_HALF, CEILING, rate))
 
-    def _start_ours(self, folder: str, **settings: str) -> _Started:
-        return self._start(
-            "gateway", POSTBACKS_DATA=str(self._folder / folder), **self._environment, **settings
-        )
+    def _start_ours(self, **settings: object) -> _Started:
+        ours = open_gateway(self._broker.address, partitions=PARTITIONS, tokens=TOKENS, **settings)
+        gateway = self._processes.enter_context(ours)
+        return _Started(gateway.address, gateway.process.pid)
 
-    def _start(self, module: str, *arguments: str, **environment: str) -> _Started:
-        process = self._processes.enter_context(running(module, *arguments, environment=environment))
-        return _Started(process.read_line(), process.popen.pid)
+    def _start(self, module: str, *arguments: str) -> _Started:
+        process = self._processes.enter_context(running(module, *arguments))
+        return _Started(process.read_line(), process.pid)
 
     async def _run(self, name: str, gateway: str, rate: float | None) -> Mapping[str, Figures]:
         process = self._started[gateway]

@@ -18,7 +18,7 @@ from msgspec import json
 from pydantic import SecretStr
 
 from benchmarks.harness.engines import open_clickhouse
-from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.result import Result
 from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
 from sinks.migrate import migrate
@@ -142,14 +142,12 @@ async def measure(options: BenchmarkOptions) -> Result:
             ).result_rows
     return Result(
         name="queries",
-        finished_at=timestamp(),
         machine=machine,
         conditions=[
             f"{size:,} messages, {postbacks:,} postbacks over {DAYS} days; {engine.name}",
             "on disk: " + ", ".join(f"{table} {gigabytes:g} GB" for table, gigabytes in bytes_on_disk),
         ],
         trials=trials,
-        targets=[],
     )
 
 

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 
-from aiohttp import ClientSession
 from aiokafka import TopicPartition
 from clickhouse_connect import get_client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from pydantic import SecretStr
 
 from benchmarks.baselines import kafka_engine
-from benchmarks.harness.backlog import create_topics, end_offsets, produce, reset
-from benchmarks.harness.drain import sample_commits, steady_state
+from benchmarks.harness.backlog import produce_backlog, reset
+from benchmarks.harness.drain import measure_drain
 from benchmarks.harness.engines import EngineProcess, open_clickhouse, open_kafka
 from benchmarks.harness.events import Event, generate_events
 from benchmarks.harness.insert_latency import insert_latencies
-from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.result import Result, Target, Trial, figures_by_round, minimum_targets, ratios
 from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
 from gateway.postback import POSTBACK_TOPICS
 from sinks.migrate import migrate
+from tests.support.kafka import create_topics
 from tests.support.process import Process, running
+from tests.support.stage import RunningStage
 
 TITLE = "Sink: from records in Kafka to rows in ClickHouse"
 ROWS = 1_000_000
 PARTITIONS = 8
 LATENCY_SECONDS = 15.0
-READY_TIMEOUT, POLL_INTERVAL = 60.0, 0.1
 
 OURS, DECODED, ENGINE = "ours", "clickhouse-connect insert of decoded rows", "ClickHouse's Kafka engine"
 RATE, CLIENT, SERVER = "rows/s", "sink CPU s per million", "ClickHouse CPU s per million"
@@ -52,16 +51,13 @@ async def measure(options: BenchmarkOptions) -> Result:
         open_clickhouse(Path(folder)) as clickhouse,
     ):
         machine = describe_machine()
-        await create_topics(broker.address, PARTITIONS)
         print(f"  producing {size:,} events to {broker.name}", flush=True)
-        await produce(broker.address, PARTITIONS, islice(generate_events(1, _start_time()), size))
-        sinks = _Sinks(broker, clickhouse, await end_offsets(broker.address, POSTBACK_TOPICS))
+        sinks = _Sinks(broker, clickhouse, await produce_backlog(broker.address, PARTITIONS, size))
         missing = sinks.engine_unavailable_reason()
         trials = await alternate(sinks.candidates(with_engine=not missing), options)
         half = await sinks.at_half_load(trials, options)
     return Result(
         name="sink",
-        finished_at=timestamp(),
         machine=machine,
         conditions=[
             f"{size:,} postbacks of the simulated provider, {PARTITIONS} partitions per topic",
@@ -84,20 +80,6 @@ async def measure(options: BenchmarkOptions) -> Result:
         ],
         remarks=[f"ClickHouse's Kafka engine did not run: {missing}"] if missing else [],
     )
-
-
-def _start_time() -> datetime:
-    return datetime.now(UTC) - timedelta(hours=1)
-
-
-async def _wait_ready(ops: str) -> None:
-    """Wait until the process with this ops port is ready."""
-    async with asyncio.timeout(READY_TIMEOUT), ClientSession() as session:
-        while True:
-            async with session.get(f"http://{ops}/readyz") as response:
-                if response.status == 200:
-                    return
-            await asyncio.sleep(POLL_INTERVAL)
 
 
 class _Sinks:
@@ -128,7 +110,7 @@ class _Sinks:
 
     async def _ours(self) -> Mapping[str, Figures]:
         with self._database() as url, self._sink(url) as sink:
-            figures = await self._measure("sinks", sink.popen.pid)
+            figures = await self._measure("sinks", sink.pid)
         await reset(self._kafka, ["sinks"], [])
         return {OURS: figures}
 
@@ -137,7 +119,7 @@ class _Sinks:
             self._database() as url,
             running("benchmarks.baselines.decoded_insert", self._kafka, "decoded", url) as process,
         ):
-            figures = await self._measure("decoded", process.popen.pid)
+            figures = await self._measure("decoded", process.pid)
         await reset(self._kafka, ["decoded"], [])
         return {DECODED: figures}
 
@@ -155,14 +137,15 @@ class _Sinks:
         if not measured:
             return []
         rate = median(measured) / 2
-        events = list(islice(generate_events(2, _start_time()), int(rate * LATENCY_SECONDS)))
+        source = generate_events(2, datetime.now(UTC) - timedelta(hours=1))
+        events = list(islice(source, int(rate * LATENCY_SECONDS)))
         return [await self._latency(number, events, rate) for number in range(1, options.rounds + 1)]
 
     async def _latency(self, number: int, events: list[Event], rate: float) -> Trial:
         await reset(self._kafka, [], POSTBACK_TOPICS)
         await create_topics(self._kafka, PARTITIONS)
         with self._database() as url, self._sink(url) as sink:
-            await _wait_ready(sink.read_line())
+            await RunningStage(sink, sink.read_line()).wait_ready()
             latencies = await insert_latencies(self._kafka, url, PARTITIONS, events, rate)
         await reset(self._kafka, ["sinks"], [])
         cuts = quantiles(latencies, n=100)
@@ -171,19 +154,13 @@ class _Sinks:
         return Trial("ours, at half load", number, figures)
 
     async def _measure(self, group: str, *pids: int) -> Figures:
-        samples = await sample_commits(self._kafka, group, self._ends, [self._clickhouse.pid, *pids])
-        drained = steady_state(samples)
-        server, *clients = (seconds / drained.events * 1e6 for seconds in drained.cpu)
-        return {RATE: drained.events / drained.seconds, CLIENT: sum(clients), SERVER: server}
+        drained = await measure_drain(self._kafka, group, self._ends, [self._clickhouse.pid, *pids])
+        server, *clients = drained.cpu_per_million
+        return {RATE: drained.rate, CLIENT: sum(clients), SERVER: server}
 
-    def _sink(self, url: str) -> AbstractContextManager[Process]:
-        environment = {
-            "POSTBACKS_KAFKA": self._kafka,
-            "POSTBACKS_CLICKHOUSE": url,
-            "POSTBACKS_OPS": "127.0.0.1:0",
-            "POSTBACKS_LOG_LEVEL": "warning",
-        }
-        return running("sinks", environment=environment)
+    def _sink(self, url: str) -> Process:
+        settings = {"ops": "127.0.0.1:0", "log_level": "warning"}
+        return running("sinks", kafka=self._kafka, clickhouse=url, **settings)
 
     @contextmanager
     def _database(self) -> Iterator[str]:

@@ -14,17 +14,16 @@ from statistics import mean
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from benchmarks.correlation import CPU, PARTITIONS, RAM, RATE
-from benchmarks.harness.backlog import create_topics, end_offsets, produce
-from benchmarks.harness.drain import sample_commits, steady_state
+from benchmarks.correlation import CPU, PARTITIONS, RAM, measure_process
+from benchmarks.harness.backlog import end_offsets, produce
 from benchmarks.harness.engines import open_kafka
 from benchmarks.harness.events import generate_events
-from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.result import Result, Target, Trial
 from benchmarks.harness.trials import BenchmarkOptions
-from benchmarks.harness.usage import memory_bytes
-from benchmarks.harness.worker import open_worker
+from benchmarks.harness.worker import READY_TIMEOUT, open_worker
 from gateway.postback import POSTBACK_TOPICS
+from tests.support.kafka import create_topics
 
 TITLE = "State growth: the cost per event as the table grows"
 MESSAGES, MESSAGES_PER_EVENT = 10_000_000, 0.57
@@ -44,13 +43,9 @@ async def measure(options: BenchmarkOptions) -> Result:
             for number in range(1, STEPS + 1):
                 await produce(broker.address, PARTITIONS, islice(source, step))
                 ends = await end_offsets(broker.address, POSTBACK_TOPICS)
-                drained = steady_state(await sample_commits(broker.address, "streams", ends, [worker.pid]))
-                figures = {
-                    RATE: drained.events / drained.seconds,
-                    CPU: drained.cpu[0] / drained.events * 1e6,
-                    RAM: memory_bytes(worker.pid) / 2**20,
-                }
-                trials.append(Trial(f"up to {size * number / STEPS / 1e6:g} M messages", number, figures))
+                figures = await measure_process(broker.address, "streams", ends, worker.process.pid)
+                name = f"up to {size * number / STEPS / 1e6:g} M messages"
+                trials.append(Trial(name, number, dict(figures)))
                 print(f"  {trials[-1].candidate}: {figures}", flush=True)
             worker.process.stop()
         warm = await _seconds_to_ready(broker.address, data)
@@ -60,7 +55,6 @@ async def measure(options: BenchmarkOptions) -> Result:
     max_memory = max(trial.figures[RAM] for trial in trials)
     return Result(
         name="state_growth",
-        finished_at=timestamp(),
         machine=machine,
         conditions=[f"{size:,} messages, {step * STEPS:,} postbacks in {STEPS} steps", broker.name],
         trials=trials,
@@ -87,7 +81,7 @@ async def _seconds_to_ready(kafka: str, data: Path) -> float:
     """Start a worker, and return the seconds until it is ready."""
     began = monotonic()
     with open_worker(kafka, PARTITIONS, data) as worker:
-        await worker.wait_ready()
+        await worker.wait_ready(READY_TIMEOUT)
         seconds = monotonic() - began
         worker.process.stop()
         return seconds

@@ -14,12 +14,12 @@ from typing import Any
 
 from benchmarks.correlation import CPU, PARTITIONS, RATE
 from benchmarks.harness.backlog import produce_backlog, reset
-from benchmarks.harness.drain import sample_commits, steady_state
+from benchmarks.harness.drain import measure_drain
 from benchmarks.harness.engines import open_kafka
-from benchmarks.harness.machine import describe_machine, timestamp
+from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.result import Result, minimum_targets, ratios
 from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
-from benchmarks.harness.worker import open_worker
+from benchmarks.harness.worker import READY_TIMEOUT, open_worker
 from streams.message import MESSAGES
 
 TITLE = "Workers: two against one, each limited to a share of a core"
@@ -55,7 +55,6 @@ async def measure(options: BenchmarkOptions) -> Result:
         trials = await alternate([candidate(ONE, 1), candidate(TWO, 2)], options)
     return Result(
         name="workers",
-        finished_at=timestamp(),
         machine=machine,
         conditions=[
             f"{size:,} postbacks, {PARTITIONS} partitions per topic; a worker has {SHARE:g} of a core",
@@ -73,13 +72,12 @@ async def _drain(kafka: str, ends: Mapping[Any, int], count: int) -> Figures:
         folders = [Path(stack.enter_context(TemporaryDirectory())) for _ in range(count)]
         workers = [stack.enter_context(open_worker(kafka, PARTITIONS, folder)) for folder in folders]
         for worker in workers:
-            await worker.wait_ready()
+            await worker.wait_ready(READY_TIMEOUT)
         for worker in workers:
-            stack.enter_context(_limit_cpu(worker.pid))
-        pids = [worker.pid for worker in workers]
-        drained = steady_state(await sample_commits(kafka, "streams", ends, pids))
+            stack.enter_context(_limit_cpu(worker.process.pid))
+        drained = await measure_drain(kafka, "streams", ends, [worker.process.pid for worker in workers])
     assert min(drained.cpu) > max(drained.cpu) / 2, f"the work was not shared: {drained.cpu} CPU s"
-    return {RATE: drained.events / drained.seconds, CPU: sum(drained.cpu) / drained.events * 1e6}
+    return {RATE: drained.rate, CPU: sum(drained.cpu_per_million)}
 
 
 @contextmanager

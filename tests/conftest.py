@@ -5,6 +5,7 @@
 | `apache_kafka` | an Apache Kafka cluster of one node, started once per run (`tests/support/kafka.py`) |
 | `kafka` | its address; topics and groups get names from `unique` |
 | `fresh_kafka` | the same without any topics and groups, for tests that need the names of the contract |
+| `prepared_kafka` | the same with all topics of the pipeline |
 | `clickhouse` | `http://default:@host:port` of an embedded ClickHouse, started once per run |
 | `database` | the same with `/name`, a database created for the test and dropped after it |
 | `unique` | a function: `unique("orders")` returns a unique name |
@@ -28,7 +29,7 @@ import pytest_asyncio
 from clickhouse_connect import get_client
 
 from tests.support.engines import APACHE, CHDB, Engines
-from tests.support.kafka import ApacheKafka, wipe
+from tests.support.kafka import ApacheKafka, create_topics, wipe
 from tests.support.logs import log_tails
 from tests.support.process import running
 
@@ -110,6 +111,12 @@ def kafka(apache_kafka: ApacheKafka) -> str:
 async def fresh_kafka(kafka: str) -> str:
     await wipe(kafka)
     return kafka
+
+
+@pytest_asyncio.fixture
+async def prepared_kafka(fresh_kafka: str) -> str:
+    await create_topics(fresh_kafka)
+    return fresh_kafka
 
 
 @pytest.fixture(scope="session")

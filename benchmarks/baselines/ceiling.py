@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import uvloop
 
-from benchmarks.baselines.naive_postback import ACCOUNTS
+from benchmarks.baselines.naive_postback import TOKENS
 from gateway.app import Gateway
 from gateway.auth.accounts_file import AccountStore
 from gateway.http.server import ConnectionLimits, ListenOptions, open_port
@@ -34,7 +34,7 @@ async def main() -> None:
     configure_logs("warning", "text")  # standard output is for the address
     settings = load_settings({})
     listen = ListenOptions("127.0.0.1:0")
-    accounts = AccountStore(",".join(f"{name}={token}" for token, name in ACCOUNTS.items()), listen.address)
+    accounts = AccountStore(TOKENS, listen.address)
     accounts.load()
     gateway = Gateway(accounts, (), NullSink(), settings.body_limit, time.time, lambda: uuid4().hex)
     limits = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)

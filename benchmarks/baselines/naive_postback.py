@@ -15,6 +15,8 @@ from gateway.postback import TOPIC_OF, AnyPostback, Receipt, Response, Sent, enc
 
 #: Accounts by token.
 ACCOUNTS = {"benchmark-token": "acme"}
+#: The same as our gateway's setting.
+TOKENS = ",".join(f"{account}={token}" for token, account in ACCOUNTS.items())
 KNOWN = {
     *("SMSSent", "SMSResponse", "DeliveryReceipt", "MessageID", "ReferenceID", "FromPhoneNumber"),
     *("ToPhoneNumber", "SentTime", "MatchedMessageID", "ResponseReceiveDate", "Message"),

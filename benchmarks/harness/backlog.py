@@ -9,31 +9,16 @@ from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from benchmarks.harness.events import Event, generate_events
 from gateway.kafka.partitioner import partition_of
 from gateway.postback import POSTBACK_TOPICS
-from gateway.topics import gateway_topics
-from runtime.kafka.group_reader import remove_members
-from runtime.kafka.topics import ensure_topics
-from runtime.settings import load_settings
-from streams.topics import messages_topic
+from tests.support.kafka import create_topics, delete_group, open_admin
 
 #: Events produced between waits for acknowledgements.
 CHUNK = 20_000
 BATCH_BYTES = 500_000
 TIMEOUT = 60.0
-
-
-async def create_topics(kafka: str, partitions: int) -> None:
-    """Create the topics of the contract as the gateway and streams do."""
-    settings = load_settings({"POSTBACKS_PARTITIONS": str(partitions)})
-    counts = settings.partitions, settings.replication
-    await ensure_topics(
-        {"bootstrap_servers": kafka}, [*gateway_topics(*counts), messages_topic(*counts)], TIMEOUT
-    )
 
 
 async def produce_backlog(kafka: str, partitions: int, size: int) -> Mapping[TopicPartition, int]:
@@ -68,22 +53,12 @@ async def produce(kafka: str, partitions: int, events: Iterable[Event]) -> None:
 
 async def reset(kafka: str, groups: Iterable[str], topics: Iterable[str]) -> None:
     """Delete these consumer groups, whose members were killed, and topics; return once they are gone."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            for group in groups:
-                await _delete_group(admin, group)
-            while existing := set(topics) & set(await admin.list_topics()):
-                await admin.delete_topics([*existing])
-    finally:
-        await admin.close()
-
-
-async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> None:
-    while group in {name for name, _ in await admin.list_consumer_groups()}:
-        await remove_members(admin, group)  # else the group has members until their sessions time out
-        await admin._send_request(DeleteGroupsRequest([group]), await admin.find_coordinator(group))
+    async with open_admin(kafka) as admin, asyncio.timeout(TIMEOUT):
+        while existing := set(groups) & {name for name, _ in await admin.list_consumer_groups()}:
+            for group in existing:
+                await delete_group(admin, group)
+        while present := set(topics) & set(await admin.list_topics()):
+            await admin.delete_topics([*present])
 
 
 async def end_offsets(kafka: str, topics: Sequence[str]) -> Mapping[TopicPartition, int]:

@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from benchmarks.harness.usage import cpu_seconds
+from tests.support.kafka import open_admin
 
 POLL_INTERVAL = 0.2
 STALL_TIMEOUT = 90.0
@@ -40,24 +41,32 @@ class SteadyState(NamedTuple):
     seconds: float
     cpu: list[float]
 
+    @property
+    def rate(self) -> float:
+        """Events per second."""
+        return self.events / self.seconds
 
-async def sample_commits(
+    @property
+    def cpu_per_million(self) -> list[float]:
+        """CPU seconds of each process per million events."""
+        return [seconds / self.events * 1e6 for seconds in self.cpu]
+
+
+async def measure_drain(
     kafka: str,
     group: str,
     ends: Mapping[TopicPartition, int],
     pids: Sequence[int],
     limit: float = float("inf"),
-) -> list[CommitSample]:
-    """Return a sample per commit until the group reaches `ends`, or `limit` seconds after its first commit.
+) -> SteadyState:
+    """Observe the group until it reaches `ends`, or `limit` seconds after its first commit.
 
     Raises:
         NoProgress: nothing was committed for `STALL_TIMEOUT`.
         ProcessLookupError: one of the processes has exited.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
     total, samples = sum(ends.values()), [CommitSample(monotonic(), 0, _cpu(pids))]
-    try:
+    async with open_admin(kafka) as admin:
         while samples[-1].events < total and samples[-1].at - samples[min(1, len(samples) - 1)].at < limit:
             await asyncio.sleep(POLL_INTERVAL)
             events = await _committed(admin, group, ends)
@@ -66,9 +75,7 @@ async def sample_commits(
                 samples.append(now)
             elif now.at - samples[-1].at > STALL_TIMEOUT:
                 raise NoProgress(f"{group}: {events} of {total} committed, no commit for {STALL_TIMEOUT:g} s")
-    finally:
-        await admin.close()
-    return samples[1:]
+    return _steady_state(samples[1:])
 
 
 async def _committed(admin: AIOKafkaAdminClient, group: str, ends: Mapping[TopicPartition, int]) -> int:
@@ -83,7 +90,7 @@ def _cpu(pids: Sequence[int]) -> list[float]:
     return [cpu_seconds(pid) for pid in pids]
 
 
-def steady_state(samples: list[CommitSample]) -> SteadyState:
+def _steady_state(samples: list[CommitSample]) -> SteadyState:
     """Return what happened between the first and the last commit that count.
 
     The last one may have come long after the last event, so it counts only if there are few.

@@ -37,4 +37,4 @@ def open_kafka(folder: Path, properties: Mapping[str, str] | None = None) -> Ite
 def open_clickhouse(folder: Path) -> Iterator[EngineProcess]:
     """Run the embedded ClickHouse behind its HTTP interface, `http://default:@host:port`."""
     with running("embedded", "clickhouse", "--port", "0", "--data", folder / "clickhouse") as process:
-        yield EngineProcess("ClickHouse embedded (chDB)", process.read_line(), process.popen.pid)
+        yield EngineProcess("ClickHouse embedded (chDB)", process.read_line(), process.pid)

@@ -49,10 +49,9 @@ def _sample(bodies: Sequence[Body], rate: float) -> dict[str, int]:
 
 async def _poll_messages(stack: RunningStack, sampled: Mapping[str, int], rate: float) -> Mapping[str, float]:
     """Return when (monotonic) a query first saw each message."""
-    client = await get_async_client(dsn=stack.url)
     visible_at: dict[str, float] = {}
     began = monotonic()
-    try:
+    async with await get_async_client(dsn=stack.url) as client:
         while len(visible_at) < len(sampled):
             await asyncio.sleep(POLL_INTERVAL)
             posted = (monotonic() - began) * rate  # at most
@@ -66,6 +65,4 @@ async def _poll_messages(stack: RunningStack, sampled: Mapping[str, int], rate: 
             )
             now = monotonic()
             visible_at |= {message_id: now for (message_id,) in result.result_rows}
-    finally:
-        await client.close()
     return visible_at

@@ -11,7 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from msgspec import Struct, json
+from msgspec import Struct, field, json
+
+from benchmarks.harness.machine import timestamp
 
 #: Where results are saved; not in the repository.
 FOLDER = Path(__file__).parent.parent.parent / "run" / "benchmarks"
@@ -40,17 +42,17 @@ class Target(Struct):
         return value >= self.threshold if self.bound == "at least" else value <= self.threshold
 
 
-class Result(Struct):
+class Result(Struct, kw_only=True):
     """Everything that a benchmark measured, and under which conditions."""
 
     name: str
     #: UTC.
-    finished_at: str
+    finished_at: str = field(default_factory=timestamp)
     machine: dict[str, str]
     #: Data, sizes and engines; a line each.
     conditions: list[str]
     trials: list[Trial]
-    targets: list[Target]
+    targets: list[Target] = []
     #: What could not be measured, and why; a line each.
     remarks: list[str] = []
 

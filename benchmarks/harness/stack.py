@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient
 from pydantic import SecretStr
 
-from benchmarks.baselines.naive_postback import ACCOUNTS
+from benchmarks.baselines.naive_postback import TOKENS
 from benchmarks.baselines.naive_sink import MESSAGE_TABLE
-from benchmarks.harness.backlog import create_topics
 from benchmarks.harness.engines import EngineProcess, open_clickhouse, open_kafka
+from benchmarks.harness.worker import start_faust
 from gateway.postback import POSTBACK_TOPICS
 from sinks.migrate import migrate
 from streams.message import MESSAGES
+from tests.support.kafka import create_topics, open_admin
 from tests.support.process import Process, running
+from tests.support.wait import eventually
 from tests.support.workload import lag
 
 PARTITIONS = 8
 CHANGELOG = "faust-messages-changelog"
-TIMEOUT, POLL_INTERVAL = 60.0, 0.2
 
 
 class PipelineStage(NamedTuple):
@@ -67,22 +66,19 @@ async def open_ours(folder: Path, tuning: Mapping[str, str]) -> AsyncIterator[Ru
     with _engines(folder) as (broker, clickhouse, url), ExitStack() as processes:
         await create_topics(broker.address, PARTITIONS)
 
-        def start(name: str, **settings: str) -> Process:
-            environment = {
-                "POSTBACKS_KAFKA": broker.address,
-                "POSTBACKS_CLICKHOUSE": url,
-                "POSTBACKS_PARTITIONS": str(PARTITIONS),
-                "POSTBACKS_OPS": "127.0.0.1:0",
-                "POSTBACKS_DATA": str(folder / name),
-                "POSTBACKS_LOG_LEVEL": "warning",
-                **tuning,
-                **settings,
+        def start(name: str, **settings: object) -> Process:
+            shared = {
+                "kafka": broker.address,
+                "clickhouse": url,
+                "partitions": PARTITIONS,
+                "ops": "127.0.0.1:0",
+                "data": folder / name,
+                "log_level": "warning",
             }
-            return processes.enter_context(running(name, environment=environment))
+            return processes.enter_context(running(name, **shared, **tuning, **settings))
 
-        tokens = ",".join(f"{account}={token}" for token, account in ACCOUNTS.items())
         streams, sinks = start("streams"), start("sinks")
-        gateway = start("gateway", POSTBACKS_TOKENS=tokens, POSTBACKS_LISTEN="127.0.0.1:0")
+        gateway = start("gateway", tokens=TOKENS, listen="127.0.0.1:0")
         yield RunningStack(
             broker.address,
             url,
@@ -102,20 +98,9 @@ async def open_naive(folder: Path) -> AsyncIterator[RunningStack]:
     """Run FastAPI, a table of stock Faust, and a sink of decoded rows, each written as documented."""
     with _engines(folder) as (broker, clickhouse, url), ExitStack() as processes:
         await create_topics(broker.address, PARTITIONS)
-        environment = {
-            "KAFKA": broker.address,
-            "GROUP": "faust",
-            "PARTITIONS": str(PARTITIONS),
-            "STORE": "rocksdb://",
-            "FOLDER": str(folder / "faust"),
-        }
-        faust = processes.enter_context(
-            running(
-                *("benchmarks.baselines.faust_table", "worker", "-l", "warn", "--without-web"),
-                environment=environment,
-            )
-        )
-        await _wait_for_topic(broker.address, CHANGELOG)
+        faust = processes.enter_context(start_faust(broker.address, PARTITIONS, folder / "faust"))
+        async with open_admin(broker.address) as admin:
+            await eventually(admin.list_topics, f"{CHANGELOG} exists", lambda topics: CHANGELOG in topics)
         sink = processes.enter_context(
             running("benchmarks.baselines.naive_sink", broker.address, "naive", url, CHANGELOG)
         )
@@ -138,20 +123,9 @@ def _pids(
     broker: EngineProcess, clickhouse: EngineProcess, gateway: Process, streams: Process, sinks: Process
 ) -> Mapping[str, int]:
     return {
-        "gateway": gateway.popen.pid,
-        "streams": streams.popen.pid,
-        "sinks": sinks.popen.pid,
+        "gateway": gateway.pid,
+        "streams": streams.pid,
+        "sinks": sinks.pid,
         "Kafka": broker.pid,
         "ClickHouse": clickhouse.pid,
     }
-
-
-async def _wait_for_topic(kafka: str, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            while topic not in await admin.list_topics():  # noqa: ASYNC110
-                await asyncio.sleep(POLL_INTERVAL)
-    finally:
-        await admin.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import shutil
 import signal
 import subprocess
@@ -18,8 +17,8 @@ from pathlib import Path
 
 from embedded.kafka.node import Node
 from tests.chaos.faults import Fault
+from tests.support.process import ROOT, environment
 
-ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("cli", "embedded", "gateway", "operations", "runtime", "sinks", "streams")
 #: Seconds until an exited process is restarted, as systemd, compose and Kubernetes do.
 RESTART_DELAY, POLL_INTERVAL = 0.5, 0.1
@@ -42,16 +41,13 @@ def frozen_code() -> Path:
 class Service:
     """A process of the pipeline, which is restarted when it exits while `enabled`."""
 
-    def __init__(self, name: str, arguments: list[str], settings: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, name: str, arguments: list[str], settings: Mapping[str, object], folder: Path) -> None:
         self.name = name
         self.restarts = 0
         #: Exits without a fault. A process may exit when only a restart can help.
         self.unexpected_exits = 0
         self._arguments = arguments
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("POSTBACKS_")},
-            **settings,
-        }
+        self._environment = environment(**settings)
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped: subprocess.Popen[bytes] | None = None
@@ -119,6 +115,19 @@ class Service:
         await asyncio.sleep(fault.duration)
         self.enabled = True
         return f"exited in {took:.1f} s" + (", killed after the timeout" if took > STOP_TIMEOUT else "")
+
+
+def clickhouse_service(port: int, folder: Path) -> Service:
+    """An embedded ClickHouse."""
+    arguments = ["embedded", "clickhouse", "--port", str(port), "--data", str(folder / "clickhouse")]
+    return Service("clickhouse", arguments, {}, folder)
+
+
+async def reconcile(kafka: str, clickhouse: str, folder: Path) -> int:
+    """Run `postbacks reconcile`, with its log in the folder; return the exit status."""
+    service = Service("reconcile", ["cli", "reconcile"], {"kafka": kafka, "clickhouse": clickhouse}, folder)
+    service.start()
+    return await service.wait()
 
 
 class Broker:

@@ -60,4 +60,4 @@ async def sample_group(kafka: str, group: str, partitions: Collection[int]) -> A
         sampling.cancel()
         with suppress(asyncio.CancelledError):
             await sampling
-        await observer.close()
+        await observer.aclose()

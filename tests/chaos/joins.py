@@ -10,17 +10,13 @@ from random import Random
 
 from aiokafka import TopicPartition
 
-from gateway.topics import gateway_topics
-from runtime.kafka.clients import client_options
-from runtime.kafka.topics import ensure_topics
-from runtime.settings import load_settings
-from streams.topics import messages_topic
 from tests.chaos.cluster import Broker, Target, inject_faults
 from tests.chaos.faults import Fault
 from tests.chaos.ownership import NotOwned, wait_metadata, wait_owned
 from tests.chaos.placement import PARTITIONS
 from tests.chaos.progress import TOPICS_OF, wait_committed
 from tests.chaos.scenario import SESSION_TIMEOUT, Stage
+from tests.support.kafka import create_topics
 from tests.support.workload import generate_postbacks, produce
 
 #: Competing processes: the bug that this scenario was written for shows under load only.
@@ -64,7 +60,7 @@ async def kill_joins(stage: Stage, seed: int, rounds: int) -> None:
     """Run so many rounds on one broker, with two streams workers and two sinks."""
     rng, recoveries = Random(seed), list[Recovery]()
     with stage.kafka(1) as cluster:
-        await _create_topics(cluster.address)
+        await create_topics(cluster.address, PARTITIONS)
         async with stage.workers(cluster.address):
             broker = Broker("kafka", cluster.nodes[0], asyncio.Lock())
             targets: dict[str, Target] = {**stage.services, broker.name: broker}
@@ -81,12 +77,6 @@ async def kill_joins(stage: Stage, seed: int, rounds: int) -> None:
     stage.show(f"{rounds} rounds, seed {seed}; {exits} unexpected exits of workers")
     for group in TOPICS_OF:
         stage.show(f"{group}: {_summary([recovery.owned[group] for recovery in recoveries])}")
-
-
-async def _create_topics(kafka: str) -> None:
-    settings = load_settings({"POSTBACKS_KAFKA": kafka, "POSTBACKS_PARTITIONS": str(PARTITIONS)})
-    specs = [*gateway_topics(PARTITIONS, 1), messages_topic(PARTITIONS, 1)]
-    await ensure_topics(client_options(settings), specs, timeout=60)
 
 
 async def _produce(kafka: str, rng: Random) -> None:

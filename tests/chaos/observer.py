@@ -61,7 +61,7 @@ class Lag:
 
 
 class Observer:
-    """A client that connects on demand, and reconnects after a failure. Close it with `close`."""
+    """A client that connects on demand, and reconnects after a failure. Close it with `aclose`."""
 
     def __init__(self, kafka: str) -> None:
         self._kafka = kafka
@@ -113,7 +113,7 @@ class Observer:
                 ends |= result
             return Lag(committed, ends)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         admin, self._admin = self._admin, None
         if admin:
             with suppress(KafkaError, OSError):
@@ -149,7 +149,7 @@ class Observer:
                     await self._admin.start()
                 yield self._admin
         except (KafkaError, OSError, TimeoutError) as error:
-            await self.close()
+            await self.aclose()
             raise ObservationFailed(str(error) or type(error).__name__) from error
 
 

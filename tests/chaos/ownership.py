@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import aclosing, suppress
 
 from aiokafka import TopicPartition
 
@@ -28,14 +29,10 @@ async def wait_metadata(kafka: str, partitions: Mapping[str, int]) -> float:
     """
     async with asyncio.timeout(METADATA_TIMEOUT):
         while True:
-            observer = Observer(kafka)
-            try:
-                if partitions.items() <= (await observer.partitions()).items():
-                    return time.monotonic()
-            except ObservationFailed:
-                pass
-            finally:
-                await observer.close()
+            async with aclosing(Observer(kafka)) as observer:
+                with suppress(ObservationFailed):
+                    if partitions.items() <= (await observer.partitions()).items():
+                        return time.monotonic()
             await asyncio.sleep(POLL_INTERVAL)
 
 
@@ -55,9 +52,8 @@ async def wait_owned(
     Raises:
         NotOwned: they did not own everything at `deadline` (monotonic), or not for long enough.
     """
-    observer = Observer(kafka)
     since, previous, description = time.monotonic(), None, "no response"
-    try:
+    async with aclosing(Observer(kafka)) as observer:
         while True:
             now = time.monotonic()
             try:
@@ -73,8 +69,6 @@ async def wait_owned(
             if max(since, now - stable_seconds) > deadline:
                 raise NotOwned(description)
             await asyncio.sleep(POLL_INTERVAL)
-    finally:
-        await observer.close()
 
 
 def _describe(group: Group, unowned: AbstractSet[TopicPartition]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import for_code
 
 from gateway.topics import gateway_topics
 from streams.topics import messages_topic
+from tests.support.kafka import open_admin
 
 PARTITIONS = 4
 OFFSETS = "__consumer_offsets"
@@ -29,12 +30,8 @@ async def create_placed_topics(kafka: str, replicas: Replicas, coordinators: Seq
         for spec in (*gateway_topics(PARTITIONS, 1), messages_topic(PARTITIONS, 1))
     ]
     topics.append(_placed(OFFSETS, OFFSETS_CONFIG, lambda _, __: coordinators))
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    try:
-        await admin.start()
+    async with open_admin(kafka) as admin:
         response = await admin.create_topics(topics)
-    finally:
-        await admin.close()
     for name, code, *message in response.topic_errors:
         if code:
             raise for_code(code)(f"{name}: {message}")

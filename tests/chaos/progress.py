@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
@@ -58,16 +58,13 @@ async def measure_stalls(kafka: str, stalls: Mapping[str, LongestStall]) -> None
 
 
 async def _measure(kafka: str, group: str, stall: LongestStall) -> None:
-    observer = Observer(kafka)
-    try:
+    async with aclosing(Observer(kafka)) as observer:
         while True:
             lag = None
             with suppress(ObservationFailed):
                 lag = await observer.lag(group, TOPICS_OF[group])
             stall.sample(time.monotonic(), lag)
             await asyncio.sleep(SAMPLE_INTERVAL)
-    finally:
-        await observer.close()
 
 
 async def wait_committed(kafka: str, group: str, deadline: float) -> int:
@@ -76,8 +73,7 @@ async def wait_committed(kafka: str, group: str, deadline: float) -> int:
     Raises:
         ObservationFailed: Kafka does not respond at the deadline.
     """
-    observer = Observer(kafka)
-    try:
+    async with aclosing(Observer(kafka)) as observer:
         while True:
             try:
                 lag = (await observer.lag(group, TOPICS_OF[group])).total
@@ -88,5 +84,3 @@ async def wait_committed(kafka: str, group: str, deadline: float) -> int:
                 if not lag or time.monotonic() > deadline:
                     return lag
             await asyncio.sleep(POLL_INTERVAL)
-    finally:
-        await observer.close()

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from simulator.run import Plan, simulate
 from tests.chaos.checker import check
-from tests.chaos.cluster import Broker, Disk, Everything, Service, Target, inject_faults
+from tests.chaos.cluster import (
+    Broker,
+    Disk,
+    Everything,
+    Service,
+    Target,
+    clickhouse_service,
+    inject_faults,
+    reconcile,
+)
 from tests.chaos.faults import Fault, plan_blackouts, plan_faults
 from tests.chaos.outcome import Outcome, PostLog
 from tests.chaos.progress import TOPICS_OF, LongestStall, measure_stalls
@@ -82,7 +91,7 @@ async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
             log("quiescent, checking")
             overdue_after = timedelta(seconds=OVERDUE_AFTER)
             result = await check(cluster.address, clickhouse, posts.posted, overdue_after, log)
-            reconciled = await _reconcile(cluster.address, clickhouse, folder)
+            reconciled = await reconcile(cluster.address, clickhouse, folder)
             (folder / "result.txt").write_text("".join(f"{line}\n" for line in result.lines()))
         except NotQuiescent as error:
             log(f"not quiescent: {error}")
@@ -110,35 +119,25 @@ def _services(
     ports = iter(free_ports(16))
     clickhouse_port = next(ports)
     clickhouse = f"http://default:@127.0.0.1:{clickhouse_port}/postbacks"
-    arguments = [
-        "embedded",
-        "clickhouse",
-        "--port",
-        str(clickhouse_port),
-        "--data",
-        str(folder / "clickhouse"),
-    ]
-    services = {"clickhouse": Service("clickhouse", arguments, {}, folder)}
+    services = {"clickhouse": clickhouse_service(clickhouse_port, folder)}
     urls, ops = [], {}
     for stage in ("gateway", "streams", "sinks"):
         for number in TWO:
             name = f"{stage}-{number}"
             ops[name] = f"127.0.0.1:{next(ports)}"
-            data = folder / ("disk" if stage == "gateway" else "data") / name
             settings = {
-                "KAFKA": cluster.address,
-                "REPLICATION": str(replication),
-                "CLICKHOUSE": clickhouse,
-                "SESSION_TIMEOUT": f"{SESSION_TIMEOUT:g}",
-                "OVERDUE_AFTER": f"{OVERDUE_AFTER:g}",
-                "OPS": ops[name],
-                "DATA": str(data),
+                "kafka": cluster.address,
+                "replication": replication,
+                "clickhouse": clickhouse,
+                "session_timeout": SESSION_TIMEOUT,
+                "overdue_after": OVERDUE_AFTER,
+                "ops": ops[name],
+                "data": folder / ("disk" if stage == "gateway" else "data") / name,
             }
             if stage == "gateway":
-                settings["LISTEN"] = f"127.0.0.1:{next(ports)}"
-                urls.append(f"http://{settings['LISTEN']}/postback")
-            environment = {f"POSTBACKS_{key}": value for key, value in settings.items()}
-            services[name] = Service(name, [stage], environment, folder)
+                settings["listen"] = f"127.0.0.1:{next(ports)}"
+                urls.append(f"http://{settings['listen']}/postback")
+            services[name] = Service(name, [stage], settings, folder)
     return services, urls, ops, clickhouse
 
 
@@ -161,11 +160,3 @@ async def _post(options: RunOptions, url: str, number: int, posts: PostLog) -> N
     )
     report = await simulate(plan, asyncio.Event(), posts.record)
     posts.posted.statuses.update(report.statuses)
-
-
-async def _reconcile(kafka: str, clickhouse: str, folder: Path) -> int:
-    """Run `postbacks reconcile`, with its log in the folder; return the exit status."""
-    settings = {"POSTBACKS_KAFKA": kafka, "POSTBACKS_CLICKHOUSE": clickhouse}
-    reconcile = Service("reconcile", ["cli", "reconcile"], settings, folder)
-    reconcile.start()
-    return await reconcile.wait()

@@ -6,14 +6,14 @@ import asyncio
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from embedded.kafka.node import KafkaFailed
-from tests.chaos.cluster import Service
+from tests.chaos.cluster import Service, clickhouse_service
 from tests.chaos.observer import ObservationFailed
 from tests.chaos.placement import PARTITIONS
 from tests.chaos.quiesce import NotQuiescent, wait_ready
@@ -77,7 +77,8 @@ class Stage:
         ports = iter(free_ports(1 + streams + sinks))
         clickhouse = f"127.0.0.1:{next(ports)}"
         if sinks:
-            self._add_clickhouse(clickhouse)
+            port = int(clickhouse.rpartition(":")[2])
+            self.services["clickhouse"] = clickhouse_service(port, self.folder)
         shared = {
             "kafka": kafka,
             "clickhouse": f"http://default:@{clickhouse}/postbacks",
@@ -87,8 +88,10 @@ class Stage:
         ops = []
         for group in count:
             for number in range(1, count[group] + 1):
+                name = f"{group}-{number}"
                 ops.append(f"127.0.0.1:{next(ports)}")
-                self._add_worker(group, number, shared | {"ops": ops[-1]})
+                own = shared | {"ops": ops[-1], "data": self.folder / "data" / name}
+                self.services[name] = Service(name, [group], own, self.folder)
         background = [asyncio.create_task(service.supervise(self.log)) for service in self.services.values()]
         try:
             await wait_ready(ops)
@@ -98,17 +101,6 @@ class Stage:
             for task in background:
                 task.cancel()
             await asyncio.gather(*(service.stop(signal.SIGKILL) for service in self.services.values()))
-
-    def _add_clickhouse(self, address: str) -> None:
-        port = address.rpartition(":")[2]
-        arguments = ["embedded", "clickhouse", "--port", port, "--data", str(self.folder / "clickhouse")]
-        self.services["clickhouse"] = Service("clickhouse", arguments, {}, self.folder)
-
-    def _add_worker(self, group: str, number: int, settings: Mapping[str, object]) -> None:
-        name = f"{group}-{number}"
-        settings = {**settings, "data": self.folder / "data" / name}
-        environment = {f"POSTBACKS_{key.upper()}": str(value) for key, value in settings.items()}
-        self.services[name] = Service(name, [group], environment, self.folder)
 
 
 def run_scenario(name: str, scenario: Callable[[Stage], Awaitable[None]], console: Console) -> bool:

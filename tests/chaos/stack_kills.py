@@ -21,11 +21,12 @@ import aiohttp
 
 from simulator.run import Plan, simulate
 from tests.chaos.checker import check
-from tests.chaos.cluster import Service, frozen_code
+from tests.chaos.cluster import frozen_code, reconcile
 from tests.chaos.outcome import PostLog
 from tests.chaos.progress import wait_committed
 from tests.chaos.scenario import Stage
 from tests.support.kafka import free_ports
+from tests.support.process import environment
 
 RATE = 500.0
 #: Seconds between a start and the next kill.
@@ -50,13 +51,12 @@ class RunningStack:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACKS_")}
         self._log_offset = len(self._log.read_text(errors="replace")) if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "cli", *self._arguments],
                 cwd=frozen_code(),
-                env=environment,
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -141,10 +141,7 @@ async def kill_stack(stage: Stage, seed: int, rounds: int) -> None:
     for line in result.lines():
         stage.log(line)
     stage.require(result.passed, f"nothing is lost, duplicated or wrong: {next(result.lines(), '')}")
-    settings = {"POSTBACKS_KAFKA": up.kafka, "POSTBACKS_CLICKHOUSE": up.clickhouse}
-    reconcile = Service("reconcile", ["cli", "reconcile"], settings, stage.folder)
-    reconcile.start()
-    stage.require(await reconcile.wait() == 0, "reconcile exits with 0")
+    stage.require(await reconcile(up.kafka, up.clickhouse, stage.folder) == 0, "reconcile exits with 0")
     stage.show(f"{result.records:,} records, {result.events:,} events, {result.messages:,} messages checked")
     stage.require(await up.stop() == 0, "a clean shutdown drains")
 

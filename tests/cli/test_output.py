@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from runtime.settings import Settings
-from tests.support.process import ROOT
-from tests.support.stack import command, environment
+from tests.support.stack import command
 
 
 def test_settings_json_has_an_object_for_each() -> None:
@@ -53,11 +50,5 @@ def test_shell_completes_commands_options_and_values(typed: str, completions: se
         "COMP_WORDS": typed,
         "COMP_CWORD": str(len(typed.split()) - 1),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "cli"],
-        cwd=ROOT,
-        env=environment(completing),
-        capture_output=True,
-        text=True,
-    )
+    done = command(settings=completing)
     assert {line.removeprefix("plain,") for line in done.stdout.splitlines()} == completions

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import convert, structs
-from pydantic import SecretStr
 
 from gateway.parsing.postback import parse
 from gateway.parsing.request import PROVIDER_FIELDS, RawRequest
@@ -23,14 +21,13 @@ from gateway.postback import POSTBACK_TOPICS, TOPIC_OF, AnyPostback, decode, enc
 from gateway.rejected import REJECTED, NotAPostback, Rejected, reject_request
 from operations.replay.stored_request import StoredRequest, record_of
 from operations.time_slices import Period, slices
-from sinks.migrate import migrate
 from tests.support.gateway import open_gateway, post, request
+from tests.support.pipeline import Pipeline, create_pipeline
 from tests.support.postbacks import MESSAGE_ID
-from tests.support.process import running
+from tests.support.process import run_module, running
 from tests.support.samples import RECEIPT, RESPONSE, SENT, raw_request
-from tests.support.sinks import eventually, produce_values, rows, run_worker, wait_committed
-from tests.support.stack import command
-from tests.support.streams import Streams
+from tests.support.sinks import produce_values, rows
+from tests.support.wait import eventually
 from tests.support.workload import generate_postbacks, read_all
 
 NAMES = sorted(PROVIDER_FIELDS | {"Unknown", "SMSSent"})
@@ -113,38 +110,24 @@ def test_slices_cover_all_rows_within_the_limit(counts: list[int], max_rows: int
 # -- with running engines
 
 
-class Pipeline(NamedTuple):
-    """A Kafka with all topics, and a database with the schema."""
+@pytest_asyncio.fixture
+async def pipeline(fresh_kafka: str, database: str, tmp_path: Path) -> Pipeline:
+    return await create_pipeline(fresh_kafka, database, tmp_path)
 
-    streams: Streams
-    clickhouse: str
 
-    async def run(self) -> None:
-        """Run streams and a sink until they have drained the topics."""
-        with self.streams.worker():
-            await self.streams.wait_committed()
-        async with run_worker(self.streams.kafka, self.clickhouse):
-            await wait_committed(self.streams.kafka)
+async def replay(pipeline: Pipeline, *arguments: str) -> CompletedProcess[str]:
+    done = await pipeline.command("replay", *arguments)
+    assert "Traceback" not in done.stderr
+    return done
 
-    async def replay(self, *arguments: str) -> CompletedProcess[str]:
-        done = await asyncio.to_thread(command, "replay", *arguments, settings=self.settings)
-        assert "Traceback" not in done.stderr
-        return done
 
-    @property
-    def settings(self) -> dict[str, str]:
-        return {
-            "POSTBACKS_KAFKA": self.streams.kafka,
-            "POSTBACKS_CLICKHOUSE": self.clickhouse,
-            "POSTBACKS_PARTITIONS": str(self.streams.partitions),
-        }
+def count_rows(pipeline: Pipeline, query: str) -> int:
+    (row,) = rows(pipeline.clickhouse, f"SELECT count()::UInt32 AS n FROM {query}")
+    return int(row["n"])
 
-    def count(self, query: str) -> int:
-        (row,) = rows(self.clickhouse, f"SELECT count()::UInt32 AS n FROM {query}")
-        return int(row["n"])
 
-    async def records(self) -> list[Any]:
-        return [record for topic in POSTBACK_TOPICS for record in await read_all(self.streams.kafka, topic)]
+async def records_of(pipeline: Pipeline) -> list[Any]:
+    return [record for topic in POSTBACK_TOPICS for record in await read_all(pipeline.kafka, topic)]
 
 
 def comparable(record: Any) -> tuple[str, bytes, str]:
@@ -152,23 +135,15 @@ def comparable(record: Any) -> tuple[str, bytes, str]:
     return record.topic, record.key, json.dumps(json.loads(record.value), sort_keys=True)
 
 
-@pytest_asyncio.fixture
-async def pipeline(fresh_kafka: str, database: str, tmp_path: Path) -> Pipeline:
-    made = Pipeline(Streams(fresh_kafka, tmp_path), database)
-    await made.streams.create_topics()
-    await asyncio.to_thread(migrate, SecretStr(database))
-    return made
-
-
 async def test_rejection_that_now_parses_is_published(pipeline: Pipeline) -> None:
     parseable = reject_request(
         raw_request(RECEIPT + b"&Odd=\xfcber", "a=1"), "failure", "1"
     )  # as a gateway with a bug rejected it
     unparseable = reject_request(raw_request(b"nothing=1"), "no_type", "2")
-    await produce_values(pipeline.streams.kafka, REJECTED, encode(parseable), encode(unparseable))
+    await produce_values(pipeline.kafka, REJECTED, encode(parseable), encode(unparseable))
     await pipeline.run()
     day = ("--since", "2026-11-23", "--until", "2026-11-24")
-    dry_run = await pipeline.replay("rejected", *day, "--dry-run")
+    dry_run = await replay(pipeline, "rejected", *day, "--dry-run")
     assert dry_run.returncode == 0
     assert [line.rsplit(maxsplit=1) for line in dry_run.stdout.splitlines()] == [
         ["Would publish to postbacks.sent", "0"],
@@ -176,17 +151,19 @@ async def test_rejection_that_now_parses_is_published(pipeline: Pipeline) -> Non
         ["Would publish to postbacks.receipt", "1"],
         ["Still rejected: no_type", "1"],
     ]
-    assert await pipeline.records() == []
+    assert await records_of(pipeline) == []
 
-    done = await pipeline.replay("rejected", *day)
+    done = await replay(pipeline, "rejected", *day)
     assert done.returncode == 0
     assert "Still rejected: no_type" in done.stdout
     await pipeline.run()
-    (record,) = await pipeline.records()
+    (record,) = await records_of(pipeline)
     assert decode(record.topic, record.value) == parse(raw_request(RECEIPT + b"&Odd=\xfcber", "a=1"))
     (message,) = rows(pipeline.clickhouse, "SELECT status, first_seen_at FROM messages")
     assert message == {"status": "in_transit", "first_seen_at": parseable.received_at}
-    assert pipeline.count("rejected FINAL") == 2, "a request that still does not parse is not rejected again"
+    assert count_rows(pipeline, "rejected FINAL") == 2, (
+        "a request that still does not parse is not rejected again"
+    )
 
 
 async def test_replaying_everything_changes_no_count(pipeline: Pipeline) -> None:
@@ -197,7 +174,7 @@ async def test_replaying_everything_changes_no_count(pipeline: Pipeline) -> None
         "Message": "\x00 \u20ac'\\",
     }
     form = "".join(multipart.format(*part) for part in parts.items()) + "----x--\r\n"
-    with open_gateway(pipeline.streams.kafka, partitions=str(pipeline.streams.partitions)) as gateway:
+    with open_gateway(pipeline.kafka, partitions=pipeline.streams.partitions) as gateway:
         for body in (SENT, SENT, RESPONSE, RECEIPT, RECEIPT + b"&Odd=\xff\xfe", form.encode()):
             assert (await post(gateway.address, body)).status == 200
         in_query = "/postback?" + SENT.decode().replace("SMSSent=1", "SMSSent=0")
@@ -215,34 +192,34 @@ async def test_replaying_everything_changes_no_count(pipeline: Pipeline) -> None
         "rejections": "rejected FINAL",
         "times": "(SELECT DISTINCT event_id, received_at FROM postbacks)",
     }
-    before = {name: pipeline.count(query) for name, query in counts.items()}
+    before = {name: count_rows(pipeline, query) for name, query in counts.items()}
     messages = rows(pipeline.clickhouse, "SELECT * FROM messages ORDER BY message_id")
     events = rows(pipeline.clickhouse, "SELECT * FROM events ORDER BY event_id")
-    records = await pipeline.records()
+    records = await records_of(pipeline)
     assert before == {"events": 7, "messages": 3, "rejections": 1, "times": 8}
     for table in ("rejected", "postbacks"):
-        assert (await pipeline.replay(table, "--since", "1d")).returncode == 0
+        assert (await replay(pipeline, table, "--since", "1d")).returncode == 0
     await pipeline.run()
-    replayed = await pipeline.records()
+    replayed = await records_of(pipeline)
     assert len(replayed) == 2 * len(records)
     assert sorted(map(comparable, replayed)) == sorted(2 * [comparable(record) for record in records])
-    assert {name: pipeline.count(query) for name, query in counts.items()} == before
+    assert {name: count_rows(pipeline, query) for name, query in counts.items()} == before
     assert rows(pipeline.clickhouse, "SELECT * FROM messages ORDER BY message_id") == messages
     assert rows(pipeline.clickhouse, "SELECT * FROM events ORDER BY event_id") == events
     # A second replay publishes as many records: it skips those of the first.
-    assert (await pipeline.replay("postbacks", "--since", "1d")).returncode == 0
-    assert len(await pipeline.records()) == 3 * len(records)
+    assert (await replay(pipeline, "postbacks", "--since", "1d")).returncode == 0
+    assert len(await records_of(pipeline)) == 3 * len(records)
 
 
 async def test_options_select_what_is_replayed(pipeline: Pipeline) -> None:
     for number, (account, hour) in enumerate([("acme", 1), ("acme", 5), ("other", 3)]):
         original = raw_request(SENT, account=account, received_at=f"2026-11-20T{hour:02}:00:00.000Z")
         rejection = reject_request(original, "failure", str(number))
-        await produce_values(pipeline.streams.kafka, REJECTED, encode(rejection))
+        await produce_values(pipeline.kafka, REJECTED, encode(rejection))
     await pipeline.run()
 
     async def count(*options: str) -> int:
-        done = await pipeline.replay("rejected", "--dry-run", *options)
+        done = await replay(pipeline, "rejected", "--dry-run", *options)
         assert done.returncode == 0, done.stderr
         return int(done.stdout.split("postbacks.sent")[1].split()[0])
 
@@ -256,24 +233,18 @@ async def test_interrupted_replay_has_published_in_order(pipeline: Pipeline) -> 
     times = [postback.received_at for postback in generate_postbacks(100, seed=1)]
     originals = (raw_request(SENT, account=f"a{n}", received_at=at) for n, at in enumerate(times))
     rejections = [reject_request(original, "failure", str(n)) for n, original in enumerate(originals)]
-    await produce_values(pipeline.streams.kafka, REJECTED, *map(encode, rejections))
+    await produce_values(pipeline.kafka, REJECTED, *map(encode, rejections))
     await pipeline.run()
     arguments = ("replay", "rejected", "--since", "1d", "--rate", "5")
-    with running("cli", *arguments, environment=pipeline.settings) as replaying:
-
-        async def published_some() -> bool:
-            return bool(await pipeline.records())
-
-        await eventually(published_some, "something is published")
+    with running("cli", *arguments, **pipeline.settings) as replaying:
+        await eventually(lambda: records_of(pipeline), "something is published")
         assert replaying.stop() == 1
-    published = [decode(record.topic, record.value).received_at for record in await pipeline.records()]
+    published = [decode(record.topic, record.value).received_at for record in await records_of(pipeline)]
     assert 0 < len(published) < len(times), "at five per second it had not finished"
     assert sorted(published) == sorted(times)[: len(published)]
 
 
-async def test_reason_option_is_refused_for_postbacks() -> None:
-    done = await asyncio.to_thread(
-        command, "replay", "postbacks", "--since", "1d", "--reason", "x", settings={}
-    )
+def test_reason_option_is_refused_for_postbacks() -> None:
+    done = run_module("cli", "replay", "postbacks", "--since", "1d", "--reason", "x")
     assert done.returncode == 2
     assert "--reason is only for `rejected`" in done.stderr

@@ -6,11 +6,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 
 from docs.generate import examples
@@ -19,7 +16,6 @@ from streams.correlate import headers
 from streams.message import MESSAGES, decode_message, encode_message, join, state_of
 from streams.state.spec import Headers
 from tests.support.process import ROOT, Process
-from tests.support.sinks import create_topics
 
 PAGE = (ROOT / "docs" / "consuming.md").read_text()
 PROGRAMS = {
@@ -32,15 +28,8 @@ KEY = key_of(SENT.account, SENT.message_id)
 NAME = KEY.decode()
 
 
-@pytest_asyncio.fixture
-async def kafka(fresh_kafka: str) -> str:
-    await create_topics(fresh_kafka)
-    return fresh_kafka
-
-
-@contextmanager
-def run(name: str, kafka: str, folder: Path, *arguments: str) -> Iterator[Process]:
-    """Run a program of the page for the block."""
+def run(name: str, kafka: str, folder: Path, *arguments: str) -> Process:
+    """Start a program of the page."""
     (folder / name).write_text(PROGRAMS[name])
     popen = subprocess.Popen(
         [sys.executable, name, *arguments],
@@ -51,12 +40,7 @@ def run(name: str, kafka: str, folder: Path, *arguments: str) -> Iterator[Proces
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    process = Process(popen)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.output.close()
+    return Process(popen)
 
 
 def read_line_with(program: Process, text: str) -> str:
@@ -77,26 +61,26 @@ def test_page_has_exactly_the_tested_programs() -> None:
     assert set(PROGRAMS) == {"replies.py", "states.py", "failures.py"}
 
 
-async def test_duplicate_reply_is_processed_once(kafka: str, tmp_path: Path) -> None:
+async def test_duplicate_reply_is_processed_once(prepared_kafka: str, tmp_path: Path) -> None:
     _, value = examples.records()[RESPONSE]
     other = value.replace(REPLY.event_id.encode(), b"0" * 32).replace(b'"Test"', b'"Stop"')
-    await write(kafka, RESPONSE, (value, []), (value, []), (other, []))
-    with run("replies.py", kafka, tmp_path) as program:
+    await write(prepared_kafka, RESPONSE, (value, []), (value, []), (other, []))
+    with run("replies.py", prepared_kafka, tmp_path) as program:
         assert program.read_line() == "17575449511 wrote: Test"
         assert program.read_line() == "17575449511 wrote: Stop"
 
 
-async def test_stale_states_are_joined_and_tombstones_reset(kafka: str, tmp_path: Path) -> None:
+async def test_stale_states_are_joined_and_tombstones_reset(prepared_kafka: str, tmp_path: Path) -> None:
     both = join(SENT, RECEIPT)
     await write(
-        kafka,
+        prepared_kafka,
         MESSAGES,
         *((encode_message(state), []) for state in (SENT, both, SENT)),
         (None, []),
         (encode_message(RECEIPT), []),
         (encode_message(both), []),
     )
-    with run("states.py", kafka, tmp_path) as program:
+    with run("states.py", prepared_kafka, tmp_path) as program:
         assert [program.read_line() for _ in range(4)] == [
             f"{NAME} is sent",
             f"{NAME} is in_transit",
@@ -105,13 +89,13 @@ async def test_stale_states_are_joined_and_tombstones_reset(kafka: str, tmp_path
         ]
 
 
-async def test_faust_detects_a_transition_by_headers(kafka: str, tmp_path: Path) -> None:
+async def test_faust_detects_a_transition_by_headers(prepared_kafka: str, tmp_path: Path) -> None:
     receipt = next(postback for postback in POSTBACKS.values() if isinstance(postback, Receipt))
     receipt.code = "091"
     failed = join(SENT, state_of(receipt))
     assert decode_message(encode_message(failed)).status == "failed"
     await write(
-        kafka,
+        prepared_kafka,
         MESSAGES,
         (encode_message(SENT), headers("sent", "")),
         (encode_message(failed), headers("failed", "sent")),
@@ -119,6 +103,6 @@ async def test_faust_detects_a_transition_by_headers(kafka: str, tmp_path: Path)
         (None, headers("", "failed")),
         (encode_message(failed), headers("failed", "")),
     )
-    with run("failures.py", kafka, tmp_path, "worker", "--without-web") as program:
+    with run("failures.py", prepared_kafka, tmp_path, "worker", "--without-web") as program:
         lines = [read_line_with(program, "was not reached") for _ in range(2)]
     assert all("17575449511 was not reached: ['091']" in line for line in lines)

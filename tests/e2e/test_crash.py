@@ -6,7 +6,7 @@ Neither in the topic `messages`, nor in ClickHouse.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,10 +36,10 @@ async def test_messages_are_exact_after_workers_end(
     with streams.worker("a") as first, streams.worker("b") as second:
         await asyncio.gather(first.wait_ready(), second.wait_ready())
         load = asyncio.create_task(streams.produce(given, RATE))
-        await wait_merged(first.metric, 10_000)
+        await first.wait_for_metric("postbacks_streams_merged_total", 10_000)
         first.process.kill()
         with streams.worker("a"):
-            await wait_merged(second.metric, 40_000)
+            await second.wait_for_metric("postbacks_streams_merged_total", 40_000)
             assert not load.done(), "the workers must end under load"
             assert second.process.stop() == 0
             with streams.worker("b"):
@@ -56,12 +56,3 @@ async def test_messages_are_exact_after_workers_end(
 def by_key(messages: Iterable[Message]) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values as streams writes them."""
     return ((key_of(message.account, message.message_id), encode_message(message)) for message in messages)
-
-
-async def wait_merged(metric: Callable[[str], Awaitable[float]], minimum: int) -> None:
-    """Wait until a worker has merged so many postbacks."""
-    async with asyncio.timeout(120):
-        while True:
-            if await metric("merged_total") >= minimum:
-                return
-            await asyncio.sleep(0.1)

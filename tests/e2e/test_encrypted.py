@@ -16,7 +16,6 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp import web
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -25,19 +24,18 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import SecretStr
 
-from cli.__main__ import postbacks
 from runtime.clickhouse.client import open_client
 from runtime.clickhouse.errors import ClickHouseUnavailable
 from runtime.process import DONE
-from runtime.settings import load_settings
 from tests.support.engines import APACHE, Engines
-from tests.support.gateway import form_request, free_address, open_gateway, request
+from tests.support.gateway import open_gateway, post
 from tests.support.kafka import ApacheKafka
-from tests.support.process import running
-from tests.support.sinks import eventually, open_sink
+from tests.support.process import run_module
+from tests.support.sinks import open_sink
+from tests.support.streams import Streams
+from tests.support.wait import eventually
 
 TOKEN, USER, PASSWORD = "a-token-of-acme", "pipeline", "a pass/word@with:all"
-READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Authority(NamedTuple):
@@ -156,15 +154,11 @@ def security(authority: Authority, password: str = PASSWORD) -> dict[str, str]:
     }
 
 
-def environment(settings: dict[str, str]) -> dict[str, str]:
-    return {f"POSTBACKS_{name.upper()}": value for name, value in settings.items()}
-
-
-def command(*arguments: str, settings: dict[str, str]) -> str:
+def command(*arguments: str, **settings: str) -> str:
     """The output of `postbacks arguments…`."""
-    result = CliRunner().invoke(postbacks, arguments, obj=lambda: load_settings(environment(settings)))
-    assert result.exit_code == 0, result.output
-    return result.output
+    done = run_module("cli", *arguments, **settings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def has_tables(clickhouse: str) -> bool:
@@ -185,11 +179,10 @@ async def test_postback_reaches_clickhouse_encrypted_all_the_way(
         clickhouse = f"https://{login}@{address}{parts.path}?ca_cert={authority.ca}"
         secure = security(authority) | {"log_level": "debug"}
         tls = {"tls_certificate": str(authority.certificate), "tls_key": str(authority.key)}
-        streams = environment(secure | {"kafka": secure_kafka, "data": str(tmp_path), "ops": free_address()})
         # None of these blocks until ClickHouse answers: its proxy runs in this event loop.
         with (
             open_gateway(secure_kafka, tokens=f"acme={TOKEN}", **(secure | tls)) as gateway,
-            running("streams", environment=streams) as worker,
+            Streams(secure_kafka, tmp_path, partitions=8).worker(**secure) as worker,
             open_sink(secure_kafka, clickhouse, **secure) as sink,
         ):
             context = ssl.create_default_context(cafile=authority.ca)
@@ -200,17 +193,15 @@ async def test_postback_reaches_clickhouse_encrypted_all_the_way(
 
             def query_status() -> str:
                 query = f"SELECT status FROM messages WHERE message_id = '{message}'"
-                return command("sql", query, settings={"clickhouse": clickhouse})
-
-            async def stored() -> bool:
-                return "sent" in await asyncio.to_thread(query_status)
+                return command("sql", query, clickhouse=clickhouse)
 
             await eventually(lambda: asyncio.to_thread(has_tables, clickhouse), "the tables exist")
-            await eventually(stored, "the message is in ClickHouse")
-            topics = await asyncio.to_thread(command, "topics", settings=secure | {"kafka": secure_kafka})
-            assert "messages" in topics
-            for process in (gateway.process, worker, sink.process):
-                assert await asyncio.to_thread(process.stop) == DONE
+            await eventually(
+                lambda: asyncio.to_thread(query_status), "the message is stored", lambda text: "sent" in text
+            )
+            assert "messages" in await asyncio.to_thread(command, "topics", kafka=secure_kafka, **secure)
+            for stage in (gateway, worker, sink):
+                assert await asyncio.to_thread(stage.process.stop) == DONE
     logged = capfd.readouterr().err
     for secret in (PASSWORD, quote(PASSWORD, safe=""), "hush", TOKEN):
         assert secret not in logged
@@ -222,8 +213,8 @@ async def test_kafka_with_wrong_password_is_unavailable(
     wrong = security(authority, "no such password")
     with open_gateway(secure_kafka, **wrong) as gateway:
         body = f"SMSSent=1&MessageID={uuid4()}".encode()
-        assert (await request(gateway.address, form_request(body))).status == 202
-        assert (await request(gateway.ops, READY)).status == 503
+        assert (await post(gateway.address, body)).status == 202
+        assert gateway.page("readyz")[0] == 503
     logged = capfd.readouterr().err
     assert "SaslAuthenticationFailed" in logged
     assert "no such password" not in logged

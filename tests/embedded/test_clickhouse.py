@@ -21,7 +21,7 @@ from backports import zstd
 from clickhouse_connect import get_async_client, get_client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 
-from tests.support.process import running
+from tests.support.sinks import open_clickhouse
 
 
 class Response:
@@ -416,9 +416,8 @@ def test_refreshable_view_is_refreshed(database: str, table: str) -> None:
 
 
 def test_acknowledged_rows_survive_a_kill(tmp_path: Path) -> None:
-    arguments = ("embedded", "clickhouse", "--port", "0", "--data", tmp_path)
     acknowledged: list[int] = []
-    with running(*arguments) as process:
+    with open_clickhouse(tmp_path) as process:
         url = process.read_line()
         assert send(url, "CREATE TABLE stored (a UInt32) ENGINE MergeTree ORDER BY a").body == ""
 
@@ -437,13 +436,13 @@ def test_acknowledged_rows_survive_a_kill(tmp_path: Path) -> None:
         process.kill()
         for writer in writers:
             writer.join()
-    with running(*arguments) as process:
+    with open_clickhouse(tmp_path) as process:
         stored = {int(row) for row in send(process.read_line(), "SELECT a FROM stored").body.split()}
     assert set(acknowledged) <= stored
 
 
 def test_sigterm_cancels_a_long_statement(tmp_path: Path) -> None:
-    with running("embedded", "clickhouse", "--port", "0", "--data", tmp_path) as process:
+    with open_clickhouse(tmp_path) as process:
         url = process.read_line()
         responses: list[Response] = []
         statement = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000) FORMAT JSON"
@@ -458,9 +457,8 @@ def test_sigterm_cancels_a_long_statement(tmp_path: Path) -> None:
 
 
 def test_folder_in_use_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    arguments = ("embedded", "clickhouse", "--port", "0", "--data", tmp_path)
-    with running(*arguments) as first:
+    with open_clickhouse(tmp_path) as first:
         first.read_line()
-        with running(*arguments) as second:
+        with open_clickhouse(tmp_path) as second:
             assert second.popen.wait(60) == 2
     assert f"{tmp_path}/clickhouse cannot be opened; does another process use it?" in capfd.readouterr().err

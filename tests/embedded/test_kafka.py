@@ -18,12 +18,13 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from embedded.kafka.installation import Kafka
 from embedded.kafka.node import KafkaFailed, Node
 from embedded.kafka.recovery import rewind_groups, rewind_time
-from tests.support.process import ROOT, child_processes, running
+from runtime.kafka.clients import cluster_id
+from tests.support.kafka import create_other_topics, open_admin
+from tests.support.process import Process, child_processes, run_module, running
 
 #: A consumer that joins a group, commits, and stays.
 MEMBER = """
@@ -43,39 +44,22 @@ asyncio.run(main())
 """
 
 
-async def cluster_id(address: str) -> str:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    try:
-        described = await admin.describe_cluster()
-        return str(described["cluster_id"])
-    finally:
-        await admin.close()
-
-
-async def create(address: str, *topics: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    try:
-        created = await admin.create_topics([NewTopic(topic, 2, 1) for topic in topics])
-        assert [error for _, error, _ in created.topic_errors] == [0] * len(topics)
-    finally:
-        await admin.close()
+def leave_dead_member(kafka: str) -> None:
+    """Run `MEMBER` until it has joined, and kill it."""
+    popen = subprocess.Popen([sys.executable, "-c", MEMBER, kafka], stdout=subprocess.PIPE)
+    with Process(popen) as member:
+        assert member.read_line() == "joined"
 
 
 async def topics_and_groups(address: str) -> tuple[list[str], list[str]]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    try:
+    async with open_admin(address) as admin:
         topics = [topic for topic in await admin.list_topics() if not topic.startswith("__")]
         return topics, [group for group, _ in await admin.list_consumer_groups()]
-    finally:
-        await admin.close()
 
 
 async def test_produced_record_is_consumed(kafka: str, unique: Callable[[str], str]) -> None:
     topic = unique("topic")
-    await create(kafka, topic)
+    await create_other_topics(kafka, topic)
     async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all") as producer:
         await producer.send_and_wait(topic, b"value", b"key")
     consumer = AIOKafkaConsumer(
@@ -89,22 +73,14 @@ async def test_produced_record_is_consumed(kafka: str, unique: Callable[[str], s
 
 async def test_fresh_kafka_has_no_topics_and_groups(fresh_kafka: str) -> None:
     assert await topics_and_groups(fresh_kafka) == ([], [])
-    await create(fresh_kafka, "postbacks.sent")
+    await create_other_topics(fresh_kafka, "postbacks.sent")
 
 
 async def test_fresh_kafka_has_nothing_of_the_test_before(fresh_kafka: str) -> None:
     # The second of three tests that use the same names. It leaves a group with a killed member behind.
     assert await topics_and_groups(fresh_kafka) == ([], [])
-    await create(fresh_kafka, "postbacks.sent")
-    member = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", MEMBER, fresh_kafka, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert member.stdout
-        assert await asyncio.wait_for(member.stdout.readline(), 60) == b"joined\n"
-    finally:
-        member.kill()
-        await member.wait()
+    await create_other_topics(fresh_kafka, "postbacks.sent")
+    leave_dead_member(fresh_kafka)
     assert (await topics_and_groups(fresh_kafka))[1] == ["streams"]
 
 
@@ -113,33 +89,21 @@ async def test_fresh_kafka_has_no_killed_members(fresh_kafka: str) -> None:
 
 
 async def members_and_offsets(address: str, group: str, topic: str) -> tuple[int, list[int]]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    try:
+    async with open_admin(address) as admin:
         (response,) = await admin.describe_consumer_groups([group])
-        members = response.groups[0][5]
         committed = await admin.list_consumer_group_offsets(group)
-        return len(members), [committed[TopicPartition(topic, number)].offset for number in (0, 1)]
-    finally:
-        await admin.close()
+    members = response.groups[0][5]
+    return len(members), [committed[TopicPartition(topic, number)].offset for number in (0, 1)]
 
 
 async def test_groups_are_rewound_without_their_dead_members(fresh_kafka: str) -> None:
     topic, crash = "postbacks.sent", datetime.now(UTC)
-    await create(fresh_kafka, topic)
+    await create_other_topics(fresh_kafka, topic)
     async with AIOKafkaProducer(bootstrap_servers=fresh_kafka, acks="all") as producer:
         for age in (3, 1):  # in partition 0 alone
             time_ms = round((crash - timedelta(hours=age)).timestamp() * 1000)
             await producer.send_and_wait(topic, b"value", partition=0, timestamp_ms=time_ms)
-    member = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", MEMBER, fresh_kafka, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert member.stdout
-        assert await asyncio.wait_for(member.stdout.readline(), 60) == b"joined\n"
-    finally:
-        member.kill()
-        await member.wait()
+    leave_dead_member(fresh_kafka)
     assert await members_and_offsets(fresh_kafka, "streams", topic) == (1, [2, 2])
     await rewind_groups(fresh_kafka, crash - timedelta(hours=2))
     assert await members_and_offsets(fresh_kafka, "streams", topic) == (0, [1, 2])
@@ -163,15 +127,15 @@ async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
     log = tmp_path / "kafka" / "data"
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         address = await asyncio.to_thread(process.read_line)
-        cluster = await cluster_id(address)
-        await create(address, "topic")
+        cluster = await cluster_id({"bootstrap_servers": [address]})
+        await create_other_topics(address, "topic")
         async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
             await producer.send_and_wait("topic", b"value", partition=0)
             assert await asyncio.to_thread(process.stop) == 0  # with a client connected
     assert rewind_time(log) is None
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         address = await asyncio.to_thread(process.read_line)
-        assert await cluster_id(address) == cluster
+        assert await cluster_id({"bootstrap_servers": [address]}) == cluster
         assert await first_record(address, "topic") == b"value"
         process.kill()
     since = rewind_time(log)
@@ -211,11 +175,10 @@ def fsyncs(folder: Path, path: Path) -> list[tuple[float, float]]:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
-    flush = {"POSTBACKS_LOG_FLUSH": "true"}
-    with running("embedded", "kafka", "--port", "0", "--data", tmp_path, environment=flush) as process:
+    with running("embedded", "kafka", "--port", "0", "--data", tmp_path, log_flush=True) as process:
         address = await asyncio.to_thread(process.read_line)
         (node,) = child_processes(process.popen.pid)
-        await create(address, "topic")
+        await create_other_topics(address, "topic")
         produced = []
         async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
             with traced_fsyncs(node, tmp_path / "trace"):
@@ -230,10 +193,10 @@ async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
 
 
 def test_folder_in_use_is_refused(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", str(tmp_path)]
-    with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
+    command = ("embedded", "kafka", "--port", "0", "--data", tmp_path)
+    with running(*command) as process:
         process.read_line()
-        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        refused = run_module(*command)
         assert process.running
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.strip() == f"Another Kafka uses {tmp_path / 'kafka'}; choose another --data"
@@ -270,14 +233,7 @@ def test_output_of_kafka_goes_to_standard_error(tmp_path: Path, capfd: pytest.Ca
 
 @pytest.mark.parametrize("java", ["/nowhere/java", "/"])
 def test_java_that_is_not_executable_is_refused(java: str, tmp_path: Path) -> None:
-    refused = subprocess.run(
-        [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", str(tmp_path)],
-        cwd=ROOT,
-        env=os.environ | {"POSTBACKS_JAVA": java},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    refused = run_module("embedded", "kafka", "--port", "0", "--data", tmp_path, java=java)
     assert refused.returncode == 2
     assert refused.stderr.strip() == (
         f"POSTBACKS_JAVA={java}: must be the program java, of version 17 or later"
@@ -287,11 +243,7 @@ def test_java_that_is_not_executable_is_refused(java: str, tmp_path: Path) -> No
 def test_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        command = [
-            *(sys.executable, "-m", "embedded", "kafka", "--port", str(port)),
-            *("--data", str(tmp_path)),
-        ]
-        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        refused = run_module("embedded", "kafka", "--port", str(port), "--data", tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.strip() == (
         f"127.0.0.1:{port} cannot be used: Address already in use; choose another --port"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -16,7 +14,7 @@ from jgo.maven import MavenContext
 from embedded.kafka.installation import Jar, ensure_jars, locked_jars, version
 from runtime.errors import StartupError
 from runtime.settings import load_settings
-from tests.support.process import ROOT, inherited_environment
+from tests.support.process import run_module
 
 
 @pytest.fixture(scope="module")
@@ -94,23 +92,12 @@ def test_complete_cache_needs_no_network(
     assert reported == []
 
 
-def test_missing_jars_are_counted_without_network(cache: Path) -> None:
+def test_missing_jars_are_counted_without_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = "http://127.0.0.1:1"
-    done = subprocess.run(
-        [sys.executable, "-m", "embedded", "kafka", "--port", "0", "--data", cache.parent / "data"],
-        cwd=ROOT,
-        env={
-            **inherited_environment(),
-            "POSTBACKS_CACHE": str(cache),
-            "HTTPS_PROXY": closed,
-            "https_proxy": closed,
-            "NO_PROXY": "",
-            "no_proxy": "",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    monkeypatch.setenv("https_proxy", closed)
+    monkeypatch.setenv("no_proxy", "")
+    arguments = ("embedded", "kafka", "--port", "0", "--data", cache.parent / "data")
+    done = run_module(*arguments, cache=cache, HTTPS_PROXY=closed, NO_PROXY="")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Kafka's jars cannot be downloaded (")
     assert f"1 of {len(locked_jars())} are not in {cache / f'kafka-{version()}'}" in done.stderr

@@ -10,9 +10,9 @@ from uuid import uuid4
 from embedded.kafka.retention import CONSUMER_GROUPS, disk_usage
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
-from tests.support.gateway import free_address, open_gateway, post
+from tests.support.gateway import form_request, free_address, open_gateway, post, wait_for_status
 from tests.support.process import running
-from tests.support.sinks import eventually, open_clickhouse, open_sink, rows, wait_committed
+from tests.support.sinks import open_clickhouse, open_sink, rows, wait_committed
 from tests.support.streams import Streams
 
 LIMIT = 64 * 2**20
@@ -34,13 +34,12 @@ async def test_gateway_answers_503_while_kafka_is_full(tmp_path: Path) -> None:
     """ClickHouse is down until the limit is reached; every postback that got a 2xx is stored afterwards."""
     data, clickhouse_port = tmp_path / "data", int(free_address().rpartition(":")[2])
     clickhouse = f"http://default:@127.0.0.1:{clickhouse_port}/postbacks"
-    settings = {"POSTBACKS_LOG_BYTES": str(LIMIT)}
     with ExitStack() as stack:
         kafka = stack.enter_context(
-            running("embedded", "kafka", "--port", "0", "--data", data, environment=settings)
+            running("embedded", "kafka", "--port", "0", "--data", data, log_bytes=LIMIT)
         ).read_line()
         gateway = stack.enter_context(
-            open_gateway(kafka, partitions="1", hold=str(data / "kafka" / "hold"), data=str(data / "gateway"))
+            open_gateway(kafka, partitions=1, hold=data / "kafka" / "hold", data=data / "gateway")
         )
         stack.enter_context(Streams(kafka, data, partitions=1).worker())
         stack.enter_context(open_sink(kafka, clickhouse))
@@ -57,11 +56,7 @@ async def test_gateway_answers_503_while_kafka_is_full(tmp_path: Path) -> None:
         assert len(accepted) * len(TEXT) > LIMIT / 3
         stack.enter_context(open_clickhouse(data, clickhouse_port))
         await wait_committed(kafka)
-
-        async def accepts() -> bool:
-            return (await post(gateway.address, sent()[1])).status == 200
-
-        await eventually(accepts, "the gateway accepts postbacks again")
+        await wait_for_status(200, gateway.address, form_request(sent()[1]))
         assert disk_usage(data / "kafka" / "data") < LIMIT
         stored = {row["message_id"] for row in rows(clickhouse, "SELECT message_id FROM messages")}
         assert set(accepted) <= stored

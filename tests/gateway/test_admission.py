@@ -26,22 +26,22 @@ from tests.support.gateway import (
     free_address,
     open_gateway,
     request,
+    sent_form,
     wait_for_status,
 )
-from tests.support.process import running
+from tests.support.process import run_module
+from tests.support.wait import eventually
 
 TIMEOUT = 60.0
 REQUEST_TIMEOUT = 1.0
 ACME = "[acme]\ntokens = ['first-token']\n"
 
 
-def sent(reference: str = "") -> bytes:
-    return f"SMSSent=1&MessageID={uuid4()}&ReferenceID={reference}".encode()
-
-
 async def post_to(gateway: RunningGateway, token: str, *headers: str, body: bytes = b"") -> HttpResponse:
     lines = "".join(f"{header}\r\n" for header in headers)
-    raw = form_request(body or sent(), f"/postback/{token}").replace(b"\r\n", b"\r\n" + lines.encode(), 1)
+    raw = form_request(body or sent_form(), f"/postback/{token}").replace(
+        b"\r\n", b"\r\n" + lines.encode(), 1
+    )
     return await request(gateway.address, raw)
 
 
@@ -51,15 +51,8 @@ def write(file: Path, text: str) -> None:
 
 def indistinguishable(responses: list[HttpResponse]) -> bool:
     """Whether status, body and header names are the same; the Date differs by time only."""
-    return (
-        len(
-            {
-                (response.status, response.body, *(response.headers.keys() - {"date"}))
-                for response in responses
-            }
-        )
-        == 1
-    )
+    seen = {(each.status, each.body, *(each.headers.keys() - {"date"})) for each in responses}
+    return len(seen) == 1
 
 
 @pytest.fixture
@@ -71,18 +64,18 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gateway(fresh_kafka: str, file: Path) -> Iterator[RunningGateway]:
-    settings = {"proxies": "127.0.0.0/8", "request_timeout": str(REQUEST_TIMEOUT), "connections": "4"}
-    with open_gateway(fresh_kafka, tokens=str(file), **settings) as gateway:
+    settings = {"proxies": "127.0.0.0/8", "request_timeout": REQUEST_TIMEOUT, "connections": 4}
+    with open_gateway(fresh_kafka, tokens=file, **settings) as gateway:
         yield gateway
 
 
 async def test_tokens_rotate_when_the_file_changes(gateway: RunningGateway, file: Path) -> None:
     assert (await post_to(gateway, "first-token")).status == 200
     write(file, "[acme]\ntokens = ['first-token', 'second-token']\n")
-    await wait_for_status(200, gateway.address, form_request(sent(), "/postback/second-token"))
+    await wait_for_status(200, gateway.address, form_request(sent_form(), "/postback/second-token"))
     assert (await post_to(gateway, "first-token")).status == 200
     write(file, "[acme]\ntokens = ['second-token']\n")
-    await wait_for_status(404, gateway.address, form_request(sent(), "/postback/first-token"))
+    await wait_for_status(404, gateway.address, form_request(sent_form(), "/postback/first-token"))
     assert (await post_to(gateway, "second-token")).status == 200
 
 
@@ -91,7 +84,7 @@ async def test_sighup_reloads_a_replaced_file(gateway: RunningGateway, file: Pat
     other.write_text(ACME.replace("first", "other"))  # of the same length, so only mtime and inode differ
     other.rename(file)
     os.kill(gateway.process.popen.pid, signal.SIGHUP)
-    await wait_for_status(200, gateway.address, form_request(sent(), "/postback/other-token"))
+    await wait_for_status(200, gateway.address, form_request(sent_form(), "/postback/other-token"))
     assert (await post_to(gateway, "first-token")).status == 404
 
 
@@ -99,25 +92,22 @@ async def test_sighup_reloads_a_replaced_file(gateway: RunningGateway, file: Pat
 async def test_invalid_file_is_logged_and_ignored(
     fresh_kafka: str, file: Path, capfd: pytest.CaptureFixture[str], broken: str
 ) -> None:
-    with open_gateway(fresh_kafka, tokens=str(file)) as gateway:
+    with open_gateway(fresh_kafka, tokens=file) as gateway:
         write(file, broken)
-        await gateway.wait_for_metric("reload_failures_total", 1)
+        await gateway.wait_for_metric("postbacks_gateway_reload_failures_total", 1)
         assert (await post_to(gateway, "first-token")).status == 200
         write(file, ACME.replace("first", "second"))
-        await wait_for_status(200, gateway.address, form_request(sent(), "/postback/second-token"))
+        await wait_for_status(200, gateway.address, form_request(sent_form(), "/postback/second-token"))
     stderr = capfd.readouterr().err
     assert f"POSTBACKS_TOKENS={file}" in stderr
     assert "first-tok" not in stderr
 
 
-async def test_file_without_accounts_stops_the_gateway(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_file_without_accounts_stops_the_gateway(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").touch()
-    settings = {"POSTBACKS_TOKENS": str(tmp_path / "empty.toml"), "POSTBACKS_OPS": "127.0.0.1:0"}
-    with running("gateway", environment=settings) as process:
-        assert await asyncio.to_thread(process.popen.wait, TIMEOUT) == REFUSED
-    assert "must name an account" in capfd.readouterr().err
+    done = run_module("gateway", tokens=tmp_path / "empty.toml", ops="127.0.0.1:0")
+    assert done.returncode == REFUSED
+    assert "must name an account" in done.stderr
 
 
 async def test_denied_clients_get_indistinguishable_responses(gateway: RunningGateway, file: Path) -> None:
@@ -131,7 +121,7 @@ async def test_denied_clients_get_indistinguishable_responses(gateway: RunningGa
         tokens = [{token = "expired-token", expires = 2020-01-01T00:00:00Z}, "second-token"]
         """,
     )
-    await wait_for_status(200, gateway.address, form_request(sent(), "/postback/second-token"))
+    await wait_for_status(200, gateway.address, form_request(sent_form(), "/postback/second-token"))
     inside, outside = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 203.0.113.7, 198.51.100.1"
     assert (await post_to(gateway, "first-token", inside)).status == 200
     responses = [
@@ -139,7 +129,7 @@ async def test_denied_clients_get_indistinguishable_responses(gateway: RunningGa
         await post_to(gateway, "first-token"),
         await post_to(gateway, "expired-token", inside),
         await post_to(gateway, "no-such-token", inside),
-        await request(gateway.address, form_request(sent(), "/nowhere")),
+        await request(gateway.address, form_request(sent_form(), "/nowhere")),
     ]
     assert responses[0].status == 404
     assert indistinguishable(responses)
@@ -148,14 +138,14 @@ async def test_denied_clients_get_indistinguishable_responses(gateway: RunningGa
 async def test_client_address_comes_from_the_proxy(gateway: RunningGateway, fresh_kafka: str) -> None:
     reference = uuid4().hex
     hops = ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 203.0.113.7:4711, 127.0.0.2")
-    assert (await post_to(gateway, "first-token", *hops, body=sent(reference))).status == 200
+    assert (await post_to(gateway, "first-token", *hops, body=sent_form(ReferenceID=reference))).status == 200
     _, _, value = await find_record(fresh_kafka, reference_id=reference)
     assert value["client_ip"] == "203.0.113.7"
 
 
 async def test_account_over_rate_gets_429_with_retry_after(gateway: RunningGateway, file: Path) -> None:
     write(file, ACME + "rate = 0.1\nburst = 2\n[umbrella]\ntokens = ['second-token']\n")
-    await wait_for_status(200, gateway.address, form_request(sent(), "/postback/second-token"))
+    await wait_for_status(200, gateway.address, form_request(sent_form(), "/postback/second-token"))
     assert [(await post_to(gateway, "first-token")).status for _ in range(2)] == [200, 200]
     response = await post_to(gateway, "first-token")
     assert response.status == 429
@@ -193,7 +183,7 @@ async def test_trickling_request_times_out_with_408(gateway: RunningGateway, beg
 async def test_connection_may_idle_longer_than_the_request_timeout(gateway: RunningGateway) -> None:
     async with connect(gateway.address) as wire:
         for _ in range(2):
-            await wire.send(form_request(sent(), "/postback/first-token"))
+            await wire.send(form_request(sent_form(), "/postback/first-token"))
             assert (await wire.response()).status == 200
             await asyncio.sleep(REQUEST_TIMEOUT * 2)
 
@@ -213,15 +203,15 @@ async def test_client_that_reads_no_responses_is_disconnected(gateway: RunningGa
 async def test_longest_idle_connection_is_closed_at_the_limit(gateway: RunningGateway) -> None:
     async with connect(gateway.address) as first, connect(gateway.address) as second:
         for wire in (second, first):
-            await wire.send(form_request(sent(), "/postback/first-token"))
+            await wire.send(form_request(sent_form(), "/postback/first-token"))
             assert (await wire.response()).status == 200
         async with connect(gateway.address) as third, connect(gateway.address) as fourth:
             for wire in (third, fourth):
                 await wire.send(b"POST /post")
-            await gateway.wait_for_metric("connections", 4)
+            await gateway.wait_for_metric("postbacks_gateway_connections", 4)
             assert (await post_to(gateway, "first-token")).status == 200
             assert await second.wait_closed()
-            await first.send(form_request(sent(), "/postback/first-token"))
+            await first.send(form_request(sent_form(), "/postback/first-token"))
             assert (await first.response()).status == 200
 
 
@@ -230,7 +220,7 @@ async def test_connection_beyond_limit_gets_503_without_idle_ones(gateway: Runni
         opened = [await stack.enter_async_context(connect(gateway.address)) for _ in range(4)]
         for wire in opened:
             await wire.send(b"POST /post")
-        await gateway.wait_for_metric("connections", 4)
+        await gateway.wait_for_metric("postbacks_gateway_connections", 4)
         async with connect(gateway.address) as fifth:
             response = await fifth.response()
             assert (response.status, response.headers["retry-after"]) == (503, "5")
@@ -238,25 +228,18 @@ async def test_connection_beyond_limit_gets_503_without_idle_ones(gateway: Runni
         assert {(await wire.response()).status for wire in opened} == {408}
 
 
-async def test_connections_above_the_ulimit_stop_the_gateway(capfd: pytest.CaptureFixture[str]) -> None:
-    settings = {
-        "LISTEN": "127.0.0.1:0",
-        "OPS": "127.0.0.1:0",
-        "CONNECTIONS": "100000",
-        "KAFKA": free_address(),
-    }
-    with running(
-        "gateway", environment={f"POSTBACKS_{name}": value for name, value in settings.items()}
-    ) as process:
-        assert await asyncio.to_thread(process.popen.wait, TIMEOUT) == REFUSED
-    assert "POSTBACKS_CONNECTIONS=100000: must be " in capfd.readouterr().err
+def test_connections_above_the_ulimit_stop_the_gateway() -> None:
+    settings = {"listen": "127.0.0.1:0", "ops": "127.0.0.1:0", "kafka": free_address()}
+    done = run_module("gateway", connections=100_000, **settings)
+    assert done.returncode == REFUSED
+    assert "POSTBACKS_CONNECTIONS=100000: must be " in done.stderr
 
 
 async def test_shutdown_waits_for_a_request_body(fresh_kafka: str) -> None:
     reference = uuid4().hex
     with open_gateway(fresh_kafka) as gateway:
         async with connect(gateway.address) as wire, connect(gateway.address) as idle:
-            head, _, body = form_request(sent(reference)).partition(b"\r\n\r\n")
+            head, _, body = form_request(sent_form(ReferenceID=reference)).partition(b"\r\n\r\n")
             await wire.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
             assert (await wire.head())[0] == 100
             gateway.process.popen.terminate()
@@ -265,7 +248,7 @@ async def test_shutdown_waits_for_a_request_body(fresh_kafka: str) -> None:
             response = await wire.response()
             assert (response.status, response.headers["connection"]) == (200, "close")
             assert await wire.wait_closed()
-        assert await asyncio.to_thread(gateway.process.popen.wait, TIMEOUT) == DONE
+        assert await gateway.process.wait(TIMEOUT) == DONE
     await find_record(fresh_kafka, reference_id=reference)
 
 
@@ -279,18 +262,10 @@ async def serial_of(address: str, context: ssl.SSLContext) -> object:
     """The serial number of the certificate on a new connection, after posting over it."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
-    writer.write(form_request(sent()))
+    writer.write(form_request(sent_form()))
     assert (await Connection(reader, writer).response()).status == 200
     writer.close()
     return writer.get_extra_info("peercert")["serialNumber"]
-
-
-async def wait_for_other_serial(serial: object, address: str, context: ssl.SSLContext) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while True:
-            if await serial_of(address, context) != serial:
-                return
-            await asyncio.sleep(0.1)
 
 
 async def test_tls_serves_a_renewed_certificate(fresh_kafka: str, tmp_path: Path) -> None:
@@ -299,30 +274,26 @@ async def test_tls_serves_a_renewed_certificate(fresh_kafka: str, tmp_path: Path
     write_certificate(authority, certificate, key)
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    with open_gateway(fresh_kafka, tls_certificate=str(certificate), tls_key=str(key)) as gateway:
+    with open_gateway(fresh_kafka, tls_certificate=certificate, tls_key=key) as gateway:
         first = await serial_of(gateway.address, context)
         async with connect(gateway.address) as plain:  # without TLS there is no response
-            await plain.send(form_request(sent()))
+            await plain.send(form_request(sent_form()))
             await plain.wait_closed()
-        write(key, "no key")
-        await gateway.wait_for_metric("reload_failures_total", 1)
+        key.write_text("no key")
+        await gateway.wait_for_metric("postbacks_gateway_reload_failures_total", 1)
         assert await serial_of(gateway.address, context) == first
         write_certificate(authority, certificate, key)
-        await wait_for_other_serial(first, gateway.address, context)
+        await eventually(
+            lambda: serial_of(gateway.address, context), "the new certificate", lambda serial: serial != first
+        )
         assert await asyncio.to_thread(gateway.process.stop) == DONE
 
 
-def test_certificate_with_another_key_stops_the_gateway(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_certificate_with_another_key_stops_the_gateway(tmp_path: Path) -> None:
     authority = trustme.CA()
-    write_certificate(authority, tmp_path / "certificate.pem", tmp_path / "key.pem")
-    write_certificate(authority, tmp_path / "other.pem", tmp_path / "other-key.pem")
-    settings = {
-        "TLS_CERTIFICATE": str(tmp_path / "certificate.pem"),
-        "TLS_KEY": str(tmp_path / "other-key.pem"),
-    }
-    environment = {f"POSTBACKS_{name}": value for name, value in settings.items()}
-    with running("gateway", environment=environment) as process:
-        assert process.popen.wait(TIMEOUT) == REFUSED
-    assert "must be a certificate and its key in PEM" in capfd.readouterr().err
+    certificate, other_key = tmp_path / "certificate.pem", tmp_path / "other-key.pem"
+    write_certificate(authority, certificate, tmp_path / "key.pem")
+    write_certificate(authority, tmp_path / "other.pem", other_key)
+    done = run_module("gateway", tls_certificate=certificate, tls_key=other_key)
+    assert done.returncode == REFUSED
+    assert "must be a certificate and its key in PEM" in done.stderr

@@ -27,7 +27,7 @@ CORPUS = malformed.INVALID_HTTP | malformed.INVALID_BODY | malformed.UNUSUAL
 @pytest.fixture(scope="module")
 def gateway(kafka: str) -> Iterator[RunningGateway]:
     asyncio.run(wipe(kafka))
-    with open_gateway(kafka, request_timeout=str(TIMEOUT), idle_timeout=str(TIMEOUT)) as gateway:
+    with open_gateway(kafka, request_timeout=TIMEOUT, idle_timeout=TIMEOUT) as gateway:
         yield gateway
 
 
@@ -121,8 +121,7 @@ def test_random_input_gets_no_5xx_and_is_disconnected(gateway: RunningGateway, i
 
 async def test_corpus_causes_no_error_logs(kafka: str, capfd: pytest.CaptureFixture[str]) -> None:
     """The whole corpus at once, at log level info."""
-    timeouts = {"request_timeout": str(TIMEOUT), "idle_timeout": str(TIMEOUT)}
-    with open_gateway(kafka, log_level="info", **timeouts) as gateway:
+    with open_gateway(kafka, log_level="info", request_timeout=TIMEOUT, idle_timeout=TIMEOUT) as gateway:
         await asyncio.gather(*(exchange(gateway.address, raw) for raw in CORPUS.values()))
         assert await is_served(gateway)
     logs = capfd.readouterr().err

@@ -8,7 +8,7 @@ import signal
 import socket
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -18,9 +18,8 @@ import pytest
 from gateway.processes import reserve_port
 from runtime.errors import InvalidSetting
 from runtime.process import DONE, REFUSED
-from tests.gateway.test_gateway import READY, TIMEOUT, frozen, sent
 from tests.support.gateway import (
-    POLL_INTERVAL,
+    TIMEOUT,
     RunningGateway,
     connect,
     find_record,
@@ -28,13 +27,12 @@ from tests.support.gateway import (
     free_address,
     open_gateway,
     post,
-    request,
+    sent_form,
 )
-from tests.support.kafka import ApacheKafka
-from tests.support.process import child_processes, running
+from tests.support.kafka import ApacheKafka, frozen
+from tests.support.process import child_processes, run_module
 from tests.support.spool import free_kafka_address, kafka_at, sent_message_ids, spool_postbacks
-
-METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+from tests.support.wait import eventually
 
 
 def pids_of(gateway: RunningGateway) -> list[int]:
@@ -50,25 +48,14 @@ def is_running(pid: int) -> bool:
     return True
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Poll until the condition is true."""
-    async with asyncio.timeout(TIMEOUT):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(POLL_INTERVAL)
-
-
 async def wait_readyz(gateway: RunningGateway, status: int, *lines: str) -> None:
     """Wait until /readyz answers with that status and lines that start like these."""
-    async with asyncio.timeout(TIMEOUT):
-        while True:
-            response = await request(gateway.ops, READY)
-            found = response.body.decode().splitlines()
-            matches = len(found) == len(lines) and all(map(str.startswith, found, lines))
-            if response.status == status and matches:
-                return
-            await asyncio.sleep(POLL_INTERVAL)
+
+    def matches(page: tuple[int, str]) -> bool:
+        found = page[1].splitlines()
+        return page[0] == status and len(found) == len(lines) and all(map(str.startswith, found, lines))
+
+    await eventually(lambda: gateway.page("readyz"), f"{status} with {lines}", matches)
 
 
 def spooled(file: Path) -> int:
@@ -78,16 +65,9 @@ def spooled(file: Path) -> int:
         return count
 
 
-async def samples(gateway: RunningGateway) -> dict[str, float]:
-    """Samples of /metrics by name and labels."""
-    text = (await request(gateway.ops, METRICS)).body.decode()
-    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, _, value in lines}
-
-
 @contextmanager
-def open_two(kafka: str, **settings: str) -> Iterator[RunningGateway]:
-    with open_gateway(kafka, processes="2", **settings) as gateway:
+def open_two(kafka: str, **settings: object) -> Iterator[RunningGateway]:
+    with open_gateway(kafka, processes=2, **settings) as gateway:
         yield gateway
 
 
@@ -95,12 +75,12 @@ async def test_processes_share_one_port_and_report_as_one(fresh_kafka: str) -> N
     async with AsyncExitStack() as stack:
         with open_two(fresh_kafka) as gateway:
             await wait_readyz(gateway, 200, "ready")
-            before = await samples(gateway)
+            before = gateway.samples()
             wires = [await stack.enter_async_context(connect(gateway.address)) for _ in range(40)]
             for wire in wires:
-                await wire.send(form_request(sent(str(uuid4()))))
+                await wire.send(form_request(sent_form()))
             assert {(await wire.response()).status for wire in wires} == {200}
-            after = await samples(gateway)
+            after = gateway.samples()
             for name in ("1", "2"):
                 files = f'process_open_fds{{process="{name}"}}'
                 assert after[files] >= before[files] + 5, "the kernel spreads connections"
@@ -116,7 +96,7 @@ async def test_killed_process_loses_no_acknowledged_postback(fresh_kafka: str) -
         while not done.is_set():
             message = str(uuid4())
             try:
-                response = await post(address, sent(message))
+                response = await post(address, sent_form(message))
             except (ConnectionError, asyncio.IncompleteReadError):
                 continue  # sent to the killed process: a client would retry
             assert response.status == 200
@@ -128,27 +108,22 @@ async def test_killed_process_loses_no_acknowledged_postback(fresh_kafka: str) -
         async with asyncio.TaskGroup() as group:
             for _ in range(8):
                 group.create_task(load(gateway.address, done))
-            await gateway.wait_for_metric("requests_total", 200)
+            await gateway.wait_for_metric("postbacks_gateway_requests_total", 200)
             killed, survivor = pids_of(gateway)
             os.kill(killed, signal.SIGKILL)
-            await wait_readyz(
-                gateway,
-                200,
-                "ready, but degraded",
-                "process 1: exited with status -9; restarting in 0.5 s",
-            )
-            assert (await samples(gateway))["postbacks_ready"] == 0
+            restarting = "process 1: exited with status -9; restarting in 0.5 s"
+            await wait_readyz(gateway, 200, "ready, but degraded", restarting)
+            assert gateway.metric("postbacks_ready") == 0
             await wait_readyz(gateway, 200, "ready")
             count = len(acknowledged)
-            await eventually(lambda: len(acknowledged) > count + 200)
+            await eventually(lambda: len(acknowledged) > count + 200, "further postbacks acknowledged")
             done.set()
         assert survivor in pids_of(gateway)
         assert killed not in pids_of(gateway)
         assert len(pids_of(gateway)) == 2
-        assert await gateway.metric("requests_total") >= len(acknowledged), (
-            "counters of the killed process are kept"
-        )
-        assert await gateway.metric("connections") == 0, "gauges of the killed process are dropped"
+        counted = gateway.metric("postbacks_gateway_requests_total")
+        assert counted >= len(acknowledged), "counters of the killed process are kept"
+        assert gateway.metric("postbacks_gateway_connections") == 0, "its gauges are dropped"
     found = Counter(await sent_message_ids(fresh_kafka, len(acknowledged)))
     assert set(acknowledged) <= set(found)
 
@@ -157,24 +132,23 @@ async def test_sigterm_finishes_requests_of_every_process(
     fresh_kafka: str, apache_kafka: ApacheKafka
 ) -> None:
     async with AsyncExitStack() as stack:
-        with open_two(fresh_kafka, ack_timeout="30") as gateway:
+        with open_two(fresh_kafka, ack_timeout=30) as gateway:
             await wait_readyz(gateway, 200, "ready")
             ids = [str(uuid4()) for _ in range(20)]
             wires = [await stack.enter_async_context(connect(gateway.address)) for _ in ids]
             idle = [await stack.enter_async_context(connect(gateway.address)) for _ in ids]
             async with frozen(apache_kafka.nodes[0]):
                 for wire, message in zip(wires, ids, strict=True):
-                    await wire.send(form_request(sent(message)))
-                await gateway.wait_for_metric(
-                    "request_bytes_total", sum(len(sent(message)) for message in ids)
-                )
+                    await wire.send(form_request(sent_form(message)))
+                size = sum(len(sent_form(message)) for message in ids)
+                await gateway.wait_for_metric("postbacks_gateway_request_bytes_total", size)
                 pids = pids_of(gateway)
                 gateway.process.popen.terminate()
                 assert all([await wire.wait_closed() for wire in idle])
                 for pid in pids:  # as systemd does, in any order
                     os.kill(pid, signal.SIGTERM)
             assert {(await wire.response()).status for wire in wires} == {200}
-            assert await asyncio.to_thread(gateway.process.popen.wait, TIMEOUT) == DONE
+            assert await gateway.process.wait(TIMEOUT) == DONE
             assert not any(map(is_running, pids))
         assert set(ids) <= set(await sent_message_ids(fresh_kafka, len(ids)))
 
@@ -186,8 +160,8 @@ async def test_killed_supervisor_frees_the_port(fresh_kafka: str) -> None:
         orphans = pids_of(gateway)
         gateway.process.kill()
         with open_two(fresh_kafka, listen=listen) as successor:
-            await eventually(lambda: not any(map(is_running, orphans)))
-            assert (await post(successor.address, sent(str(uuid4())))).status == 200
+            await eventually(lambda: not any(map(is_running, orphans)), "the orphans have exited")
+            assert (await post(successor.address, sent_form())).status == 200
             assert successor.process.stop() == DONE
 
 
@@ -203,17 +177,17 @@ async def test_sighup_reloads_every_process(fresh_kafka: str, capfd: pytest.Capt
         await wait_readyz(gateway, 200, "ready")
         assert loaded(2)
         gateway.process.popen.send_signal(signal.SIGHUP)
-        await eventually(lambda: loaded(4))
+        await eventually(lambda: loaded(4), "both have loaded the accounts again")
         assert gateway.process.stop() == DONE
 
 
 async def test_each_process_has_its_own_spool(tmp_path: Path) -> None:
     kafka = free_kafka_address()
-    with open_two(kafka, data=str(tmp_path), ack_timeout="0.5") as gateway:
+    with open_two(kafka, data=tmp_path, ack_timeout=0.5) as gateway:
         reason = f"kafka: Kafka at {kafka} does not answer"
         await wait_readyz(gateway, 503, f"process 1: {reason}", f"process 2: {reason}")
         messages = await spool_postbacks(gateway, 60)
-        await gateway.wait_for_metric("spool_records", 60)
+        await gateway.wait_for_metric("postbacks_gateway_spool_records", 60)
         counts = [spooled(file) for file in (tmp_path / "spool").glob("*.spool")]
         assert (len(counts), sum(counts), all(counts)) == (2, 60, True)
         async with kafka_at(kafka, tmp_path / "kafka"):
@@ -224,17 +198,12 @@ async def test_each_process_has_its_own_spool(tmp_path: Path) -> None:
     assert list((tmp_path / "spool").iterdir()) == []
 
 
-async def test_refused_settings_are_not_retried(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_refused_settings_are_not_retried(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    environment = {
-        "POSTBACKS_DATA": str(tmp_path / "file"),
-        "POSTBACKS_OPS": "127.0.0.1:0",
-        "POSTBACKS_LISTEN": "127.0.0.1:0",
-        "POSTBACKS_PROCESSES": "2",
-    }
-    with running("gateway", environment=environment) as process:
-        assert await asyncio.to_thread(process.popen.wait, TIMEOUT) == REFUSED
-    lines = capfd.readouterr().err.splitlines()
+    anywhere = "127.0.0.1:0"
+    done = run_module("gateway", data=tmp_path / "file", ops=anywhere, listen=anywhere, processes=2)
+    assert done.returncode == REFUSED
+    lines = done.stderr.splitlines()
     assert any(line.startswith(f"POSTBACKS_DATA={tmp_path / 'file'}: must be") for line in lines)
     assert lines[-1].endswith("cannot run like this; the reason is above")
 

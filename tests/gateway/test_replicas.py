@@ -15,11 +15,11 @@ async def test_underreplication_is_measured_and_rejects_no_postback(engines: Eng
     cluster = ApacheKafka(tmp_path, 3)
     try:
         cluster.start()
-        with open_gateway(cluster.address, replication="3", partitions="2") as gateway:
+        with open_gateway(cluster.address, replication=3, partitions=2) as gateway:
             assert (await post(gateway.address, SENT)).status == 200
-            assert await gateway.metric("underreplicated_partitions") == 0
+            assert gateway.metric("postbacks_gateway_underreplicated_partitions") == 0
             cluster.nodes[2].kill()
-            await gateway.wait_for_metric("underreplicated_partitions", 1)
+            await gateway.wait_for_metric("postbacks_gateway_underreplicated_partitions", 1)
             assert (await post(gateway.address, SENT)).status in (200, 202)  # during the election of a leader
     finally:
         cluster.kill()

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -24,8 +23,15 @@ from runtime.errors import InvalidSetting
 from runtime.health import Health
 from runtime.kafka.clients import client_options
 from runtime.settings import load_settings
-from tests.gateway.test_gateway import HEALTH, READY, sent
-from tests.support.gateway import form_request, open_gateway, post, request, wait_for_status
+from tests.support.gateway import (
+    HEALTH,
+    form_request,
+    open_gateway,
+    post,
+    request,
+    sent_form,
+    wait_for_status,
+)
 from tests.support.small_disk import small_disk
 from tests.support.spool import (
     file_size_limit,
@@ -35,6 +41,7 @@ from tests.support.spool import (
     spool_postbacks,
     spooled_records,
 )
+from tests.support.wait import eventually
 
 LINGER = 0.001
 LIMITS = SpoolLimits(max_bytes=2**20, max_age=60, sync_timeout=30)
@@ -42,34 +49,34 @@ LIMITS = SpoolLimits(max_bytes=2**20, max_age=60, sync_timeout=30)
 
 async def test_next_gateway_publishes_spool_of_killed_one(tmp_path: Path) -> None:
     kafka = free_kafka_address()
-    with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5") as gateway:
+    with open_gateway(kafka, data=tmp_path, ack_timeout=0.5) as gateway:
         messages = await spool_postbacks(gateway, 50)
         gateway.process.kill()
     async with kafka_at(kafka, tmp_path / "kafka"):
-        with open_gateway(kafka, data=str(tmp_path)) as gateway:
-            await wait_for_status(200, gateway.ops, READY)
+        with open_gateway(kafka, data=tmp_path) as gateway:
+            await gateway.wait_ready()
             assert set(await sent_message_ids(kafka, 50)) == set(messages)
-            await gateway.wait_for_metric("spool_records", 0)
+            await eventually(lambda: gateway.metric("postbacks_gateway_spool_records") == 0, "spool empty")
             assert gateway.process.stop() == 0
     assert list((tmp_path / "spool").iterdir()) == []
 
 
 async def test_running_gateway_adopts_spool_of_stopped_one(tmp_path: Path) -> None:
     kafka = free_kafka_address()
-    with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5") as running:
-        with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5") as stopped:
+    with open_gateway(kafka, data=tmp_path, ack_timeout=0.5) as running:
+        with open_gateway(kafka, data=tmp_path, ack_timeout=0.5) as stopped:
             messages = await spool_postbacks(stopped, 20)
             assert stopped.process.stop() == 0
         async with kafka_at(kafka, tmp_path / "kafka"):
-            await wait_for_status(200, running.ops, READY)
+            await running.wait_ready()
             assert set(await sent_message_ids(kafka, 20)) == set(messages)
             assert running.process.running
 
 
 async def test_full_spool_answers_503_until_drained(tmp_path: Path) -> None:
     kafka = free_kafka_address()
-    body = sent(str(uuid4()), ReferenceID="x" * 60_000)
-    with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5", spool_bytes=str(2**20)) as gateway:
+    body = sent_form(ReferenceID="x" * 60_000)
+    with open_gateway(kafka, data=tmp_path, ack_timeout=0.5, spool_bytes=2**20) as gateway:
         await wait_for_status(503, gateway.address, form_request(body))
         response = await request(gateway.address, form_request(body))
         assert (response.status, response.headers["retry-after"]) == (503, "5")
@@ -82,18 +89,18 @@ async def test_full_spool_answers_503_until_drained(tmp_path: Path) -> None:
 async def test_gateway_quarantines_damaged_spool_at_start(fresh_kafka: str, tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "garbage.spool").write_bytes(b"no database at all" * 100)
-    with open_gateway(fresh_kafka, data=str(tmp_path)) as gateway:
-        assert await gateway.metric("spools_damaged_total") == 1
-        assert (await post(gateway.address, sent(str(uuid4())))).status == 200
+    with open_gateway(fresh_kafka, data=tmp_path) as gateway:
+        assert gateway.metric("postbacks_gateway_spools_damaged_total") == 1
+        assert (await post(gateway.address, sent_form())).status == 200
     assert (tmp_path / "spool" / "garbage.damaged").exists()
 
 
 async def test_spool_is_published_oldest_first(tmp_path: Path) -> None:
     kafka = free_kafka_address()
-    with open_gateway(kafka, data=str(tmp_path), ack_timeout="0.5", partitions="1") as gateway:
+    with open_gateway(kafka, data=tmp_path, ack_timeout=0.5, partitions=1) as gateway:
         messages = [message for _ in range(10) for message in await spool_postbacks(gateway, 1)]
         async with kafka_at(kafka, tmp_path / "kafka"):
-            await wait_for_status(200, gateway.ops, READY)
+            await gateway.wait_ready()
             assert await sent_message_ids(kafka, 10, partitions=1) == messages
 
 
@@ -202,9 +209,7 @@ async def test_failed_removal_publishes_records_once(tmp_path: Path) -> None:
         with file_size_limit(10_000):  # the journal is longer already
             assert len(await kafka.next_values(5)) == 5
             await asyncio.sleep(3 * spool_sink.RETRY_INTERVAL)  # failed retries cannot be observed
-        async with asyncio.timeout(30):
-            while sink._spools.size:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await eventually(lambda: sink._spools.size == 0, "the spool is empty")
     assert kafka.accepted.empty()
 
 

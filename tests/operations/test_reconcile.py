@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import pytest_asyncio
@@ -14,74 +13,43 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 from msgspec import json
 from msgspec.structs import replace
-from pydantic import SecretStr
 
 from gateway.postback import RECEIPT, SENT, encode, format_time, key_of
 from gateway.rejected import REJECTED, Rejected
 from operations.reconcile.messages import PARTITION
-from sinks.migrate import migrate
 from streams.facts import MAX_FACTS_PER_KIND
 from streams.message import MESSAGES, encode_message, state_of
 from tests.support.kafka import own_kafka
+from tests.support.pipeline import Pipeline, create_pipeline
 from tests.support.postbacks import MESSAGE_ID, at, receipt, sent
-from tests.support.sinks import eventually, execute, produce_values, rows, run_worker, wait_committed
-from tests.support.stack import command
-from tests.support.streams import Streams
+from tests.support.process import run_module
+from tests.support.sinks import execute, produce_values, rows, run_worker
+from tests.support.wait import eventually
 from tests.support.workload import generate_postbacks
 
 MESSAGE_COUNT = 100
 
 
-class Pipeline(NamedTuple):
-    """A Kafka with all topics, and a database with the schema."""
-
-    streams: Streams
-    clickhouse: str
-
-    @property
-    def kafka(self) -> str:
-        return self.streams.kafka
-
-    async def store(self) -> None:
-        """Run a sink until it has stored everything in the topics."""
-        async with run_worker(self.kafka, self.clickhouse):
-            await wait_committed(self.kafka)
-
-    async def run(self) -> None:
-        """Run streams, then a sink, until they have drained the topics."""
-        with self.streams.worker():
-            await self.streams.wait_committed()
-        await self.store()
-
-    async def reconcile(self, *options: str) -> tuple[int, Any]:
-        """The exit status, and the JSON report."""
-        done = await asyncio.to_thread(command, "reconcile", "--json", *options, settings=self.settings)
-        assert not done.stderr, done.stderr
-        return done.returncode, json.decode(done.stdout)
-
-    async def reconcile_text(self, *options: str) -> str:
-        """The report as text."""
-        return (await asyncio.to_thread(command, "reconcile", *options, settings=self.settings)).stdout
-
-    @property
-    def settings(self) -> dict[str, str]:
-        return {"POSTBACKS_KAFKA": self.kafka, "POSTBACKS_CLICKHOUSE": self.clickhouse}
-
-    def delete(self, table: str, condition: str) -> None:
-        """Delete rows, as a failure would."""
-        execute(self.clickhouse, f"ALTER TABLE {table} DELETE WHERE {condition} SETTINGS mutations_sync = 1")
-
-
 @pytest_asyncio.fixture
 async def pipeline(fresh_kafka: str, database: str, tmp_path: Path) -> Pipeline:
-    return await _pipeline(fresh_kafka, database, tmp_path)
+    return await create_pipeline(fresh_kafka, database, tmp_path)
 
 
-async def _pipeline(kafka: str, database: str, folder: Path) -> Pipeline:
-    made = Pipeline(Streams(kafka, folder), database)
-    await made.streams.create_topics()
-    await asyncio.to_thread(migrate, SecretStr(database))
-    return made
+async def reconcile(pipeline: Pipeline, *options: str) -> tuple[int, Any]:
+    """The exit status, and the JSON report."""
+    done = await pipeline.command("reconcile", "--json", *options)
+    assert not done.stderr, done.stderr
+    return done.returncode, json.decode(done.stdout)
+
+
+async def reconcile_text(pipeline: Pipeline) -> str:
+    """The report as text."""
+    return (await pipeline.command("reconcile")).stdout
+
+
+def delete(pipeline: Pipeline, table: str, condition: str) -> None:
+    """Delete rows, as a failure would."""
+    execute(pipeline.clickhouse, f"ALTER TABLE {table} DELETE WHERE {condition} SETTINGS mutations_sync = 1")
 
 
 def missing_ranges(report: Any) -> Iterator[tuple[str, int, list[list[int]]]]:
@@ -98,32 +66,32 @@ async def test_drained_pipeline_is_complete(pipeline: Pipeline) -> None:
         pipeline.kafka, REJECTED, encode(Rejected(rejection_id="1", reason="no_type", received_at=at(0)))
     )
     await pipeline.run()
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert (status, report["complete"], report["missing"], report["pending"]) == (0, True, 0, 0)
     assert sum(p["stored"] for p in report["partitions"] if p["topic"] != REJECTED) == len(given)
     assert sum(p["stored"] for p in report["partitions"] if p["topic"] == REJECTED) == 1
     assert report["events"]["checked"] == len(given)
     assert report["keys"]["checked"] == len(await pipeline.streams.messages())
     assert report["rejected"] == [{"stage": "gateway", "reason": "no_type", "count": 1}]
-    text = await pipeline.reconcile_text()
+    text = await reconcile_text(pipeline)
     assert "Complete since" in text
     assert "nothing missing" in text
 
 
 async def test_empty_pipeline_is_complete(pipeline: Pipeline) -> None:
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert (status, report["missing"], report["pending"]) == (0, 0, 0)
 
 
 async def test_missing_rows_are_named_by_offset(pipeline: Pipeline) -> None:
     await produce_values(pipeline.kafka, SENT, *(encode(sent(f"s{n}", n)) for n in range(10)), partition=2)
     await pipeline.store()
-    pipeline.delete("postbacks", "offset IN (0, 4, 5, 9)")
-    status, report = await pipeline.reconcile()
+    delete(pipeline, "postbacks", "offset IN (0, 4, 5, 9)")
+    status, report = await reconcile(pipeline)
     assert status == 1
     assert list(missing_ranges(report)) == [(SENT, 2, [[0, 0], [4, 5], [9, 9]])]
     assert report["missing"] == 4
-    text = await pipeline.reconcile_text()
+    text = await reconcile_text(pipeline)
     assert "postbacks.sent/2 offsets 4 to 5" in text
     assert "Not complete" in text
 
@@ -133,17 +101,17 @@ async def test_uncommitted_records_are_pending_and_no_failure(pipeline: Pipeline
     await pipeline.store()
     await produce_values(pipeline.kafka, SENT, *(encode(sent(f"t{n}", n)) for n in range(200)))
     await produce_values(pipeline.kafka, RECEIPT, encode(receipt()), partition=3)
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert (status, report["missing"]) == (0, 0)
     assert sum(p["pending"] for p in report["partitions"]) == 201
     assert report["events"]["pending"] == 211, "streams never ran"
-    assert "; 412 pending" in await pipeline.reconcile_text()
+    assert "; 412 pending" in await reconcile_text(pipeline)
 
 
 async def test_row_that_clickhouse_refused_is_not_missing(pipeline: Pipeline) -> None:
     await produce_values(pipeline.kafka, SENT, encode(sent()), b'{"no": "postback"}', encode(sent("s2")))
     await pipeline.store()
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert (status, report["missing"]) == (0, 0)
     assert [(p["stored"], p["refused"]) for p in report["partitions"] if p["stored"]] == [(3, 1)]
     assert report["rejected"] == [{"stage": "sinks", "reason": "VIOLATED_CONSTRAINT", "count": 1}]
@@ -154,14 +122,14 @@ async def test_redelivered_rows_are_repeated_and_others_duplicates(pipeline: Pip
     await pipeline.store()
     execute(pipeline.clickhouse, "SYSTEM STOP MERGES postbacks")
     execute(pipeline.clickhouse, "INSERT INTO postbacks SELECT * FROM postbacks WHERE offset < 2")
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert (status, report["duplicates"]) == (0, 0)
     assert sum(p["repeated"] for p in report["partitions"]) == 2
     execute(
         pipeline.clickhouse,
         "INSERT INTO postbacks SELECT * REPLACE ('other' AS event_id) FROM postbacks FINAL WHERE offset = 3",
     )
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert (status, report["duplicates"]) == (1, 1)
 
 
@@ -170,11 +138,11 @@ async def test_event_in_no_message_is_named(pipeline: Pipeline) -> None:
     await pipeline.streams.produce(given)
     await pipeline.run()
     lost = given[7]
-    pipeline.delete("message_states", f"message_id = '{lost.message_id}'")
+    delete(pipeline, "message_states", f"message_id = '{lost.message_id}'")
     others = encode_message(state_of(replace(lost, event_id="another")))
     await pipeline.streams.produce_raw(MESSAGES, [(key_of(lost.account, lost.message_id), others)])
     await pipeline.store()
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert status == 1
     assert lost.event_id in {event["event_id"] for event in report["events"]["named"]}
     assert {event["message_id"] for event in report["events"]["named"]} == {lost.message_id}
@@ -183,15 +151,15 @@ async def test_event_in_no_message_is_named(pipeline: Pipeline) -> None:
         == report["events"]["missing"]
         == len({postback.event_id for postback in given if postback.message_id == lost.message_id})
     )
-    assert f"{lost.event_id} of message {lost.message_id} of acme" in await pipeline.reconcile_text()
+    assert f"{lost.event_id} of message {lost.message_id} of acme" in await reconcile_text(pipeline)
 
 
 async def test_message_missing_in_clickhouse_is_named_by_key(pipeline: Pipeline) -> None:
     given = generate_postbacks(MESSAGE_COUNT, seed=3)
     await pipeline.streams.produce(given)
     await pipeline.run()
-    pipeline.delete("message_states", f"message_id = '{given[0].message_id}'")
-    status, report = await pipeline.reconcile()
+    delete(pipeline, "message_states", f"message_id = '{given[0].message_id}'")
+    status, report = await reconcile(pipeline)
     assert (status, report["keys"]["missing"]) == (1, 1)
     assert report["keys"]["named"] == [f"acme/{given[0].message_id}"]
 
@@ -201,16 +169,16 @@ async def test_facts_beyond_a_messages_cap_are_not_missing(pipeline: Pipeline) -
         [receipt(f"{n:03}", n, code="003") for n in range(MAX_FACTS_PER_KIND + 30)]
     )
     await pipeline.run()
-    assert (await pipeline.reconcile())[0] == 0
+    assert (await reconcile(pipeline))[0] == 0
     # A fact that belongs before the cap is missing, although the list is full.
     (state,) = rows(pipeline.clickhouse, "SELECT * FROM messages")
     assert len(state["receipts"]) == MAX_FACTS_PER_KIND
-    pipeline.delete("message_states", "1")
+    delete(pipeline, "message_states", "1")
     full = state_of(receipt("999", 999))
     full.receipts = [replace(full.receipts[0], event_id=f"{n:03}", received_at=at(n)) for n in range(1, 101)]
     await pipeline.streams.produce_raw(MESSAGES, [(key_of("acme", MESSAGE_ID), encode_message(full))])
     await pipeline.store()
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert (status, [event["event_id"] for event in report["events"]["named"]]) == (1, ["000"])
 
 
@@ -218,7 +186,7 @@ async def test_record_that_streams_rejected_is_not_missing(pipeline: Pipeline) -
     value = encode(sent())
     await pipeline.streams.produce_raw(SENT, [(b"another/key", value)])
     await pipeline.run()
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert (status, report["missing"], report["events"]["checked"]) == (0, 0, 1)
     assert report["rejected"] == [{"stage": "streams", "reason": "foreign_key", "count": 1}]
 
@@ -227,8 +195,8 @@ async def test_since_excludes_earlier_records(pipeline: Pipeline) -> None:
     old = [sent(f"old{n}", received_at="2026-01-01T00:00:00.000Z") for n in range(3)]
     await produce_values(pipeline.kafka, SENT, *map(encode, old))
     await pipeline.store()
-    pipeline.delete("postbacks", "offset = 1")
-    assert (await pipeline.reconcile())[0] == 1
+    delete(pipeline, "postbacks", "offset = 1")
+    assert (await reconcile(pipeline))[0] == 1
     since = format_time(datetime.now(UTC))
     new = replace(old[0], event_id="new", received_at=format_time(datetime.now(UTC)))
     await produce_values(pipeline.kafka, SENT, encode(new))
@@ -236,7 +204,7 @@ async def test_since_excludes_earlier_records(pipeline: Pipeline) -> None:
     state = encode_message(state_of(old[0]))
     await pipeline.streams.produce_raw(MESSAGES, [(key_of("acme", MESSAGE_ID), state)])
     await pipeline.store()
-    status, report = await pipeline.reconcile("--since", since)
+    status, report = await reconcile(pipeline, "--since", since)
     assert status == 0
     assert [(p["start"], p["stored"]) for p in report["partitions"] if p["stored"]] == [(3, 1)]
     assert (report["keys"]["checked"], report["keys"]["missing"]) == (1, 0)
@@ -248,11 +216,11 @@ async def test_former_cluster_misses_only_offsets_between_rows(
     await produce_values(pipeline.kafka, SENT, *(encode(sent(f"s{n}", n)) for n in range(10)))
     await pipeline.store()
     async with own_kafka(tmp_path / "kafka") as new:  # replaces the first cluster
-        pipeline = await _pipeline(new.address, database, tmp_path / "new")
-        status, report = await pipeline.reconcile()
+        pipeline = await create_pipeline(new.address, database, tmp_path / "new")
+        status, report = await reconcile(pipeline)
         assert sum(p["missing"] for p in report["partitions"]) == 0
-        pipeline.delete("postbacks", "offset IN (0, 5)")
-        _, report = await pipeline.reconcile()
+        delete(pipeline, "postbacks", "offset IN (0, 5)")
+        _, report = await reconcile(pipeline)
         assert list(missing_ranges(report)) == [(SENT, 0, [[5, 5]])]
         assert report["events"]["missing"] == 8, "streams never ran on that cluster"
         assert status == 1
@@ -273,13 +241,13 @@ async def test_offsets_of_transactions_are_not_missing(pipeline: Pipeline) -> No
     async with run_worker(pipeline.kafka, pipeline.clickhouse):
         last = "SELECT offset FROM postbacks WHERE offset = 6"
         await eventually(lambda: bool(rows(pipeline.clickhouse, last)), "the last record stored")
-    status, report = await pipeline.reconcile()
+    status, report = await reconcile(pipeline)
     assert (status, report["missing"]) == (0, 0)
     assert sum(p["pending"] for p in report["partitions"]) == 0, "a marker at the end is not pending"
-    pipeline.delete("postbacks", "offset IN (3, 4)")  # as if the sink had read only committed records
-    assert (await pipeline.reconcile())[0] == 0
-    pipeline.delete("postbacks", "offset = 1")
-    status, report = await pipeline.reconcile()
+    delete(pipeline, "postbacks", "offset IN (3, 4)")  # as if the sink had read only committed records
+    assert (await reconcile(pipeline))[0] == 0
+    delete(pipeline, "postbacks", "offset = 1")
+    status, report = await reconcile(pipeline)
     assert (status, list(missing_ranges(report))) == (1, [(SENT, 0, [[1, 1]])])
 
 
@@ -295,15 +263,14 @@ def test_clickhouse_computes_the_partition_as_kafka_does(database: str) -> None:
         assert (row["partition"], row["sum"]) == ((murmur2(key) & 0x7FFFFFFF) % 7, crc32(key))
 
 
-async def test_unreachable_kafka_is_an_error(database: str) -> None:
-    settings = {"POSTBACKS_KAFKA": "127.0.0.1:1", "POSTBACKS_CLICKHOUSE": database}
-    done = await asyncio.to_thread(command, "reconcile", settings=settings)
+def test_unreachable_kafka_is_an_error(database: str) -> None:
+    done = run_module("cli", "reconcile", kafka="127.0.0.1:1", clickhouse=database)
     assert done.returncode == 1
     assert "does not answer" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
-async def test_invalid_time_is_refused() -> None:
-    done = await asyncio.to_thread(command, "reconcile", "--since", "yesterday", settings={})
+def test_invalid_time_is_refused() -> None:
+    done = run_module("cli", "reconcile", "--since", "yesterday")
     assert done.returncode == 2
     assert "'yesterday' is not a time" in done.stderr

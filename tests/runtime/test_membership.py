@@ -11,28 +11,23 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from prometheus_client import CollectorRegistry, Gauge
 
 from gateway.postback import POSTBACK_TOPICS, RECEIPT
 from gateway.topics import gateway_topics
 from runtime.health import Health
-from runtime.kafka.clients import client_options
 from runtime.kafka.consumer_group import STABLE, GroupSnapshot, TopicPartition
 from runtime.kafka.group_monitor import GroupMonitor, RejoinPolicy
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import Membership
 from runtime.kafka.topics import ensure_topics
-from runtime.settings import load_settings
 from streams.message import MESSAGES
 from streams.topics import messages_topic
 from tests.support.gateway import free_address
-from tests.support.kafka import ApacheKafka, wipe
-from tests.support.process import running
-from tests.support.sinks import eventually
+from tests.support.kafka import ApacheKafka, create_other_topics, wipe
 from tests.support.streams import Streams
-from tests.support.streams import Worker as StreamsWorker
+from tests.support.wait import eventually
 
 SESSION_MS = 2_000
 Unique = Callable[[str], str]
@@ -41,22 +36,6 @@ Unique = Callable[[str], str]
 @pytest.fixture
 def kafka(apache_kafka: ApacheKafka) -> str:
     return apache_kafka.address
-
-
-@asynccontextmanager
-async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await client.start()
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-async def create(kafka: str, **topics: int) -> None:
-    async with admin(kafka) as client:
-        made = await client.create_topics([NewTopic(name, count, 1) for name, count in topics.items()])
-        assert not any(code for _, code, *_ in made.topic_errors)
 
 
 class Omitting(RoundRobinPartitionAssignor):  # type: ignore[misc]
@@ -106,7 +85,7 @@ def reader(kafka: str, group: str, topics: Mapping[str, int]) -> GroupReader:
 async def test_assignment_without_a_subscribed_topic_is_not_sent(kafka: str, unique: Unique) -> None:
     group, there, missing = unique("group"), unique("there"), unique("missing")
     topics = {there: 2, missing: 2}
-    await create(kafka, **{there: 2})
+    await create_other_topics(kafka, there)
     async with (
         member(kafka, group, topics) as (consumer, membership),
         member(kafka, group, topics) as (other, others),
@@ -120,19 +99,15 @@ async def test_assignment_without_a_subscribed_topic_is_not_sent(kafka: str, uni
         problem = str(membership.problem or others.problem)
         assert problem == f"Kafka's metadata is incomplete: {missing} has 0 partitions instead of 2"
 
-        await create(kafka, **{missing: 2})
-
-        async def complete() -> bool:
-            return (await read.snapshot()).state == STABLE
-
-        await eventually(complete, "the group is stable")
+        await create_other_topics(kafka, missing)
+        await eventually(read.snapshot, "the group is stable", lambda group: group.state == STABLE)
         assert len(consumer.assignment() | other.assignment()) == 4
         assert (membership.problem, others.problem) == (None, None)
 
 
 async def test_assignment_with_other_partition_count_is_not_sent(kafka: str, unique: Unique) -> None:
     group, topic = unique("group"), unique("topic")
-    await create(kafka, **{topic: 2})
+    await create_other_topics(kafka, topic)
     async with member(kafka, group, {topic: 4}) as (consumer, membership):
         await eventually(lambda: membership.problem is not None, "the leader refuses to assign")
         assert not consumer.assignment()
@@ -143,20 +118,13 @@ async def test_streams_waits_for_metadata_with_all_topics(apache_kafka: ApacheKa
     """Otherwise the group would be stable without the topic of receipts, which would never be read."""
     await wipe(apache_kafka.address)
     streams = Streams(apache_kafka.address, tmp_path, partitions=2)
-    settings = load_settings(streams.settings(ops=free_address()))
-    options, size = client_options(settings), (settings.partitions, settings.replication)
-    specs = [*gateway_topics(*size), messages_topic(*size)]
+    specs = [*gateway_topics(2, 1), messages_topic(2, 1)]
+    options = {"bootstrap_servers": [apache_kafka.address]}
     await ensure_topics(options, [spec for spec in specs if spec.name != RECEIPT], timeout=60)
     topics = {MESSAGES: 2, **dict.fromkeys(POSTBACK_TOPICS, 2)}
-    environment = streams.settings(ops=settings.ops)
-    with running("tests.support.bare_worker", environment=environment) as process:
-        worker = StreamsWorker(str(settings.ops), process)
-
-        async def refused() -> bool:
-            return "receipt has 0 partitions instead of 2" in await worker.get("readyz")
-
-        await eventually(refused, "it does not work without receipts")
-        await ensure_topics(options, specs, timeout=60)
+    with streams.worker(module="tests.support.bare_worker") as worker:
+        await eventually(lambda: "receipt has 0 partitions instead of 2" in worker.readyz(), "it is refused")
+        await streams.create_topics()
         await worker.wait_ready()
         async with GroupReader(options, "streams", topics, POSTBACK_TOPICS) as read:
             group = await read.snapshot()
@@ -206,18 +174,16 @@ async def test_worker_survives_kafka_vanishing_while_it_starts(
     gate = Gate(apache_kafka.address)
     streams = Streams(apache_kafka.address, tmp_path, partitions=2)
     await streams.create_topics()
-    ops = free_address()
-    environment = streams.settings(ops=ops, kafka=gate.address)
     async with gate.serve():
-        with running("tests.support.bare_worker", environment=environment) as process:
+        with streams.worker(module="tests.support.bare_worker", kafka=gate.address) as worker:
             await asyncio.wait_for(gate.refused.wait(), 60)
             gate.open()
-            await StreamsWorker(ops, process).wait_ready()
+            await worker.wait_ready()
 
 
 async def test_rejoin_makes_a_new_generation(kafka: str, unique: Unique) -> None:
     group, topic = unique("group"), unique("topic")
-    await create(kafka, **{topic: 4})
+    await create_other_topics(kafka, topic, partitions=4)
     async with AsyncExitStack() as stack:
         members = [await stack.enter_async_context(member(kafka, group, {topic: 4})) for _ in range(3)]
         await eventually(lambda: sum(len(consumer.assignment()) for consumer, _ in members) == 4, "assigned")
@@ -229,7 +195,7 @@ async def test_rejoin_makes_a_new_generation(kafka: str, unique: Unique) -> None
 
 async def test_unowned_partitions_are_reported_and_reassigned(kafka: str, unique: Unique) -> None:
     group, topic = unique("group"), unique("topic")
-    await create(kafka, **{topic: 2})
+    await create_other_topics(kafka, topic)
     assignor = Omitting()
     registry = CollectorRegistry()
     lag = Gauge("lag", "", ["topic", "partition"], registry=registry)

@@ -6,19 +6,16 @@ from collections.abc import Callable
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.offsets import NotDrained, open_logs
+from tests.support.kafka import create_other_topics
 
 Unique = Callable[[str], str]
 
 
 async def create(address: str, topic: str) -> list[TopicPartition]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 3, 1)])
-    await admin.close()
+    await create_other_topics(address, topic, partitions=3)
     return [TopicPartition(topic, partition) for partition in range(3)]
 
 

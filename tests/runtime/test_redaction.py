@@ -9,7 +9,6 @@ from io import StringIO
 from pathlib import Path
 from uuid import uuid4
 
-import aiohttp
 import pytest
 import structlog
 
@@ -17,9 +16,10 @@ from gateway.postback import SENT
 from runtime.clickhouse.errors import redact
 from runtime.log_filters import redact_phone_numbers
 from runtime.logging import configure_logs
-from tests.support.gateway import free_address, open_gateway, post
-from tests.support.process import running
-from tests.support.sinks import eventually, open_sink, produce_values, wait_committed
+from tests.support.gateway import open_gateway, post
+from tests.support.sinks import open_sink, produce_values, wait_committed
+from tests.support.streams import Streams
+from tests.support.wait import eventually
 from tests.support.workload import lag
 
 TOKEN, NUMBER, OTHER, TEXT = (
@@ -107,18 +107,11 @@ async def test_pipeline_logs_and_exports_no_personal_data(
     fresh_kafka: str, database: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The whole pipeline at log level debug, with input that each stage rejects."""
-    settings = {"log_level": "debug"}
-    kafka, streams_ops = fresh_kafka, free_address()
-    environment = {
-        "POSTBACKS_KAFKA": kafka,
-        "POSTBACKS_DATA": str(tmp_path),
-        "POSTBACKS_OPS": streams_ops,
-        "POSTBACKS_LOG_LEVEL": "debug",
-    }
+    kafka = fresh_kafka
     with (
-        open_gateway(kafka, tokens=f"acme={TOKEN}", **settings) as gateway,
-        running("streams", environment=environment),
-        open_sink(kafka, database, **settings) as sink,
+        open_gateway(kafka, tokens=f"acme={TOKEN}", log_level="debug") as gateway,
+        Streams(kafka, tmp_path, partitions=8).worker(log_level="debug") as streams,
+        open_sink(kafka, database, log_level="debug") as sink,
     ):
         numbers = f"FromPhoneNumber={NUMBER}&ToPhoneNumber={OTHER}&Message={TEXT}"
         response = f"SMSResponse=1&MessageID={uuid4()}&{numbers}".encode()
@@ -127,18 +120,10 @@ async def test_pipeline_logs_and_exports_no_personal_data(
         assert (await post(gateway.address, numbers.encode(), path)).status == 400
         assert (await post(gateway.address, response, f"/postback/{TOKEN}x")).status == 404
         await produce_values(kafka, SENT, f'{{"text":"{TEXT}","from_number":"{NUMBER}","x":'.encode(), b"{}")
-
-        async def merged() -> bool:
-            return await lag(kafka, "streams", [SENT]) == 0
-
-        await eventually(merged, "all merged")
+        await eventually(lambda: lag(kafka, "streams", [SENT]), "all merged", lambda lag: lag == 0)
         await wait_committed(kafka)
-        outputs = []
-        async with aiohttp.ClientSession() as client:
-            for ops in (gateway.ops, streams_ops, sink.ops):
-                for page in ("metrics", "readyz"):
-                    async with client.get(f"http://{ops}/{page}") as answer:
-                        outputs.append(await answer.text())
+        stages = (gateway, streams, sink)
+        outputs = [stage.page(page)[1] for stage in stages for page in ("metrics", "readyz")]
     outputs.append(capfd.readouterr().err)
     assert "ClickHouse refused rows" in outputs[-1]
     assert "postbacks_rejected_total" in outputs[0]

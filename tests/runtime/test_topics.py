@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from structlog.testing import capture_logs
 
 from gateway.postback import POSTBACK_TOPICS
@@ -21,7 +17,14 @@ from runtime.errors import KafkaUnavailable, TopicMismatch
 from runtime.kafka.clients import client_options
 from runtime.kafka.topics import POLL_INTERVAL, TopicSpec, ensure_topics
 from runtime.settings import Settings, load_settings
-from tests.support.kafka import ApacheKafka, free_ports, own_kafka
+from tests.support.kafka import (
+    ApacheKafka,
+    create_other_topics,
+    free_ports,
+    open_admin,
+    own_kafka,
+    set_topic_config,
+)
 
 RETAINED_A_WEEK = {"cleanup.policy": "delete", "retention.ms": "604800000"}
 COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": "604800000"}
@@ -38,57 +41,42 @@ def options(kafka: str) -> dict[str, Any]:
     return client_options(settings(kafka=kafka))
 
 
-@asynccontextmanager
-async def closing_admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await client.start()
-    yield client
-    await client.close()
-
-
-@pytest_asyncio.fixture
-async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    async with closing_admin(kafka) as client:
-        yield client
-
-
 async def test_missing_topics_are_created_as_specified(
-    options: dict[str, Any], admin: AIOKafkaAdminClient, unique: Unique
+    kafka: str, options: dict[str, Any], unique: Unique
 ) -> None:
-    deleting, compacted = (
-        TopicSpec(unique("deleting"), 3, 1, RETAINED_A_WEEK),
-        TopicSpec(unique("compacted"), 5, 1, COMPACTED),
-    )
+    deleting = TopicSpec(unique("deleting"), 3, 1, RETAINED_A_WEEK)
+    compacted = TopicSpec(unique("compacted"), 5, 1, COMPACTED)
     await ensure_topics(options, [deleting])
     await ensure_topics(options, [deleting, compacted])
     await ensure_topics(options, [deleting, compacted])
-    partitions = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    async with open_admin(kafka) as admin:
+        partitions = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
     assert (partitions[deleting.name], partitions[compacted.name]) == (3, 5)
 
 
 async def test_other_partition_count_is_a_mismatch(
-    options: dict[str, Any], admin: AIOKafkaAdminClient, unique: Unique
+    kafka: str, options: dict[str, Any], unique: Unique
 ) -> None:
     topic = unique("topic")
-    await admin.create_topics([NewTopic(topic, 2, 1)])
+    await create_other_topics(kafka, topic)
     with pytest.raises(TopicMismatch, match=f"{topic} has 2 partitions, not 8 .POSTBACKS_PARTITIONS"):
         await ensure_topics(options, [TopicSpec(topic, 8, 1, RETAINED_A_WEEK)], timeout=30)
 
 
 async def test_other_cleanup_policy_is_a_mismatch(
-    options: dict[str, Any], admin: AIOKafkaAdminClient, unique: Unique
+    kafka: str, options: dict[str, Any], unique: Unique
 ) -> None:
     topic = unique("topic")
-    await admin.create_topics([NewTopic(topic, 2, 1)])
+    await create_other_topics(kafka, topic)
     with pytest.raises(TopicMismatch, match=f"{topic} has cleanup.policy=delete and needs compact"):
         await ensure_topics(options, [TopicSpec(topic, 2, 1, COMPACTED)], timeout=30)
 
 
 async def test_only_a_smaller_record_limit_is_a_mismatch(
-    options: dict[str, Any], admin: AIOKafkaAdminClient, unique: Unique
+    kafka: str, options: dict[str, Any], unique: Unique
 ) -> None:
     topic = unique("topic")
-    await admin.create_topics([NewTopic(topic, 2, 1, topic_configs={"max.message.bytes": "1000000"})])
+    await create_other_topics(kafka, topic, config={"max.message.bytes": "1000000"})
     await ensure_topics(options, [TopicSpec(topic, 2, 1, {"max.message.bytes": "999999"})], timeout=30)
     with pytest.raises(TopicMismatch, match=f"{topic} has max.message.bytes=1000000 and needs 1000001"):
         await ensure_topics(options, [TopicSpec(topic, 2, 1, {"max.message.bytes": "1000001"})])
@@ -96,22 +84,17 @@ async def test_only_a_smaller_record_limit_is_a_mismatch(
 
 async def test_config_that_brokers_learn_late_is_awaited(apache_kafka: ApacheKafka, unique: Unique) -> None:
     topic, address = unique("topic"), apache_kafka.address
-    async with closing_admin(address) as admin:
-        await admin.create_topics([NewTopic(topic, 2, 1)])
-        options = client_options(settings(kafka=address))
-        ensuring = asyncio.create_task(ensure_topics(options, [TopicSpec(topic, 2, 1, COMPACTED)]))
-        await asyncio.sleep(2 * POLL_INTERVAL)  # the first check has failed by now, which cannot be observed
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=COMPACTED)])
-        await ensuring
+    await create_other_topics(address, topic)
+    options = client_options(settings(kafka=address))
+    ensuring = asyncio.create_task(ensure_topics(options, [TopicSpec(topic, 2, 1, COMPACTED)]))
+    await asyncio.sleep(2 * POLL_INTERVAL)  # the first check has failed by now, which cannot be observed
+    await set_topic_config(address, topic, COMPACTED)
+    await ensuring
 
 
-async def test_other_retention_is_only_logged(
-    options: dict[str, Any], admin: AIOKafkaAdminClient, unique: Unique
-) -> None:
+async def test_other_retention_is_only_logged(kafka: str, options: dict[str, Any], unique: Unique) -> None:
     topic = unique("topic")
-    await admin.create_topics(
-        [NewTopic(topic, 2, 1, topic_configs={**RETAINED_A_WEEK, "retention.ms": "1000000"})]
-    )
+    await create_other_topics(kafka, topic, config={**RETAINED_A_WEEK, "retention.ms": "1000000"})
     with capture_logs() as lines:
         await ensure_topics(options, [TopicSpec(topic, 2, 1, RETAINED_A_WEEK)], timeout=30)
     (warning,) = [line for line in lines if line["log_level"] == "warning"]

@@ -9,7 +9,6 @@ from gateway.rejected import REJECTED
 from streams.message import MESSAGES, encode_message, state_of
 from tests.support.postbacks import MESSAGE_ID, at, sent
 from tests.support.sinks import (
-    create_topics,
     open_sink,
     produce_values,
     rows,
@@ -37,16 +36,15 @@ INVALID: dict[str, bytes] = {
 }
 
 
-async def test_refused_rows_are_rejected_with_clickhouses_error(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
+async def test_refused_rows_are_rejected_with_clickhouses_error(prepared_kafka: str, database: str) -> None:
     good = [sent(f"good-{n}") for n in range(40)]
     mixed = [encode(postback) for postback in good]
     for n, value in enumerate(INVALID.values()):
         mixed.insert(n * 2 + 1, value)
-    await produce_values(fresh_kafka, SENT, *mixed)
-    with open_sink(fresh_kafka, database) as sink:
-        await wait_committed(fresh_kafka)
-        assert sink.metric("refused_total") == len(INVALID)
+    await produce_values(prepared_kafka, SENT, *mixed)
+    with open_sink(prepared_kafka, database) as sink:
+        await wait_committed(prepared_kafka)
+        assert sink.metric("postbacks_sinks_refused_total") == len(INVALID)
     stored = rows(database, "SELECT DISTINCT event_id FROM postbacks")
     assert {row["event_id"] for row in stored} == {postback.event_id for postback in good}
     rejected = rows(database, "SELECT * FROM rejected FINAL ORDER BY offset")
@@ -57,23 +55,21 @@ async def test_refused_rows_are_rejected_with_clickhouses_error(fresh_kafka: str
         assert (row["stage"], row["topic"], row["partition"], row["key"]) == ("sinks", SENT, 0, "k")
 
 
-async def test_rejecting_a_row_again_is_idempotent(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
-    await produce_values(fresh_kafka, SENT, b"nope")
+async def test_rejecting_a_row_again_is_idempotent(prepared_kafka: str, database: str) -> None:
+    await produce_values(prepared_kafka, SENT, b"nope")
     for group in ("once", "again"):
-        async with run_worker(fresh_kafka, database, group):
-            await wait_committed(fresh_kafka, group)
+        async with run_worker(prepared_kafka, database, group):
+            await wait_committed(prepared_kafka, group)
     assert len(rows(database, "SELECT * FROM rejected")) == 2
     assert len(rows(database, "SELECT * FROM rejected FINAL")) == 1
 
 
-async def test_many_invalid_rows_are_all_rejected(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
+async def test_many_invalid_rows_are_all_rejected(prepared_kafka: str, database: str) -> None:
     good = [sent(f"good-{n}") for n in range(2_000)]
     values = [b"nope" if n % 7 == 0 else encode(postback) for n, postback in enumerate(good)]
-    await produce_values(fresh_kafka, SENT, *values)
-    with open_sink(fresh_kafka, database):
-        await wait_committed(fresh_kafka)
+    await produce_values(prepared_kafka, SENT, *values)
+    with open_sink(prepared_kafka, database):
+        await wait_committed(prepared_kafka)
     assert rows(database, "SELECT count() AS rows FROM rejected FINAL") == [{"rows": values.count(b"nope")}]
     stored = rows(database, "SELECT event_id FROM postbacks FINAL")
     assert sorted(row["event_id"] for row in stored) == sorted(
@@ -81,17 +77,18 @@ async def test_many_invalid_rows_are_all_rejected(fresh_kafka: str, database: st
     )
 
 
-async def test_invalid_messages_and_rejections_are_rejected_too(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
+async def test_invalid_messages_and_rejections_are_rejected_too(prepared_kafka: str, database: str) -> None:
     state, rejected = (
         encode_message(state_of(sent())),
         b'{"rejection_id":"1","reason":"r","received_at":"%s"}',
     )
     rejected = rejected % at(0).encode()
-    await produce_values(fresh_kafka, MESSAGES, b"nope", state, state + state, b'{"version":1}', partition=1)
-    await produce_values(fresh_kafka, REJECTED, rejected, b"nope", rejected + rejected)
-    with open_sink(fresh_kafka, database):
-        await wait_committed(fresh_kafka)
+    await produce_values(
+        prepared_kafka, MESSAGES, b"nope", state, state + state, b'{"version":1}', partition=1
+    )
+    await produce_values(prepared_kafka, REJECTED, rejected, b"nope", rejected + rejected)
+    with open_sink(prepared_kafka, database):
+        await wait_committed(prepared_kafka)
     assert list(stored_messages(database)) == [MESSAGE_ID]
     stored = rows(
         database, "SELECT topic, partition, offset, records FROM rejected FINAL ORDER BY topic, offset"

@@ -14,11 +14,9 @@ from msgspec import json
 
 from runtime.clickhouse.errors import ClickHouseUnavailable
 from streams.message import MESSAGES, Message, encode_message
+from tests.support.kafka import PARTITIONS, create_topics
 from tests.support.sinks import (
     COUNTS,
-    PARTITIONS,
-    create_topics,
-    eventually,
     execute,
     expected_counts,
     members,
@@ -29,26 +27,28 @@ from tests.support.sinks import (
     stored_messages,
     wait_committed,
 )
+from tests.support.wait import eventually
 from tests.support.workload import fold, generate_postbacks, produce
 
 
-async def test_nothing_is_lost_when_clickhouse_is_killed_under_load(fresh_kafka: str, tmp_path: Path) -> None:
-    await create_topics(fresh_kafka)
+async def test_nothing_is_lost_when_clickhouse_is_killed_under_load(
+    prepared_kafka: str, tmp_path: Path
+) -> None:
     load = generate_postbacks(4_000, seed=5)
     states = [json.decode(state, type=Message) for state in fold(load).values()]
-    producing = asyncio.create_task(produce(fresh_kafka, load, PARTITIONS, rate=4_000))
+    producing = asyncio.create_task(produce(prepared_kafka, load, PARTITIONS, rate=4_000))
     with ExitStack() as engines:
         clickhouse = engines.enter_context(open_clickhouse(tmp_path))
         url = clickhouse.read_line()
         port = urlsplit(url).port or 0
-        sink = engines.enter_context(open_sink(fresh_kafka, f"{url}/stored", batch_rows=500))
-        await eventually(lambda: sink.metric("rows_total") > 1_000, "rows stored")
+        sink = engines.enter_context(open_sink(prepared_kafka, f"{url}/stored", batch_rows=500))
+        await sink.wait_for_metric("postbacks_sinks_rows_total", 1_001)
         clickhouse.kill()
-        await produce_values(fresh_kafka, MESSAGES, *map(encode_message, states))
+        await produce_values(prepared_kafka, MESSAGES, *map(encode_message, states))
         await eventually(lambda: "clickhouse: " in sink.readyz(), "/readyz names the cause")
         await producing
         engines.enter_context(open_clickhouse(tmp_path, port)).read_line()
-        await wait_committed(fresh_kafka)
+        await wait_committed(prepared_kafka)
         assert sink.readyz() == "ready\n"
         assert rows(f"{url}/stored", COUNTS) == [expected_counts(load)]
         assert stored_messages(f"{url}/stored") == {state.message_id: state for state in states}
@@ -63,23 +63,22 @@ async def test_sink_starts_before_clickhouse_and_topics(fresh_kafka: str, tmp_pa
             clickhouse.read_line()
             await eventually(lambda: "has no topic messages" in sink.readyz(), "/readyz names the topics")
             await create_topics(fresh_kafka)
-            await eventually(lambda: sink.readyz() == "ready\n", "ready")
+            await sink.wait_ready()
 
 
-async def test_hanging_insert_is_retried_and_the_member_stays(fresh_kafka: str, tmp_path: Path) -> None:
-    await create_topics(fresh_kafka)
+async def test_hanging_insert_is_retried_and_the_member_stays(prepared_kafka: str, tmp_path: Path) -> None:
     with open_clickhouse(tmp_path) as clickhouse:
         url = f"{clickhouse.read_line()}/stored"
-        with open_sink(fresh_kafka, url, stall_after=4) as sink:
-            await eventually(lambda: sink.readyz() == "ready\n", "ready")
-            member = await members(fresh_kafka)
+        with open_sink(prepared_kafka, url, stall_after=4) as sink:
+            await sink.wait_ready()
+            member = await members(prepared_kafka)
             os.kill(clickhouse.popen.pid, signal.SIGSTOP)
             load = generate_postbacks(200, seed=6)
-            await produce(fresh_kafka, load, PARTITIONS)
-            await eventually(lambda: sink.metric("retries_total") >= 6, "retries")
-            assert await members(fresh_kafka) == member
+            await produce(prepared_kafka, load, PARTITIONS)
+            await sink.wait_for_metric("postbacks_sinks_retries_total", 6)
+            assert await members(prepared_kafka) == member
             os.kill(clickhouse.popen.pid, signal.SIGCONT)
-            await wait_committed(fresh_kafka)
+            await wait_committed(prepared_kafka)
             assert sink.process.running
             assert rows(url, COUNTS) == [expected_counts(load)]
 
@@ -93,20 +92,19 @@ async def test_hanging_insert_is_retried_and_the_member_stays(fresh_kafka: str, 
     ],
 )
 async def test_insert_is_retried_while_the_table_is_unwritable(
-    fresh_kafka: str, database: str, setting: str, value: str, error: str
+    prepared_kafka: str, database: str, setting: str, value: str, error: str
 ) -> None:
-    await create_topics(fresh_kafka)
     load = generate_postbacks(200, seed=7)
-    with open_sink(fresh_kafka, database, stall_after=2) as sink:
-        await produce(fresh_kafka, load[:1], PARTITIONS)
-        await wait_committed(fresh_kafka)
+    with open_sink(prepared_kafka, database, stall_after=2) as sink:
+        await produce(prepared_kafka, load[:1], PARTITIONS)
+        await wait_committed(prepared_kafka)
         execute(database, f"ALTER TABLE postbacks MODIFY SETTING {setting} = {value}")
-        await produce(fresh_kafka, load[1:], PARTITIONS)
+        await produce(prepared_kafka, load[1:], PARTITIONS)
         await eventually(lambda: error in sink.readyz(), "/readyz names the cause")
-        retries = sink.metric("retries_total")
-        await eventually(lambda: sink.metric("retries_total") > retries + 8, "further retries")
+        retries = sink.metric("postbacks_sinks_retries_total")
+        await sink.wait_for_metric("postbacks_sinks_retries_total", retries + 9)
         execute(database, f"ALTER TABLE postbacks RESET SETTING {setting}")
-        await wait_committed(fresh_kafka)
+        await wait_committed(prepared_kafka)
         assert sink.process.running
     assert rows(database, COUNTS) == [expected_counts(load)]
 

@@ -23,15 +23,12 @@ from sinks.migrate import migrate
 from sinks.tables import TABLE_OF
 from sinks.watchdog import watch
 from streams.message import MESSAGES, VERSION, encode_message, state_of
-from tests.support.kafka import own_kafka
+from tests.support.kafka import PARTITIONS, create_topics, own_kafka
 from tests.support.postbacks import sent
 from tests.support.process import ROOT
 from tests.support.sinks import (
     COUNTS,
     GROUP,
-    PARTITIONS,
-    create_topics,
-    eventually,
     execute,
     open_sink,
     produce_values,
@@ -39,28 +36,27 @@ from tests.support.sinks import (
     run_worker,
     wait_committed,
 )
+from tests.support.wait import eventually
 
 
 async def test_state_of_a_newer_version_ends_the_sink(
-    fresh_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
+    prepared_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await create_topics(fresh_kafka)
     await produce_values(
-        fresh_kafka, MESSAGES, encode_message(replace(state_of(sent()), version=VERSION + 1))
+        prepared_kafka, MESSAGES, encode_message(replace(state_of(sent()), version=VERSION + 1))
     )
-    with open_sink(fresh_kafka, database) as sink:
-        assert await asyncio.to_thread(sink.process.popen.wait, 60) == REFUSED
+    with open_sink(prepared_kafka, database) as sink:
+        assert await sink.process.wait(60) == REFUSED
     assert "newer than this code: upgrade it" in capfd.readouterr().err
 
 
 async def test_newer_schema_ends_the_sink(
-    fresh_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
+    prepared_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await create_topics(fresh_kafka)
     migrate(SecretStr(database))
     execute(database, "INSERT INTO schema_versions (version, name) VALUES (9999, '9999_later')")
-    with open_sink(fresh_kafka, database) as sink:
-        assert await asyncio.to_thread(sink.process.popen.wait, 60) == REFUSED
+    with open_sink(prepared_kafka, database) as sink:
+        assert await sink.process.wait(60) == REFUSED
     assert "has version 9999, this code knows up to" in capfd.readouterr().err
 
 
@@ -77,7 +73,7 @@ async def test_replaced_cluster_ends_the_sink(
         async with own_kafka(tmp_path / "another", first.nodes[0].port) as another:
             await create_topics(another.address)
             await produce_values(another.address, SENT, encode(sent("x")), encode(sent("of the second")))
-            assert await asyncio.to_thread(sink.process.popen.wait, 120) == REFUSED
+            assert await sink.process.wait(120) == REFUSED
             assert f"and is now {another.cluster}" in capfd.readouterr().err
             with open_sink(another.address, database):
                 await wait_committed(another.address)
@@ -89,17 +85,16 @@ async def test_replaced_cluster_ends_the_sink(
     }
 
 
-async def test_worker_without_attempts_despite_lag_is_stalled(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
-    async with run_worker(fresh_kafka, database) as (worker, running):
+async def test_worker_without_attempts_despite_lag_is_stalled(prepared_kafka: str, database: str) -> None:
+    async with run_worker(prepared_kafka, database) as (worker, running):
         await eventually(lambda: bool(worker.consumer.assignment()), "partitions assigned")
         worker.consumer.pause(*worker.consumer.assignment())
         topics = dict.fromkeys(TABLE_OF, PARTITIONS)
-        async with GroupReader({"bootstrap_servers": [fresh_kafka]}, GROUP, topics, topics) as reader:
+        async with GroupReader({"bootstrap_servers": [prepared_kafka]}, GROUP, topics, topics) as reader:
             monitor = GroupMonitor(reader, lambda: worker.membership, Health(), SINK_LAG, SINK_UNOWNED)
             polling = asyncio.create_task(monitor.run())
             watching = asyncio.create_task(watch(worker, monitor, stall_after=1))
-            await produce_values(fresh_kafka, SENT, encode(sent()), encode(sent()))
+            await produce_values(prepared_kafka, SENT, encode(sent()), encode(sent()))
             with pytest.raises(
                 Stalled, match=r"\d records left in postbacks\.sent-0; no insert attempted for"
             ):
@@ -124,30 +119,28 @@ run_process(stall)
 
 
 async def test_insert_cancelled_by_a_library_ends_the_worker(
-    fresh_kafka: str, database: str, monkeypatch: pytest.MonkeyPatch
+    prepared_kafka: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await create_topics(fresh_kafka)
 
     async def cancelled(*_: object) -> None:
         raise asyncio.CancelledError  # as clients do if another task that shares the request is cancelled
 
-    async with run_worker(fresh_kafka, database) as (worker, running):
+    async with run_worker(prepared_kafka, database) as (worker, running):
         monkeypatch.setattr(worker._writer, "write", cancelled)
-        await produce_values(fresh_kafka, SENT, encode(sent()))
+        await produce_values(prepared_kafka, SENT, encode(sent()))
         with pytest.raises(RuntimeError, match="cancelled, not by this worker"):
             await asyncio.wait_for(asyncio.shield(running), 60)
 
 
 async def test_dropped_table_ends_the_sink_and_is_recreated(
-    fresh_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
+    prepared_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await create_topics(fresh_kafka)
-    with open_sink(fresh_kafka, database) as sink:
-        await eventually(lambda: sink.readyz() == "ready\n", "ready")
+    with open_sink(prepared_kafka, database) as sink:
+        await sink.wait_ready()
         execute(database, "DROP DATABASE " + database.rpartition("/")[2])
-        await produce_values(fresh_kafka, SENT, encode(sent()))
-        assert await asyncio.to_thread(sink.process.popen.wait, 60) == REFUSED
+        await produce_values(prepared_kafka, SENT, encode(sent()))
+        assert await sink.process.wait(60) == REFUSED
     assert "tables are not those of this code" in capfd.readouterr().err
-    with open_sink(fresh_kafka, database):
-        await wait_committed(fresh_kafka)
+    with open_sink(prepared_kafka, database):
+        await wait_committed(prepared_kafka)
     assert rows(database, COUNTS) == [{"events": 1, "records": 1, "rows": 1}]

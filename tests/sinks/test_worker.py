@@ -13,12 +13,10 @@ from gateway.postback import RECEIPT, SENT, AnyPostback, encode
 from gateway.rejected import REJECTED, Rejected
 from sinks.migrate import migrate
 from streams.message import MESSAGES, encode_message, state_of
+from tests.support.kafka import PARTITIONS
 from tests.support.postbacks import MESSAGE_ID, at, receipt, sent
 from tests.support.sinks import (
     COUNTS,
-    PARTITIONS,
-    create_topics,
-    eventually,
     execute,
     expected_counts,
     open_sink,
@@ -31,18 +29,17 @@ from tests.support.sinks import (
 from tests.support.workload import generate_postbacks, produce
 
 
-async def test_each_topic_is_stored_in_its_table(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
+async def test_each_topic_is_stored_in_its_table(prepared_kafka: str, database: str) -> None:
     state = state_of(sent())
     rejected = Rejected(rejection_id="1" * 32, reason="no_type", received_at=at(5), body="a=b", method="POST")
     await produce_values(
-        fresh_kafka, SENT, encode(sent(body="SMSSent=1", extra={"New": "1"})), encode(sent(second=9))
+        prepared_kafka, SENT, encode(sent(body="SMSSent=1", extra={"New": "1"})), encode(sent(second=9))
     )
-    await produce_values(fresh_kafka, RECEIPT, encode(receipt(code="000", backup_message_id=MESSAGE_ID)))
-    await produce_values(fresh_kafka, MESSAGES, encode_message(state), None, encode_message(state))
-    await produce_values(fresh_kafka, REJECTED, encode(rejected), encode(rejected))
-    with open_sink(fresh_kafka, database) as sink:
-        await wait_committed(fresh_kafka)
+    await produce_values(prepared_kafka, RECEIPT, encode(receipt(code="000", backup_message_id=MESSAGE_ID)))
+    await produce_values(prepared_kafka, MESSAGES, encode_message(state), None, encode_message(state))
+    await produce_values(prepared_kafka, REJECTED, encode(rejected), encode(rejected))
+    with open_sink(prepared_kafka, database) as sink:
+        await wait_committed(prepared_kafka)
         assert sink.readyz() == "ready\n"
         assert sink.process.stop() == 0
     events = rows(database, "SELECT type, received_at, body, extra, sent, times FROM events ORDER BY type")
@@ -64,51 +61,48 @@ async def test_each_topic_is_stored_in_its_table(fresh_kafka: str, database: str
     assert sorted(record["offset"] for record in stored["records"]) == [0, 1]
 
 
-async def test_killed_sink_neither_loses_nor_duplicates_records(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
+async def test_killed_sink_neither_loses_nor_duplicates_records(prepared_kafka: str, database: str) -> None:
     load = generate_postbacks(4_000, seed=1)
-    producing = asyncio.create_task(produce(fresh_kafka, load, PARTITIONS, rate=4_000))
+    producing = asyncio.create_task(produce(prepared_kafka, load, PARTITIONS, rate=4_000))
     for _ in range(3):
-        with open_sink(fresh_kafka, database, batch_rows=500) as sink:
-            await eventually(lambda sink=sink: sink.metric("rows_total") > 300, "rows stored")  # type: ignore[misc]
+        with open_sink(prepared_kafka, database, batch_rows=500) as sink:
+            await sink.wait_for_metric("postbacks_sinks_rows_total", 301)
             sink.process.kill()
     await producing
-    with open_sink(fresh_kafka, database):
-        await wait_committed(fresh_kafka)
+    with open_sink(prepared_kafka, database):
+        await wait_committed(prepared_kafka)
     assert rows(database, COUNTS) == [expected_counts(load)]
 
 
-async def test_redelivered_records_collapse_to_one_row_each(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
+async def test_redelivered_records_collapse_to_one_row_each(prepared_kafka: str, database: str) -> None:
     load = generate_postbacks(300, seed=2)
-    await produce(fresh_kafka, load, PARTITIONS)
+    await produce(prepared_kafka, load, PARTITIONS)
     migrate(SecretStr(database))
     execute(database, "SYSTEM STOP MERGES postbacks")
     for size in (7, 100, 50_000):
         group = f"by-{size}"
-        async with run_worker(fresh_kafka, database, group, batch_rows=size):
-            await wait_committed(fresh_kafka, group)
+        async with run_worker(prepared_kafka, database, group, batch_rows=size):
+            await wait_committed(prepared_kafka, group)
     stored = rows(database, "SELECT count() AS rows FROM postbacks")
     assert stored[0]["rows"] > len(load)
     assert rows(database, COUNTS) == [expected_counts(load)]
 
 
-async def test_rebalances_under_load_lose_and_duplicate_nothing(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
+async def test_rebalances_under_load_lose_and_duplicate_nothing(prepared_kafka: str, database: str) -> None:
     moved = asyncio.Event()
-    feeding = asyncio.create_task(feed(fresh_kafka, moved))
+    feeding = asyncio.create_task(feed(prepared_kafka, moved))
     with ExitStack() as sinks:
-        first = sinks.enter_context(open_sink(fresh_kafka, database))
-        await eventually(lambda: first.metric("rows_total") > 0, "the first one stores rows")
-        second = sinks.enter_context(open_sink(fresh_kafka, database))
-        await eventually(lambda: second.metric("rows_total") > 0, "the second one stores rows")
+        first = sinks.enter_context(open_sink(prepared_kafka, database))
+        await first.wait_for_metric("postbacks_sinks_rows_total", 1)
+        second = sinks.enter_context(open_sink(prepared_kafka, database))
+        await second.wait_for_metric("postbacks_sinks_rows_total", 1)
         assert first.process.stop() == 0
-        third = sinks.enter_context(open_sink(fresh_kafka, database))
-        await eventually(lambda: third.metric("rows_total") > 0, "the third one stores rows")
+        third = sinks.enter_context(open_sink(prepared_kafka, database))
+        await third.wait_for_metric("postbacks_sinks_rows_total", 1)
         second.process.kill()
         moved.set()
         load = await feeding
-        await wait_committed(fresh_kafka)
+        await wait_committed(prepared_kafka)
         assert third.process.stop() == 0
     assert rows(database, COUNTS) == [expected_counts(load)]
 
@@ -123,16 +117,15 @@ async def feed(kafka: str, stop: asyncio.Event) -> list[AnyPostback]:
     return load
 
 
-async def test_suspended_sink_resumes_without_loss_or_duplicates(fresh_kafka: str, database: str) -> None:
-    await create_topics(fresh_kafka)
+async def test_suspended_sink_resumes_without_loss_or_duplicates(prepared_kafka: str, database: str) -> None:
     load = generate_postbacks(3_000, seed=4)
-    producing = asyncio.create_task(produce(fresh_kafka, load, PARTITIONS, rate=3_000))
-    with open_sink(fresh_kafka, database) as frozen, open_sink(fresh_kafka, database):
-        await eventually(lambda: frozen.metric("rows_total") > 0, "rows stored")
+    producing = asyncio.create_task(produce(prepared_kafka, load, PARTITIONS, rate=3_000))
+    with open_sink(prepared_kafka, database) as frozen, open_sink(prepared_kafka, database):
+        await frozen.wait_for_metric("postbacks_sinks_rows_total", 1)
         os.kill(frozen.process.popen.pid, signal.SIGSTOP)
         await producing
-        await wait_committed(fresh_kafka)  # the other one owns all partitions by then
+        await wait_committed(prepared_kafka)  # the other one owns all partitions by then
         os.kill(frozen.process.popen.pid, signal.SIGCONT)
-        await eventually(lambda: frozen.readyz() == "ready\n", "partitions assigned again")
+        await frozen.wait_ready()
         assert frozen.process.stop() == 0
     assert rows(database, COUNTS) == [expected_counts(load)]

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
+import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin import RecordsToDelete
 
 from gateway.postback import SENT, encode, key_of
 from streams.message import MESSAGES, encode_message, state_of
 from streams.topics import RECORD_BYTES
-from tests.support.kafka import ApacheKafka, free_ports, own_kafka, wipe
+from tests.support.kafka import (
+    ApacheKafka,
+    create_other_topics,
+    free_ports,
+    frozen,
+    open_admin,
+    own_kafka,
+    set_topic_config,
+    wipe,
+)
 from tests.support.postbacks import sent
-from tests.support.process import ROOT
-from tests.support.streams import POLL_INTERVAL, TIMEOUT, Streams
+from tests.support.streams import Streams
+from tests.support.wait import eventually
 from tests.support.workload import compact, diff_states, generate_postbacks
 
 
@@ -32,27 +37,13 @@ async def streams(apache_kafka: ApacheKafka, tmp_path: Path) -> Streams:
     return made
 
 
-@asynccontextmanager
-async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await client.start()
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
 async def in_transactions(streams: Streams, topic: str, records: list[tuple[bytes, bytes]]) -> None:
     """Write each record to every partition in a transaction of its own, which ends with a marker."""
-    producer = AIOKafkaProducer(bootstrap_servers=streams.kafka, transactional_id="by-hand")
-    await producer.start()
-    try:
+    async with AIOKafkaProducer(bootstrap_servers=streams.kafka, transactional_id="by-hand") as producer:
         for key, value in records:
             async with producer.transaction():
                 for partition in range(streams.partitions):
                     await producer.send(topic, value, key=key, partition=partition)
-    finally:
-        await producer.stop()
 
 
 async def test_transaction_markers_in_the_input_are_skipped(streams: Streams) -> None:
@@ -94,28 +85,23 @@ async def test_transaction_markers_in_the_changelog_are_skipped(streams: Streams
 
 
 async def test_states_are_restored_from_a_compacted_log(streams: Streams) -> None:
-    async with admin(streams.kafka) as client:
-        await client.delete_topics([MESSAGES])
-        eager = {
-            "cleanup.policy": "compact",
-            "min.compaction.lag.ms": "0",
-            "min.cleanable.dirty.ratio": "0.01",
-            "segment.ms": "100",
-            "max.message.bytes": str(RECORD_BYTES),
-        }
-        made = await client.create_topics([NewTopic(MESSAGES, streams.partitions, 1, topic_configs=eager)])
-        assert [code for _, code, *_ in made.topic_errors] == [0]
+    async with open_admin(streams.kafka) as admin:
+        await admin.delete_topics([MESSAGES])
+    eager = {
+        "cleanup.policy": "compact",
+        "min.compaction.lag.ms": "0",
+        "min.cleanable.dirty.ratio": "0.01",
+        "segment.ms": "100",
+        "max.message.bytes": str(RECORD_BYTES),
+    }
+    await create_other_topics(streams.kafka, MESSAGES, partitions=streams.partitions, config=eager)
     given = generate_postbacks(1000, seed=3)
     with streams.worker("a") as worker:
         for start in range(0, 2500, 250):
             await streams.produce(given[start : start + 250])
             await streams.wait_committed()
-        written = await worker.metric("states_written_total")
-        async with asyncio.timeout(TIMEOUT):
-            while True:
-                if len(await streams.messages()) < written * 0.9:
-                    break
-                await asyncio.sleep(1)
+        written = worker.metric("postbacks_streams_states_written_total")
+        await eventually(streams.messages, "compacted", lambda records: len(records) < written * 0.9)
         worker.process.kill()
     await streams.produce(given[2500:])
     with streams.worker("b"):
@@ -130,9 +116,9 @@ async def test_worker_continues_after_records_deleted_unread(streams: Streams) -
         await streams.wait_committed()
         worker.process.stop()
     await streams.produce(given[300:600])
-    async with admin(streams.kafka) as client:
+    async with open_admin(streams.kafka) as admin:
         tps = [TopicPartition(SENT, partition) for partition in range(streams.partitions)]
-        await client.delete_records({tp: RecordsToDelete(before_offset=-1) for tp in tps})
+        await admin.delete_records({tp: RecordsToDelete(before_offset=-1) for tp in tps})
     with streams.worker():
         await streams.produce(given[600:])
         await streams.wait_committed()
@@ -142,25 +128,20 @@ async def test_worker_continues_after_records_deleted_unread(streams: Streams) -
     assert late <= known.keys()
 
 
-async def test_worker_that_cannot_write_exits_with_the_error(streams: Streams) -> None:
+async def test_worker_that_cannot_write_exits_with_the_error(
+    streams: Streams, capfd: pytest.CaptureFixture[str]
+) -> None:
     given = generate_postbacks(20, seed=5)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "streams"),
-        cwd=ROOT,
-        env=streams.settings(ops="127.0.0.1:0", stall_after=3),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    await streams.produce(given[:10])
-    await streams.wait_committed()
-    async with admin(streams.kafka) as client:
+    with streams.worker(stall_after=3) as worker:
+        await streams.produce(given[:10])
+        await streams.wait_committed()
         tight = {"cleanup.policy": "compact", "max.message.bytes": "100"}
-        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, MESSAGES, configs=tight)])
-    await streams.produce(given[10:])
-    _, stderr = await asyncio.wait_for(process.communicate(), TIMEOUT)
-    assert process.returncode == 1
-    assert b"no progress for" in stderr
-    assert b"MessageSizeTooLarge" in stderr
+        await set_topic_config(streams.kafka, MESSAGES, tight)
+        await streams.produce(given[10:])
+        assert await worker.process.wait() == 1
+    stderr = capfd.readouterr().err
+    assert "no progress for" in stderr
+    assert "MessageSizeTooLarge" in stderr
 
 
 async def test_worker_survives_while_kafka_is_suspended(streams: Streams, apache_kafka: ApacheKafka) -> None:
@@ -168,17 +149,10 @@ async def test_worker_survives_while_kafka_is_suspended(streams: Streams, apache
     await streams.produce(given[:500])
     with streams.worker(stall_after=8) as worker:
         await streams.wait_committed()
-        apache_kafka.nodes[0].pause()
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                while True:
-                    if "kafka:" in await worker.get("readyz"):
-                        break
-                    await asyncio.sleep(POLL_INTERVAL)
+        async with frozen(apache_kafka.nodes[0]):
+            await eventually(lambda: "kafka:" in worker.readyz(), "Kafka is reported")
             await asyncio.sleep(12)  # longer than stall_after; nothing should happen
             assert worker.process.running
-        finally:
-            apache_kafka.nodes[0].resume()
         await streams.produce(given[500:])
         await streams.wait_committed()
         await worker.wait_ready()
@@ -207,18 +181,11 @@ async def test_states_of_another_cluster_are_removed_unread(
 async def test_worker_waits_for_kafka_and_its_topics(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     streams = Streams(f"127.0.0.1:{port}", tmp_path)
-
-    async def wait_until_missing(worker: Any, reason: str) -> None:
-        async with asyncio.timeout(TIMEOUT):
-            while True:
-                if reason in await worker.get("readyz"):
-                    return
-                await asyncio.sleep(POLL_INTERVAL)
-
     with streams.worker() as worker:
-        await wait_until_missing(worker, "kafka: Kafka at 127.0.0.1:")
+        await eventually(lambda: "kafka: Kafka at 127.0.0.1:" in worker.readyz(), "Kafka is missing")
         async with own_kafka(tmp_path / "kafka", port):
-            await wait_until_missing(worker, "kafka: postbacks.sent, postbacks.response, postbacks.receipt")
+            missing = "kafka: postbacks.sent, postbacks.response, postbacks.receipt"
+            await eventually(lambda: missing in worker.readyz(), "topics are missing")
             await streams.create_topics()
             await worker.wait_ready()
             await streams.produce(generate_postbacks(20, seed=7))

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +14,8 @@ from gateway.postback import RECEIPT, SENT, encode, format_time, key_of
 from gateway.rejected import REJECTED, decode_rejected
 from streams.message import MESSAGES, VERSION, decode_message, encode_message, state_of
 from tests.support.postbacks import receipt, sent
-from tests.support.process import ROOT
-from tests.support.streams import POLL_INTERVAL, TIMEOUT, Streams
+from tests.support.streams import Streams
+from tests.support.wait import eventually
 from tests.support.workload import compact, diff_states, fold, generate_postbacks, join_states, read_all
 
 MESSAGES_GIVEN = 2_000
@@ -44,16 +40,6 @@ def key(n: int) -> bytes:
     return key_of("acme", message_id(n))
 
 
-async def until(condition: Callable[[list[Any]], bool], streams: Streams) -> list[Any]:
-    """Wait until the condition holds for the records of `messages`; return them."""
-    async with asyncio.timeout(TIMEOUT):
-        while True:
-            records = await streams.messages()
-            if condition(records):
-                return records
-            await asyncio.sleep(POLL_INTERVAL)
-
-
 async def test_states_equal_the_fold_of_all_postbacks(streams: Streams) -> None:
     given = generate_postbacks(MESSAGES_GIVEN, seed=1)
     await streams.produce(given[:3000])
@@ -63,8 +49,8 @@ async def test_states_equal_the_fold_of_all_postbacks(streams: Streams) -> None:
         await streams.wait_committed()
         records = await streams.messages()
         assert diff_states(compact(records), streams.expected) == {}
-        assert await worker.metric("merged_total") == len(given)
-        assert await worker.metric("states_written_total") == len(records)
+        assert worker.metric("postbacks_streams_merged_total") == len(given)
+        assert worker.metric("postbacks_streams_states_written_total") == len(records)
         assert worker.process.stop() == 0
 
 
@@ -103,7 +89,9 @@ async def test_restarted_worker_continues_with_its_local_states(streams: Streams
     with streams.worker() as worker:
         await streams.wait_committed()
         if end == "stop":
-            assert await worker.metric("states_recovered_total") <= streams.partitions, "the store was warm"
+            assert worker.metric("postbacks_streams_states_recovered_total") <= streams.partitions, (
+                "the store was warm"
+            )
     assert diff_states(compact(await streams.messages()), streams.expected) == {}
 
 
@@ -143,7 +131,7 @@ async def test_stale_states_and_tombstones_are_repaired_while_working(streams: S
         # A broker that reports too low a log end corrects it only with the next write to each partition.
         await streams.produce(generate_postbacks(50, seed=8))
         await streams.wait_for_states(streams.expected)
-        assert await worker.metric("changelog_repairs_total") > 0
+        assert worker.metric("postbacks_streams_changelog_repairs_total") > 0
         worker.process.kill()
     with streams.worker("b"):
         await streams.wait_for_states(streams.expected)
@@ -158,32 +146,23 @@ def stale_states(given: list[Any]) -> list[tuple[bytes | None, bytes | None]]:
 
 
 @pytest.mark.parametrize("when", ["before the start", "while working"])
-async def test_state_of_newer_version_ends_the_worker(streams: Streams, when: str) -> None:
+async def test_state_of_newer_version_ends_the_worker(
+    streams: Streams, when: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     newer = state_of(sent())
     newer.version = VERSION + 1
     record = (key_of("acme", newer.message_id), encode_message(newer))
     if when == "before the start":
         await streams.produce_raw(MESSAGES, [record])
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "streams"),
-        cwd=ROOT,
-        env=streams.settings(ops="127.0.0.1:0"),
-        stderr=subprocess.PIPE,
-    )
-    try:
+    with streams.worker() as worker:
         if when == "while working":
             await streams.produce(generate_postbacks(20, seed=9))
             await streams.wait_committed()
             await streams.produce_raw(MESSAGES, [record])
             await streams.produce(generate_postbacks(20, seed=10))
-        _, stderr = await asyncio.wait_for(worker.communicate(), TIMEOUT)
-    finally:
-        with suppress(ProcessLookupError):
-            worker.kill()
-    assert worker.returncode == 2
+        assert await worker.process.wait() == 2
     sentence = f"a message has format {VERSION + 1}, this code knows up to {VERSION}: upgrade it"
-    assert sentence in stderr.decode().splitlines()
+    assert sentence in capfd.readouterr().err.splitlines()
 
 
 async def test_old_messages_expire_across_kill_and_restore(streams: Streams) -> None:
@@ -192,17 +171,18 @@ async def test_old_messages_expire_across_kill_and_restore(streams: Streams) -> 
         await streams.wait_committed()
         worker.process.kill()
     with streams.worker("b", forget_after=4) as worker:
-        records = await until(lambda records: not compact(records), streams)
+        await streams.wait_for_messages("all expired", lambda last: not last)
+        records = await streams.messages()
         tombstones = [record for record in records if record.value is None]
         assert {record.key for record in tombstones} == {key(n) for n in range(20)}
         assert {tuple(record.headers) for record in tombstones} == {(("status", b""), ("previous", b"sent"))}
         late = receipt(message_id=message_id(3), received_at=now(), code="000")
         await streams.produce([late])
-        records = await until(lambda records: key(3) in compact(records), streams)
-        assert compact(records)[key(3)] == encode_message(state_of(late)), "a later fact starts a new state"
+        last = await streams.wait_for_messages("the late receipt", lambda last: key(3) in last)
+        assert last[key(3)] == encode_message(state_of(late)), "a later fact starts a new state"
         worker.process.kill()
     with streams.worker("c", forget_after=4):
-        await until(lambda records: not compact(records), streams)
+        await streams.wait_for_messages("all expired", lambda last: not last)
 
 
 async def test_overdue_messages_are_marked_once_across_kills(streams: Streams) -> None:
@@ -217,7 +197,7 @@ async def test_overdue_messages_are_marked_once_across_kills(streams: Streams) -
         await streams.wait_committed()
         worker.process.kill()
     with streams.worker("a", overdue_after=3) as worker:
-        await until(lambda records: len(overdue(records)) >= 25, streams)
+        await eventually(streams.messages, "25 overdue", lambda records: len(overdue(records)) >= 25)
         worker.process.kill()
     with streams.worker("b", overdue_after=3) as worker:
         await worker.wait_ready()
@@ -226,7 +206,9 @@ async def test_overdue_messages_are_marked_once_across_kills(streams: Streams) -
         assert sorted(record.key for record in marked) == [key(n) for n in range(5, 30)], "once each"
         # A receipt that was received in time but is merged late unmarks the message.
         await streams.produce([receipt(message_id=message_id(7), received_at=at)])
-        await until(lambda records: decode_message(compact(records)[key(7)]).overdue_at is None, streams)
+        await streams.wait_for_messages(
+            "not overdue", lambda last: decode_message(last[key(7)]).overdue_at is None
+        )
 
 
 def overdue(records: list[Any]) -> list[Any]:
@@ -299,5 +281,5 @@ async def test_receipt_without_other_events_is_an_orphan(streams: Streams) -> No
     first = receipt(message_id=message_id(1), received_at=now())
     await streams.produce_raw(RECEIPT, [(key(1), encode(first))])
     with streams.worker():
-        records = await until(lambda records: key(1) in compact(records), streams)
-    assert decode_message(compact(records)[key(1)]).orphan
+        last = await streams.wait_for_messages("the message", lambda last: key(1) in last)
+    assert decode_message(last[key(1)]).orphan

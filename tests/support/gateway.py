@@ -6,55 +6,40 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+from urllib.parse import urlencode
+from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import json
 
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
-from tests.support.process import Process, running
+from tests.support.process import running
+from tests.support.stage import RunningStage
+from tests.support.wait import eventually
 
 TIMEOUT = 60.0
-POLL_INTERVAL = 0.05
+#: The probe of load balancers, on the public port.
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-class RunningGateway(NamedTuple):
-    #: `host:port` of the public and the ops port.
+@dataclass(frozen=True)
+class RunningGateway(RunningStage):
+    #: `host:port` of the public port.
     address: str
-    ops: str
-    process: Process
-
-    async def metric(self, name: str) -> float:
-        """Return the sum of a metric's samples."""
-        text = (await request(self.ops, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")).body.decode()
-        prefix = f"postbacks_gateway_{name}"
-        lines = (line.rpartition(" ") for line in text.splitlines())
-        return sum(float(value) for sample, _, value in lines if sample.partition("{")[0] == prefix)
-
-    async def wait_for_metric(self, name: str, minimum: float) -> None:
-        """Wait until a metric is at least `minimum`."""
-        async with asyncio.timeout(TIMEOUT):
-            while True:
-                if await self.metric(name) >= minimum:
-                    return
-                await asyncio.sleep(POLL_INTERVAL)
 
 
 @contextmanager
-def open_gateway(kafka: str, **settings: str) -> Iterator[RunningGateway]:
-    """Run a gateway for the block, ready for requests.
-
-    Args:
-        settings: by name, without the prefix and in lower case; `data` defaults to a temporary folder.
-    """
+def open_gateway(kafka: str, **settings: object) -> Iterator[RunningGateway]:
+    """Run a gateway for the block, ready for requests; its `data` is in a temporary folder by default."""
     ops = free_address()
     with TemporaryDirectory() as data:
         defaults = {"kafka": kafka, "listen": "127.0.0.1:0", "ops": ops, "log_level": "error", "data": data}
-        environment = {f"POSTBACKS_{name.upper()}": value for name, value in (defaults | settings).items()}
-        with running("gateway", environment=environment) as process:
-            yield RunningGateway(process.read_line(), ops, process)
+        with running("gateway", **(defaults | settings)) as process:
+            yield RunningGateway(process, ops, process.read_line())
 
 
 def free_address() -> str:
@@ -128,6 +113,11 @@ async def post(address: str, body: bytes, path: str = "/postback") -> HttpRespon
     return await request(address, form_request(body, path))
 
 
+def sent_form(message_id: str = "", **fields: str) -> bytes:
+    """Build the form of a *sent* postback, by default about a new message."""
+    return urlencode({"SMSSent": 1, "MessageID": message_id or uuid4(), **fields}).encode()
+
+
 def form_request(body: bytes, path: str = "/postback") -> bytes:
     """Build a minimal request with this body."""
     return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
@@ -151,8 +141,6 @@ async def find_record(
 
 async def wait_for_status(status: int, address: str, raw: bytes) -> None:
     """Repeat the request until the response has this status."""
-    async with asyncio.timeout(TIMEOUT):
-        while True:
-            if (await request(address, raw)).status == status:
-                return
-            await asyncio.sleep(POLL_INTERVAL)
+    await eventually(
+        lambda: request(address, raw), f"status {status}", lambda response: response.status == status
+    )

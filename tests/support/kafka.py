@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -24,13 +25,18 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from embedded.kafka.installation import installed_kafka
 from embedded.kafka.node import KafkaFailed, Node, new_cluster_id, node_properties
+from gateway.topics import gateway_topics
 from runtime.kafka.group_reader import remove_members
+from runtime.kafka.topics import ensure_topics
 from runtime.settings import load_settings
+from streams.topics import messages_topic
 
 #: Below the ephemeral range, so that the system does not reuse the port of a node that is down.
 PORTS = range(20_000, 32_000)
 TIMEOUT = 60.0
 POLL_INTERVAL = 0.02
+#: Of each topic of the pipeline, unless a test says otherwise.
+PARTITIONS = 4
 
 
 class ApacheKafka:
@@ -101,6 +107,16 @@ async def own_kafka(home: Path, port: int | None = None) -> AsyncIterator[Apache
         cluster.kill()
 
 
+@asynccontextmanager
+async def frozen(node: Node) -> AsyncIterator[None]:
+    """Suspend the node for the block."""
+    node.pause()
+    try:
+        yield
+    finally:
+        node.resume()
+
+
 def free_ports(count: int) -> list[int]:
     """Return free loopback ports outside of the ephemeral range."""
     free: list[int] = []
@@ -116,16 +132,44 @@ def free_ports(count: int) -> list[int]:
     raise KafkaFailed(f"There are no {count} free ports in {PORTS}")
 
 
-async def wipe(address: str) -> None:
-    """Delete all topics and consumer groups, including groups with members that were killed."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
+@asynccontextmanager
+async def open_admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Connect an admin client for the block."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     try:
-        async with asyncio.timeout(TIMEOUT):
-            await _wipe_groups(admin)
-            await _wipe_topics(admin)
+        await admin.start()
+        yield admin
     finally:
         await admin.close()
+
+
+async def create_topics(kafka: str, partitions: int = PARTITIONS) -> None:
+    """Create all topics of the pipeline, as its processes do."""
+    specs = [*gateway_topics(partitions, 1), messages_topic(partitions, 1)]
+    await ensure_topics({"bootstrap_servers": kafka.split(",")}, specs, timeout=TIMEOUT)
+
+
+async def create_other_topics(
+    kafka: str, *names: str, partitions: int = 2, config: Mapping[str, str] | None = None
+) -> None:
+    """Create topics that are not specified as those of the pipeline."""
+    topics = [NewTopic(name, partitions, 1, topic_configs=dict(config or {})) for name in names]
+    async with open_admin(kafka) as admin:
+        created = await admin.create_topics(topics)
+    assert not any(code for _, code, *_ in created.topic_errors), created.topic_errors
+
+
+async def set_topic_config(kafka: str, topic: str, config: Mapping[str, str]) -> None:
+    """Replace the configuration of a topic."""
+    async with open_admin(kafka) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict(config))])
+
+
+async def wipe(address: str) -> None:
+    """Delete all topics and consumer groups, including groups with members that were killed."""
+    async with open_admin(address) as admin, asyncio.timeout(TIMEOUT):
+        await _wipe_groups(admin)
+        await _wipe_topics(admin)
 
 
 async def _wipe_groups(admin: AIOKafkaAdminClient) -> None:
@@ -135,13 +179,14 @@ async def _wipe_groups(admin: AIOKafkaAdminClient) -> None:
             await admin.find_coordinator("any")
             while groups := [name for name, _ in await admin.list_consumer_groups()]:
                 for group in groups:
-                    await _wipe_group(admin, group)
+                    await delete_group(admin, group)
             return
         except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
             await asyncio.sleep(POLL_INTERVAL)
 
 
-async def _wipe_group(admin: AIOKafkaAdminClient, group: str) -> None:
+async def delete_group(admin: AIOKafkaAdminClient, group: str) -> None:
+    """Delete a group, including members that were killed."""
     await remove_members(admin, group)
     await admin._send_request(DeleteGroupsRequest([group]), await admin.find_coordinator(group))
 

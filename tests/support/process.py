@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT = 120.0
+#: Settings that locate Kafka and Java on this machine.
 INSTALLED = ("POSTBACKS_CACHE", "POSTBACKS_JAVA")
 
 
 class Process:
-    """A running process. Its standard output is a pipe, its standard error is inherited."""
+    """A running process, killed at the end of a `with` block. Its standard output is a pipe."""
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self.popen = popen
+        self.pid = popen.pid
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.output.close()
 
     @property
     def running(self) -> bool:
@@ -47,6 +55,10 @@ class Process:
             line += chunk
         return line.decode().strip()
 
+    async def wait(self, timeout: float = START_TIMEOUT) -> int:
+        """Wait until it exits by itself; return the status."""
+        return await asyncio.to_thread(self.popen.wait, timeout)
+
     def kill(self) -> None:
         """Send SIGKILL and wait until it has exited."""
         self.popen.kill()
@@ -62,12 +74,20 @@ class Process:
             raise AssertionError(f"{self.popen.args!r} did not exit within {timeout} s of SIGTERM") from None
 
 
-def inherited_environment() -> dict[str, str]:
-    """Return the environment of the tests without settings, except those that locate Kafka and Java."""
-    return {
+def environment(**settings: object) -> dict[str, str]:
+    """Return the environment of the tests with these settings, and no others but `INSTALLED`.
+
+    Args:
+        settings: variables; names in lower case are settings without their prefix.
+    """
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("POSTBACKS_") or name in INSTALLED
+    }
+    return inherited | {
+        name if name.isupper() else f"POSTBACKS_{name.upper()}": str(value)
+        for name, value in settings.items()
     }
 
 
@@ -77,20 +97,29 @@ def child_processes(pid: int) -> list[int]:
     return [int(child) for children in files for child in children.read_text().split()]
 
 
-@contextmanager
-def running(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """Run `python -m arguments…` for the block, with the settings in `environment` and no others."""
+def running(*arguments: str | Path, **settings: object) -> Process:
+    """Start `python -m arguments…` with these settings (see `environment`) and no others.
+
+    Its standard error is inherited.
+    """
     popen = subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
         cwd=ROOT,
-        env={**inherited_environment(), **(environment or {})},
+        env=environment(**settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C goes to the tests only, which stop their processes in order
     )
-    process = Process(popen)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.output.close()
+    return Process(popen)
+
+
+def run_module(*arguments: str | Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run `python -m arguments…` with these settings (see `environment`) to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT,
+    )

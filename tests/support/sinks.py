@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.error import HTTPError
-from urllib.request import urlopen
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import convert
 from pydantic import SecretStr
 
 from gateway.postback import AnyPostback
-from gateway.topics import gateway_topics
 from runtime.clickhouse.client import Inserter, open_client
 from runtime.clickhouse.errors import ClickHouseUnavailable
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health
-from runtime.kafka.clients import client_options
-from runtime.kafka.topics import ensure_topics
 from runtime.retry import Retrier
-from runtime.settings import load_settings
 from sinks.batch import BatchLimits
 from sinks.cluster import ClusterGuard
 from sinks.migrate import migrate
@@ -33,50 +26,18 @@ from sinks.tables import TABLE_OF
 from sinks.worker import Worker
 from sinks.writer import ClickHouseWriter
 from streams.message import Message
-from streams.topics import messages_topic
+from tests.support.kafka import open_admin
 from tests.support.process import Process, running
+from tests.support.stage import RunningStage
+from tests.support.wait import eventually
 from tests.support.workload import lag
 
-TIMEOUT = 120.0
-POLL_INTERVAL = 0.1
-PARTITIONS = 4
 GROUP = "sinks"
 
 
-async def create_topics(kafka: str) -> None:
-    """Create all topics that sinks read, as the pipeline does."""
-    settings = load_settings({"POSTBACKS_KAFKA": kafka, "POSTBACKS_PARTITIONS": str(PARTITIONS)})
-    await ensure_topics(
-        client_options(settings), [*gateway_topics(PARTITIONS, 1), messages_topic(PARTITIONS, 1)], timeout=60
-    )
-
-
-class RunningSink(NamedTuple):
-    ops: str
-    process: Process
-
-    def readyz(self) -> str:
-        """Return the body of /readyz."""
-        try:
-            with urlopen(f"http://{self.ops}/readyz") as response:
-                return str(response.read().decode())
-        except HTTPError as error:
-            return error.read().decode()
-
-    def metric(self, name: str) -> float:
-        """Return the sum of a metric's samples."""
-        with urlopen(f"http://{self.ops}/metrics") as response:
-            lines = [line.rpartition(" ") for line in response.read().decode().splitlines()]
-        return sum(
-            float(value)
-            for sample, _, value in lines
-            if sample.partition("{")[0] == f"postbacks_sinks_{name}"
-        )
-
-
 @contextmanager
-def open_sink(kafka: str, clickhouse: str, **settings: Any) -> Iterator[RunningSink]:
-    """Run a sink for the block; settings by name, without the prefix and in lower case."""
+def open_sink(kafka: str, clickhouse: str, **settings: object) -> Iterator[RunningStage]:
+    """Run a sink for the block."""
     defaults = {
         "kafka": kafka,
         "clickhouse": clickhouse,
@@ -85,9 +46,8 @@ def open_sink(kafka: str, clickhouse: str, **settings: Any) -> Iterator[RunningS
         "batch_seconds": 0.2,
         "log_level": "warning",
     }
-    environment = {f"POSTBACKS_{name.upper()}": str(value) for name, value in (defaults | settings).items()}
-    with running("sinks", environment=environment) as process:
-        yield RunningSink(process.read_line(), process)
+    with running("sinks", **(defaults | settings)) as process:
+        yield RunningStage(process, process.read_line())
 
 
 @asynccontextmanager
@@ -122,8 +82,8 @@ async def run_worker(
         await inserter.close()
 
 
-def open_clickhouse(data: Path, port: int = 0) -> AbstractContextManager[Process]:
-    """Run an embedded ClickHouse for the block; the first line of its output is its URL."""
+def open_clickhouse(data: Path, port: int = 0) -> Process:
+    """Start an embedded ClickHouse; the first line of its output is its URL."""
     return running("embedded", "clickhouse", "--port", str(port), "--data", data)
 
 
@@ -136,40 +96,17 @@ async def produce_values(
         await asyncio.gather(*sent)
 
 
-async def eventually(
-    condition: Callable[[], Awaitable[bool] | bool], description: str, timeout: float = TIMEOUT
-) -> None:
-    """Poll until the condition holds; fail with the description after `timeout` seconds."""
-    try:
-        async with asyncio.timeout(timeout):
-            while True:
-                result = condition()
-                if result if isinstance(result, bool) else await result:
-                    return
-                await asyncio.sleep(POLL_INTERVAL)
-    except TimeoutError:
-        raise AssertionError(f"After {timeout:.0f} s still not: {description}") from None
-
-
 async def wait_committed(kafka: str, group: str = GROUP) -> None:
     """Wait until the group has committed all records of the topics."""
-
-    async def no_lag() -> bool:
-        return await lag(kafka, group, TABLE_OF) == 0
-
-    await eventually(no_lag, "everything committed")
+    await eventually(lambda: lag(kafka, group, TABLE_OF), "everything committed", lambda lag: lag == 0)
 
 
 async def members(kafka: str, group: str = GROUP) -> set[str]:
     """Return the member ids of the group; a member that rejoins gets a new id."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    try:
+    async with open_admin(kafka) as admin:
         (described,) = await admin.describe_consumer_groups([group], await admin.find_coordinator(group))
-        ((_, _, _, _, _, listed, *_),) = described.groups
-        return {member for member, *_ in listed}
-    finally:
-        await admin.close()
+    ((_, _, _, _, _, listed, *_),) = described.groups
+    return {member for member, *_ in listed}
 
 
 def rows(clickhouse: str, query: str) -> list[dict[str, Any]]:

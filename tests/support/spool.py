@@ -14,7 +14,7 @@ from msgspec import json
 
 from gateway.postback import SENT
 from gateway.spool.file import Spooled
-from tests.support.gateway import RunningGateway, post
+from tests.support.gateway import RunningGateway, post, sent_form
 from tests.support.kafka import free_ports, own_kafka
 
 
@@ -40,9 +40,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 async def spool_postbacks(gateway: RunningGateway, count: int) -> list[str]:
     """Post to a gateway without Kafka, assert that each gets 202, and return the message ids."""
     ids = [str(uuid4()) for _ in range(count)]
-    responses = await asyncio.gather(
-        *(post(gateway.address, f"SMSSent=1&MessageID={message_id}".encode()) for message_id in ids)
-    )
+    responses = await asyncio.gather(*(post(gateway.address, sent_form(message_id)) for message_id in ids))
     assert {response.status for response in responses} == {202}
     return ids
 

@@ -18,14 +18,9 @@ from pydantic import SecretStr
 from cli.up.stack_file import FILE
 from runtime.clickhouse.client import Reader
 from runtime.clickhouse.errors import QueryFailed
-from tests.support.process import ROOT, child_processes, inherited_environment
+from tests.support.process import ROOT, child_processes, environment, run_module
 
 TIMEOUT = 120.0
-
-
-def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the tests with these settings and no others."""
-    return {**inherited_environment(), **settings}
 
 
 def free_port_options(settings: Mapping[str, str]) -> tuple[str, ...]:
@@ -41,14 +36,7 @@ def free_port_options(settings: Mapping[str, str]) -> tuple[str, ...]:
 
 def command(*arguments: str, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run `postbacks arguments…` and wait until it exits."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
-        cwd=ROOT,
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
+    return run_module("cli", *arguments, **settings)
 
 
 class Output:
@@ -169,7 +157,7 @@ def start_command(*arguments: str, settings: Mapping[str, str]) -> Iterator[subp
     popen = subprocess.Popen(
         [sys.executable, "-m", "cli", *arguments],
         cwd=ROOT,
-        env=environment(settings),
+        env=environment(**settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -106,35 +106,29 @@ async def produce(
 
 async def read_all(kafka: str, topic: str) -> list[Any]:
     """Read all records of a topic, as aiokafka returns them, ordered within each partition."""
-    consumer = AIOKafkaConsumer(
+    records: list[Any] = []
+    async with AIOKafkaConsumer(
         bootstrap_servers=kafka, max_partition_fetch_bytes=4 << 20, enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
+    ) as consumer:
         parts = await _partitions(consumer, topic)
         consumer.assign(parts)
         await consumer.seek_to_beginning()
         ends = await consumer.end_offsets(parts)
-        records: list[Any] = []
         while any([await consumer.position(part) < ends[part] for part in parts]):
             for fetched in (await consumer.getmany(timeout_ms=500)).values():
                 records += fetched
-        return records
-    finally:
-        await consumer.stop()
+    return records
 
 
 async def lag(kafka: str, group: str, topics: Iterable[str]) -> int:
     """Return how many records the group has not committed; end offsets may be reported too low."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
-    await consumer.start()
-    try:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=kafka, group_id=group, enable_auto_commit=False
+    ) as consumer:
         parts = [part for topic in topics for part in await _partitions(consumer, topic)]
         consumer.assign(parts)
         ends = await consumer.end_offsets(parts)
         return sum([max(0, ends[part] - (await consumer.committed(part) or 0)) for part in parts])
-    finally:
-        await consumer.stop()
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:

@@ -10,7 +10,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from embedded.clickhouse.server import serve_clickhouse
-from embedded.kafka.server import serve_kafka
+from embedded.kafka.installation import installed_kafka
+from embedded.kafka.server import LogOptions, serve_kafka
 from runtime.process import run_process
 from runtime.settings import Settings
 
@@ -27,7 +28,9 @@ def main() -> None:
 
     async def work(settings: Settings, stop: asyncio.Event) -> None:
         if options.engine == "kafka":
-            await serve_kafka(settings, options.port, (options.data or settings.data) / "kafka", stop)
+            kafka = await asyncio.to_thread(installed_kafka, settings.java, settings.cache_folder)
+            log = LogOptions(settings.log_bytes, settings.log_flush)
+            await serve_kafka(kafka, options.port, (options.data or settings.data) / "kafka", log, stop)
         else:
             await serve_clickhouse(options.port, options.data or settings.data, stop)
 

@@ -99,7 +99,7 @@ async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
     if settings.processes == 1:
         await serve(settings, stop)
     else:
-        await run_processes(settings, stop, settings.ops or OPS, os.environ)
+        await run_processes(settings.processes, settings.listen, settings.ops or OPS, os.environ, stop)
 
 
 def kafka_sink(settings: Settings, health: Health) -> KafkaSink:

@@ -23,7 +23,7 @@ from runtime.errors import InvalidSetting
 from runtime.health import Health, serve_ops, unready_reason
 from runtime.multiprocess_metrics import MultiprocessCollector
 from runtime.process import first_completed, force_exit_after, wait_up_to
-from runtime.settings import PREFIX, Settings
+from runtime.settings import PREFIX
 from runtime.supervisor import Service, Supervisor
 
 #: Argument of `python -m gateway` for a supervised process.
@@ -38,11 +38,12 @@ log = structlog.get_logger(__name__)
 
 
 async def run_processes(
-    settings: Settings, stop: asyncio.Event, ops: str, environment: Mapping[str, str]
+    count: int, listen: str, ops: str, environment: Mapping[str, str], stop: asyncio.Event
 ) -> None:
-    """Run `settings.processes` gateways until `stop` is set. Prints `host:port` when the first one is open.
+    """Run `count` gateways on one port until `stop` is set. Prints `host:port` when the first one is open.
 
     Args:
+        listen: the address that they share.
         ops: address of the ops port for all of them.
         environment: this process's own.
 
@@ -50,10 +51,10 @@ async def run_processes(
         StartupError: the port cannot be used, or a process refuses its settings.
         TimeoutError: a process had to be killed.
     """
-    async with reserve_port(settings.listen, stop) as address:
+    async with reserve_port(listen, stop) as address:
         with TemporaryDirectory(prefix="postbacks-gateway-") as folder:
             metrics = MultiprocessCollector(Path(folder), lambda: supervisor.pids)
-            services = _services(settings.processes, address, metrics)
+            services = _services(count, address, metrics)
             health = AggregateHealth([service.name for service in services])
 
             def on_exit(name: str, reason: str) -> None:

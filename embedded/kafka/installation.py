@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from runtime.errors import StartupError
-from runtime.settings import PREFIX, Settings
+from runtime.settings import PREFIX
 
 LOCK_FILE = Path(__file__).parent / "jars.lock"
 DOWNLOADS = 8
@@ -54,14 +54,17 @@ class Kafka:
         return [str(self.java), *options, "-cp", classpath, program, *arguments]
 
 
-def installed_kafka(settings: Settings) -> Kafka:
+def installed_kafka(java: Path | None, cache: Path) -> Kafka:
     """Return the installation; download the jars if necessary. Blocks.
+
+    Args:
+        java: the java program to use instead of the packaged one.
+        cache: the folder for downloads.
 
     Raises:
         StartupError: Java is missing, or a jar is missing and cannot be downloaded.
     """
-    options = () if settings.java else PACKAGED_JVM
-    return Kafka(find_java(settings.java), ensure_jars(settings.cache_folder), options)
+    return Kafka(find_java(java), ensure_jars(cache), () if java else PACKAGED_JVM)
 
 
 def find_java(configured: Path | None) -> Path:

@@ -7,17 +7,17 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from embedded.kafka.installation import installed_kafka, version
+from embedded.kafka.installation import Kafka, version
 from embedded.kafka.node import Node, new_cluster_id, node_properties
 from embedded.kafka.retention import HOLD_FILE, HoldFile, enforce_limit, retention_properties
 from embedded.ports import bind
 from runtime.errors import StartupError
 from runtime.process import first_completed
-from runtime.settings import Settings
 
 #: Fsync each record before it is acknowledged.
 FLUSH = {"log.flush.interval.messages": "1"}
@@ -27,19 +27,26 @@ SESSION = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": 
 log = structlog.get_logger(__name__)
 
 
-async def serve_kafka(settings: Settings, port: int, data: Path, stop: asyncio.Event) -> None:
+@dataclass(frozen=True)
+class LogOptions:
+    """How the node keeps its log: its maximum size in bytes, and whether it syncs each record."""
+
+    max_bytes: int
+    flush: bool
+
+
+async def serve_kafka(kafka: Kafka, port: int, data: Path, options: LogOptions, stop: asyncio.Event) -> None:
     """Run a node on the folder `data` until `stop` is set; print `host:port` as a line when ready.
 
     Raises:
-        StartupError: the port or the folder is in use, Kafka is not installed, or the node exited.
+        StartupError: the port or the folder is in use, or the node exited.
     """
-    kafka = await asyncio.to_thread(installed_kafka, settings)
     with _lock_data_dir(data):
         with bind(port) as client, bind(0) as controller:
             port, voter = client.getsockname()[1], controller.getsockname()[1]
         properties = node_properties(1, port, data / "data", {1: voter})
-        properties |= SESSION | retention_properties(settings.log_bytes)
-        if settings.log_flush:
+        properties |= SESSION | retention_properties(options.max_bytes)
+        if options.flush:
             properties |= FLUSH
         node = Node(kafka, data, port, properties)
         if not node.formatted:
@@ -53,7 +60,7 @@ async def serve_kafka(settings: Settings, port: int, data: Path, stop: asyncio.E
             await first_completed(
                 stop.wait(),
                 asyncio.to_thread(node.process.wait),
-                enforce_limit(node.address, node.data, settings.log_bytes, HoldFile(data / HOLD_FILE)),
+                enforce_limit(node.address, node.data, options.max_bytes, HoldFile(data / HOLD_FILE)),
             )
             if not stop.is_set():
                 raise StartupError(f"Kafka exited unexpectedly, with status {node.process.returncode}")

@@ -63,7 +63,8 @@ class ApacheKafka:
     ) -> None:
         self.cluster = new_cluster_id()
         self._format_options = format_options
-        kafka = installed_kafka(load_settings())
+        settings = load_settings()
+        kafka = installed_kafka(settings.java, settings.cache_folder)
         ports = free_ports(size + (voters or size))
         controllers = dict(enumerate(ports[size:], 1))
         clients = [port or ports[0], *ports[1:size]]

@@ -15,7 +15,7 @@ from tests.support.process import running
 from tests.support.sinks import open_clickhouse, open_sink, rows, wait_committed
 from tests.support.streams import Streams
 
-LIMIT = 64 * 2**20
+LIMIT = 200 * 2**20
 #: Close to the maximum body size; a record takes twice as much.
 TEXT = "x" * 60_000
 

@@ -17,7 +17,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from gateway.auth.accounts_file import AccountStore
 from gateway.auth.networks import Network
 from gateway.auth.rate_limit import RateLimiter
-from gateway.http.connection import RequestTimeout
+from gateway.http.connection import TIMED_OUT, RequestTimeout
 from gateway.http.proxy_headers import client_address
 from gateway.http.response import NO_HEADERS, RETRY_AFTER_SECONDS, TextResponse
 from gateway.parsing.postback import parse
@@ -97,7 +97,7 @@ class Gateway:
         try:
             body = await self._read_body(request)
         except RequestTimeout:
-            return "unknown", _final(request, 408, "The request did not come to its end in time")
+            return "unknown", _final(request, 408, TIMED_OUT)
         except BodyTooLarge:
             return "unknown", _final(request, 413, f"More than {self._body_limit} bytes")
         except (web.RequestPayloadError, ConnectionError):

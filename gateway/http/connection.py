@@ -18,6 +18,9 @@ from runtime.metrics import REQUESTS
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+#: Body of a 408, whether the request's head or its body is incomplete.
+TIMED_OUT = "The request timed out"
+
 log = structlog.get_logger(__name__)
 
 
@@ -118,7 +121,7 @@ class Connection(web.RequestHandler):
         """Time out a slow request and abort a stuck client; `now` is the loop's time."""
         if self._request_began is not None and now - self._request_began > self._request_timeout:
             if self._request is None:
-                self.reject(408, "The request did not come to its end in time")
+                self.reject(408, TIMED_OUT)
             elif not self._request.content.is_eof():
                 self._request.content.set_exception(RequestTimeout())
         if not self._socket.get_write_buffer_size():

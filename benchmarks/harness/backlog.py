@@ -6,18 +6,16 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.harness.events import Event, generate_events
-from gateway.kafka.partitioner import partition_of
 from gateway.postback import POSTBACK_TOPICS
 from tests.support.kafka import create_topics, delete_group, open_admin
+from tests.support.workload import bulk_producer, produce_batched
 
 #: Events produced between waits for acknowledgements.
 CHUNK = 20_000
-BATCH_BYTES = 500_000
 TIMEOUT = 60.0
 
 
@@ -32,23 +30,9 @@ async def produce_backlog(kafka: str, partitions: int, size: int) -> Mapping[Top
 async def produce(kafka: str, partitions: int, events: Iterable[Event]) -> None:
     """Produce the events (acks=all), each to the partition of its key."""
     source = iter(events)
-    async with AIOKafkaProducer(
-        bootstrap_servers=kafka, acks="all", max_batch_size=BATCH_BYTES, max_request_size=8 * 2**20
-    ) as producer:
+    async with bulk_producer(kafka) as producer:
         while chunk := list(islice(source, CHUNK)):
-            acknowledged: list[asyncio.Future[Any]] = []
-            batches: dict[tuple[str, int], Any] = {}
-            for topic, key, value in chunk:
-                target = topic, partition_of(key, partitions)
-                batch = batches.get(target)
-                if batch is None or batch.append(timestamp=None, key=key, value=value) is None:
-                    if batch is not None:
-                        acknowledged.append(await producer.send_batch(batch, topic, partition=target[1]))
-                    batch = batches[target] = producer.create_batch()
-                    batch.append(timestamp=None, key=key, value=value)
-            for (topic, partition), batch in batches.items():
-                acknowledged.append(await producer.send_batch(batch, topic, partition=partition))
-            await asyncio.gather(*acknowledged)
+            await produce_batched(producer, partitions, chunk)
 
 
 async def reset(kafka: str, groups: Iterable[str], topics: Iterable[str]) -> None:

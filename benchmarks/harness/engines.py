@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from embedded.kafka.installation import version
 from tests.support.kafka import ApacheKafka
-from tests.support.process import running
+from tests.support.sinks import open_clickhouse as start_clickhouse
 
 
 class EngineProcess(NamedTuple):
@@ -36,5 +36,5 @@ def open_kafka(folder: Path, properties: Mapping[str, str] | None = None) -> Ite
 @contextmanager
 def open_clickhouse(folder: Path) -> Iterator[EngineProcess]:
     """Run the embedded ClickHouse behind its HTTP interface, `http://default:@host:port`."""
-    with running("embedded", "clickhouse", "--port", "0", "--data", folder / "clickhouse") as process:
+    with start_clickhouse(folder / "clickhouse") as process:
         yield EngineProcess("ClickHouse embedded (chDB)", process.read_line(), process.pid)

@@ -11,15 +11,16 @@ from typing import Any
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.partitioner import murmur2
 from msgspec.structs import replace
 
+from gateway.kafka.partitioner import partition_of
 from gateway.postback import TOPIC_OF, AnyPostback, encode, format_time, key_of
 from streams.message import Message, decode_message, encode_message, join, merge
 from tests.support.postbacks import receipt, reply, sent
 
 CODES = ("003", "004", "000", "005", "023", "777")
 BATCH = 4_000
+BATCH_BYTES = 500_000
 
 
 def generate_postbacks(
@@ -86,22 +87,47 @@ async def produce(
 ) -> None:
     """Produce postbacks to their topics, at most `rate` per second."""
     began = time.monotonic()
-    async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all", max_batch_size=900_000) as producer:
+    async with bulk_producer(kafka) as producer:
         for start in range(0, len(all_postbacks), BATCH):
-            batches: dict[tuple[str, int], Any] = {}
-            for postback in all_postbacks[start : start + BATCH]:
-                key = key_of(postback.account, postback.message_id)
-                target = TOPIC_OF[type(postback)], (murmur2(key) & 0x7FFFFFFF) % partitions
-                batch = batches.setdefault(target, None) or producer.create_batch()
-                batches[target] = batch
-                value = encode(postback)
-                if batch.append(timestamp=None, key=key, value=value) is None:
-                    await (await producer.send_batch(batch, target[0], partition=target[1]))
-                    batch = batches[target] = producer.create_batch()
-                    batch.append(timestamp=None, key=key, value=value)
-            for future in [await producer.send_batch(b, t, partition=p) for (t, p), b in batches.items()]:
-                await future
+            await produce_batched(
+                producer,
+                partitions,
+                (
+                    (
+                        TOPIC_OF[type(postback)],
+                        key_of(postback.account, postback.message_id),
+                        encode(postback),
+                    )
+                    for postback in all_postbacks[start : start + BATCH]
+                ),
+            )
             await asyncio.sleep(max(0, began + (start + BATCH) / rate - time.monotonic()))
+
+
+def bulk_producer(kafka: str) -> AIOKafkaProducer:
+    """Return a producer of large batches (acks=all)."""
+    return AIOKafkaProducer(
+        bootstrap_servers=kafka, acks="all", max_batch_size=BATCH_BYTES, max_request_size=8 * 2**20
+    )
+
+
+async def produce_batched(
+    producer: AIOKafkaProducer, partitions: int, records: Iterable[tuple[str, bytes, bytes]]
+) -> None:
+    """Produce records (topic, key, value), each to the partition of its key; wait until acknowledged."""
+    acknowledged: list[asyncio.Future[Any]] = []
+    batches: dict[tuple[str, int], Any] = {}
+    for topic, key, value in records:
+        target = topic, partition_of(key, partitions)
+        batch = batches.get(target)
+        if batch is None or batch.append(timestamp=None, key=key, value=value) is None:
+            if batch is not None:
+                acknowledged.append(await producer.send_batch(batch, topic, partition=target[1]))
+            batch = batches[target] = producer.create_batch()
+            batch.append(timestamp=None, key=key, value=value)
+    for (topic, partition), batch in batches.items():
+        acknowledged.append(await producer.send_batch(batch, topic, partition=partition))
+    await asyncio.gather(*acknowledged)
 
 
 async def read_all(kafka: str, topic: str) -> list[Any]:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tests.chaos.cluster import frozen_code
 from tests.chaos.duration import Duration
+from tests.chaos.full_disk import fill_disk
 from tests.chaos.joins import JOIN_BURNERS, kill_joins
 from tests.chaos.load import burn_cpu
 from tests.chaos.lost_brokers import lose_brokers
@@ -40,6 +41,7 @@ LONG_RUN = {"postbacks": 60_000, "rate": 500.0, "faults": 20}
 @click.option("--lost-brokers", is_flag=True, help="Two of five brokers are down; others must not notice.")
 @click.option("--minutes", type=float, help="With --lost-brokers: duration of the outage.  [2]")
 @click.option("--kill-stack", type=int, help="Rounds of killing all of `postbacks up` at once.")
+@click.option("--full-disk", type=int, help="MiB after which Kafka's disk counts as full.")
 @click.option("--unwritable", type=Duration(), help="A partition of `messages` rejects writes: 10m.")
 def main(
     seeds: tuple[int, ...],
@@ -55,13 +57,14 @@ def main(
     minutes: float | None,
     unwritable: float | None,
     kill_stack: int | None,
+    full_disk: int | None,
 ) -> None:
     """Kill, stop and freeze gateways, workers, sinks, brokers and ClickHouse under load.
 
     Then wait until the pipeline is quiescent, and check that every postback that got a 2xx is in ClickHouse,
     counted once, and that the messages equal an independent fold over the postbacks.
 
-    --joins, --lost-brokers, --unwritable and --kill-stack each run one scenario instead.
+    --joins, --lost-brokers, --unwritable, --kill-stack and --full-disk each run one scenario instead.
     """
     scenarios = {
         "--soak": soaking is not None,
@@ -69,6 +72,7 @@ def main(
         "--lost-brokers": lost_brokers,
         "--unwritable": unwritable is not None,
         "--kill-stack": kill_stack is not None,
+        "--full-disk": full_disk is not None,
     }
     if len(chosen := [name for name, given in scenarios.items() if given]) > 1:
         raise click.UsageError(f"{' and '.join(chosen)} exclude each other")
@@ -100,6 +104,8 @@ def main(
             passed = run_scenario(
                 "kill-stack", lambda stage: kill_whole_stack(stage, seeds[0], kill_stack), console
             )
+        elif full_disk is not None:
+            passed = run_scenario("full-disk", lambda stage: fill_disk(stage, full_disk * 2**20), console)
         elif unwritable is not None:
             passed = run_scenario("unwritable", lambda stage: leave_unwritable(stage, unwritable), console)
         else:

@@ -103,6 +103,16 @@ class Stage:
             await asyncio.gather(*(service.stop(signal.SIGKILL) for service in self.services.values()))
 
 
+@contextmanager
+def silent_stage(folder: Path) -> Iterator[Stage]:
+    """Open a stage that prints nothing, for a short run among the tests."""
+    stage = Stage(folder, Console(quiet=True))
+    try:
+        yield stage
+    finally:
+        stage.close()
+
+
 def run_scenario(name: str, scenario: Callable[[Stage], Awaitable[None]], console: Console) -> bool:
     """Run a scenario in a new folder; return whether all requirements were met.
 

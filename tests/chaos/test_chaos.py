@@ -18,17 +18,15 @@ from tests.support.engines import APACHE, CHDB, Engines
 TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3", "disk"]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.engine
 async def test_nothing_is_lost_duplicated_or_wrong_under_faults(tmp_path: Path, engines: Engines) -> None:
     engines.used |= {APACHE, CHDB}
     seed = datetime.now(UTC).toordinal()
-    command = f'make chaos ARGS="--seed {seed} --postbacks 24000 --rate 400 --faults 12 --burn 1"'
+    command = f'make chaos ARGS="--seed {seed} --postbacks 4000 --rate 400 --faults 4 --burn 1"'
     with burn_cpu(1):
-        outcome = await run_chaos(
-            RunOptions(seed, postbacks=24_000, rate=400, faults=12, brokers=1), tmp_path
-        )
-    assert len(outcome.faults) >= 8, command
-    assert outcome.postbacks > 20_000, command
+        outcome = await run_chaos(RunOptions(seed, postbacks=4_000, rate=400, faults=4, brokers=1), tmp_path)
+    assert outcome.faults, command
+    assert outcome.postbacks > 3_500, command
     assert not outcome.never_acknowledged, command
     assert not outcome.result.lost, command
     assert not outcome.result.duplicated, command

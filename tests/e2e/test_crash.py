@@ -9,8 +9,6 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pytest
-
 from gateway.postback import key_of
 from streams.message import Message, encode_message
 from tests.support.kafka import ApacheKafka, wipe
@@ -18,13 +16,12 @@ from tests.support.sinks import open_sink, stored_messages, wait_committed
 from tests.support.streams import Streams
 from tests.support.workload import compact, diff_states, generate_postbacks, join_states
 
-#: About 100,000 postbacks.
-MESSAGES = 34_000
+#: About 30,000 postbacks; `make chaos` posts more.
+MESSAGES = 10_000
 #: Postbacks per second, so that the workers end before the load does.
 RATE = 4_000
 
 
-@pytest.mark.timeout(600)
 async def test_messages_are_exact_after_workers_end(
     apache_kafka: ApacheKafka, database: str, tmp_path: Path
 ) -> None:
@@ -32,14 +29,13 @@ async def test_messages_are_exact_after_workers_end(
     streams = Streams(apache_kafka.address, tmp_path)
     await streams.create_topics()
     given = generate_postbacks(MESSAGES, seed=21)
-    assert len(given) > 100_000
     with streams.worker("a") as first, streams.worker("b") as second:
         await asyncio.gather(first.wait_ready(), second.wait_ready())
         load = asyncio.create_task(streams.produce(given, RATE))
-        await first.wait_for_metric("postbacks_streams_merged_total", 10_000)
+        await first.wait_for_metric("postbacks_streams_merged_total", 3_000)
         first.process.kill()
         with streams.worker("a"):
-            await second.wait_for_metric("postbacks_streams_merged_total", 40_000)
+            await second.wait_for_metric("postbacks_streams_merged_total", 12_000)
             assert not load.done(), "the workers must end under load"
             assert second.process.stop() == 0
             with streams.worker("b"):

@@ -1,26 +1,17 @@
-"""`postbacks up` end to end: posting, commands beside it, killed processes, shutdown."""
+"""`postbacks up` and commands beside it, on one stack for all tests: posting, reading, killed processes."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import re
-import select
 import signal
-import socket
 from collections.abc import Iterator
-from pathlib import Path
-from uuid import UUID
 
-import aiohttp
 import pytest
-from pydantic import SecretStr
 
 from cli.up.welcome import SAMPLE, SAMPLE_ID
-from runtime.clickhouse.client import Reader
-from tests.support.process import running
-from tests.support.stack import Stack, command, free_port_options, stack, tail
+from tests.support.samples import numbered_id, numbered_sent
+from tests.support.stack import SHORT_SESSION, Stack, command, free_port_options, stack, tail
 
 #: From the provider's documentation. The reply is to the message of `SAMPLE`, the receipt is about another.
 RESPONSE = (
@@ -35,17 +26,7 @@ RECEIPT = (
     "done date:1209281334 stat:DELIVERED TO CARRIER err:003 text:&Code=003"
 )
 
-
-def message_id(number: int) -> str:
-    return str(UUID(int=0xABC << 64 | number))
-
-
-def sent(number: int) -> str:
-    return f"SMSSent=1&MessageID={message_id(number)}&FromPhoneNumber=74121&ToPhoneNumber=1757544{number:04}"
-
-
-#: A killed worker stays in its group until this timeout.
-SHORT_SESSION = {"POSTBACKS_SESSION_TIMEOUT": "5"}
+pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("up")]
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +49,8 @@ def test_samples_are_in_sql_within_two_seconds(up: Stack) -> None:
     ]
     while min(durations) >= 2 and len(durations) < 5:  # the best of several, as the machine may be busy
         number = 8000 + len(durations)
-        assert up.post(sent(number)) == 200
-        query = f"SELECT status FROM messages WHERE message_id = '{message_id(number)}'"
+        assert up.post(numbered_sent(number)) == 200
+        query = f"SELECT status FROM messages WHERE message_id = '{numbered_id(number)}'"
         durations.append(up.wait_for_result(query, "sent"))
     assert min(durations) < 2
 
@@ -115,9 +96,9 @@ def test_message_json_follows_the_contract(samples: Stack) -> None:
 
 
 def test_unknown_message_id_is_an_error(up: Stack) -> None:
-    done = up.run("message", message_id(0xFFFF))
+    done = up.run("message", numbered_id(0xFFFF))
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"No message has the id {message_id(0xFFFF)}" in done.stderr
+    assert f"No message has the id {numbered_id(0xFFFF)}" in done.stderr
 
 
 def test_sql_writes_tab_separated_lines_to_a_pipe(samples: Stack) -> None:
@@ -165,15 +146,15 @@ def test_topics_that_would_break_correlation_are_refused(up: Stack) -> None:
 
 def test_tail_shows_matching_changes_with_both_statuses(up: Stack) -> None:
     with tail(up, "--number", "17575440001", "--status", "delivered", "--status", "sent") as output:
-        up.post(sent(1))
-        up.post(sent(2))  # filtered out by its number
-        output.wait_for_line(message_id(1))
-        up.post(f"DeliveryReceipt=1&MessageID={message_id(1)}&Code=000")
+        up.post(numbered_sent(1))
+        up.post(numbered_sent(2))  # filtered out by its number
+        output.wait_for_line(numbered_id(1))
+        up.post(f"DeliveryReceipt=1&MessageID={numbered_id(1)}&Code=000")
         line = output.wait_for_line("sent → delivered")
-        assert f"default/{message_id(1)}" in line
+        assert f"default/{numbered_id(1)}" in line
         assert "74121 → 17575440001" in line
         assert output.send_signal(signal.SIGINT) == 0
-    assert not any(message_id(2) in line for line in output.lines)
+    assert not any(numbered_id(2) in line for line in output.lines)
 
 
 @pytest.mark.parametrize("service", ["gateway", "streams", "sinks", "kafka", "clickhouse"])
@@ -181,152 +162,23 @@ def test_killed_process_restarts_alone_without_loss(up: Stack, service: str) -> 
     number = 7100 + 10 * ["gateway", "streams", "sinks", "kafka", "clickhouse"].index(service)
     before = up.children()
     with tail(up) as output:
-        assert up.post(sent(number)) == 200
+        assert up.post(numbered_sent(number)) == 200
         os.kill(before[service], signal.SIGKILL)
         up.wait_for_line(f"{service:<10} | exited with status -9")
-        assert up.post(sent(number + 1)) in (200, 202)
+        assert up.post(numbered_sent(number + 1)) in (200, 202)
         for each in (number, number + 1):
-            up.wait_for_result(f"SELECT status FROM messages WHERE message_id = '{message_id(each)}'", "sent")
-            output.wait_for_line(message_id(each))
+            query = f"SELECT status FROM messages WHERE message_id = '{numbered_id(each)}'"
+            up.wait_for_result(query, "sent")
+            output.wait_for_line(numbered_id(each))
     after = up.children()
     assert {name for name in before if before[name] != after.get(name)} == {service}
     assert up.query("SELECT uniqExact(cluster) FROM postbacks") == "1"
-
-
-def test_next_start_continues_with_the_data(tmp_path: Path) -> None:
-    with stack(tmp_path, settings=SHORT_SESSION) as first:
-        assert first.post(sent(1)) == 200
-        first.wait_for_result("SELECT count() FROM messages", "1")
-        pidfds = [os.pidfd_open(pid) for pid in first.children().values()]
-        first.popen.kill()
-        wait_all_exited(pidfds)
-    with stack(tmp_path, settings=SHORT_SESSION) as second:
-        assert second.query("SELECT count() FROM messages") == "1"
-        assert second.post(sent(2)) == 200
-        second.wait_for_result("SELECT count() FROM messages", "2")
-        assert second.query("SELECT count(), uniqExact(cluster) FROM postbacks FINAL") == "2\t1"
-        assert second.send_signal() == 0
-
-
-def test_everything_accepted_is_in_clickhouse_after_ctrl_c(tmp_path: Path) -> None:
-    with stack(tmp_path, "--simulate", "300") as running_stack:
-        pidfds = [os.pidfd_open(pid) for pid in running_stack.children().values()]
-        accepted = asyncio.run(post_until_interrupted(running_stack))
-        assert running_stack.wait() == 0
-        assert "everything accepted is in ClickHouse" in running_stack.lines[-1]
-        wait_all_exited(pidfds)
-        simulated = simulators_report(running_stack.lines)
-    with running("embedded", "clickhouse", "--port", "0", "--data", tmp_path) as clickhouse:
-        url = clickhouse.read_line() + "/postbacks"
-        posted = f"message_id BETWEEN toUUID('{message_id(0)}') AND toUUID('{message_id(10**9)}')"
-        stored = tsv(url, f"SELECT toString(message_id), count() FROM events WHERE {posted} GROUP BY ALL")
-        merged = tsv(url, f"SELECT toString(message_id) FROM messages WHERE {posted}")
-        types = tsv(url, f"SELECT type, count() FROM events WHERE NOT ({posted}) GROUP BY ALL")
-        statuses = tsv(url, f"SELECT status, count() FROM messages WHERE NOT ({posted}) GROUP BY ALL")
-    assert len(accepted) >= 3000
-    assert accepted <= {name for name, _ in stored}
-    assert {count for _, count in stored} == {"1"}
-    assert sorted(name for name, _ in stored) == sorted(name for (name,) in merged)
-    assert simulated["unacknowledged events"] == 0  # the simulator stops before the gateway
-    assert {name: int(count) for name, count in types} == {
-        name: simulated[name] for name in ("sent", "response", "receipt")
-    }
-    assert sum(int(count) for _, count in statuses) == simulated["messages"]
-
-
-def tsv(url: str, query: str) -> list[list[str]]:
-    result = b"".join(Reader(SecretStr(url)).query(query, "TSV"))
-    return [line.split("\t") for line in result.decode().splitlines()]
-
-
-def simulators_report(lines: list[str]) -> dict[str, int]:
-    """Counts by name. Of a name that occurs twice the first, which counts a type of postback."""
-    found: dict[str, int] = {}
-    for line in lines:
-        if match := re.fullmatch(r"simulator  \| +(\S.*?)  +([\d,]+)", line):
-            found.setdefault(match[1], int(match[2].replace(",", "")))
-    return found
-
-
-async def post_until_interrupted(up: Stack) -> set[str]:
-    """Post as fast as possible, interrupt the stack meanwhile, and go on until it refuses connections."""
-    accepted: set[str] = set()
-    numbers = iter(range(1_000_000))
-
-    async def post(session: aiohttp.ClientSession) -> None:
-        for number in numbers:
-            try:
-                async with session.post(up.url, data=sent(number)) as response:
-                    if response.status in (200, 202):
-                        accepted.add(message_id(number))
-            except aiohttp.ClientError:
-                return
-            if len(accepted) == 3000:
-                up.popen.send_signal(signal.SIGINT)  # exactly once: a second signal kills
-
-    async with aiohttp.ClientSession() as session:
-        await asyncio.gather(*(post(session) for _ in range(32)))
-    return accepted
-
-
-def test_second_signal_kills_everything(tmp_path: Path) -> None:
-    with stack(tmp_path) as running_stack:
-        pids = running_stack.children()
-        pidfds = [os.pidfd_open(pid) for pid in pids.values()]
-        os.kill(pids["streams"], signal.SIGSTOP)  # so that it cannot drain
-        assert running_stack.post(sent(1)) == 200
-        running_stack.popen.send_signal(signal.SIGTERM)
-        running_stack.wait_for_line("streams has 1 records left")
-        assert running_stack.send_signal() == 1
-        wait_all_exited(pidfds)
-
-
-def wait_all_exited(pidfds: list[int]) -> None:
-    """Wait until all processes have exited."""
-    while pidfds:
-        exited, _, _ = select.select(pidfds, [], [], 60)
-        assert exited, "a process outlives the stack"
-        for pidfd in exited:
-            pidfds.remove(pidfd)
-            os.close(pidfd)
-
-
-def test_no_process_outlives_a_killed_stack(tmp_path: Path) -> None:
-    with stack(tmp_path) as running_stack:
-        pidfds = [os.pidfd_open(pid) for pid in running_stack.children().values()]
-        running_stack.popen.kill()
-        wait_all_exited(pidfds)
-
-
-def test_port_in_use_error_names_the_option(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = str(other.getsockname()[1])
-        done = command("up", "--kafka-port", port, "--port", "0", "--data", str(tmp_path), settings={})
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(
-        f"Port {port} on 127.0.0.1 cannot be used: Address already in use. Choose another with --kafka-port"
-    )
 
 
 def test_two_stacks_cannot_share_a_folder(up: Stack) -> None:
     done = command("up", *free_port_options({}), "--data", str(up.data), settings={})
     assert done.returncode == 2
     assert "Another `postbacks up` uses" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "option"),
-    [
-        ("POSTBACKS_KAFKA", "127.0.0.1:9092", "--kafka-port"),
-        ("POSTBACKS_CLICKHOUSE", "http://default:@127.0.0.1:8123/postbacks", "--clickhouse-port"),
-    ],
-)
-def test_port_of_a_configured_engine_is_refused(
-    setting: str, value: str, option: str, tmp_path: Path
-) -> None:
-    done = command("up", option, "0", "--port", "0", "--data", str(tmp_path), settings={setting: value})
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"{option} is for the embedded engine, and {setting} names another" in done.stderr
 
 
 def test_commands_find_the_stack_by_its_folder(up: Stack) -> None:
@@ -337,31 +189,3 @@ def test_commands_find_the_stack_by_its_folder(up: Stack) -> None:
     assert current["POSTBACKS_KAFKA"] == up.settings["POSTBACKS_KAFKA"]
     elsewhere = command("topics", settings={**settings, "POSTBACKS_KAFKA": "127.0.0.1:1"})
     assert (elsewhere.returncode, "127.0.0.1:1" in elsewhere.stderr) == (1, True)
-
-
-def test_invalid_setting_is_refused_by_name(tmp_path: Path) -> None:
-    done = command("up", "--data", str(tmp_path), settings={"POSTBACKS_PARTITIONS": "many"})
-    assert done.returncode == 2
-    assert done.stderr.startswith("POSTBACKS_PARTITIONS=many: ")
-
-
-def test_process_that_refuses_to_run_ends_the_stack(tmp_path: Path) -> None:
-    settings = {"POSTBACKS_LISTEN": "0.0.0.0:8080"}  # public, but without tokens
-    done = command("up", *free_port_options({}), "--data", str(tmp_path), settings=settings)
-    assert done.returncode == 2
-    assert "gateway    | " in done.stdout
-    assert "loopback" in done.stdout
-    assert done.stderr.strip().endswith("gateway cannot run like this; the reason is above")
-
-
-async def test_configured_kafka_is_used_and_keeps_its_data(fresh_kafka: str, tmp_path: Path) -> None:
-    settings = {"POSTBACKS_KAFKA": fresh_kafka}
-    with stack(tmp_path, settings=settings) as running_stack:
-        assert "kafka" not in running_stack.children()
-        assert running_stack.post(sent(1)) == 200
-        assert running_stack.send_signal() == 0
-    with stack(tmp_path, settings=settings) as running_stack:
-        assert running_stack.query("SELECT count() FROM messages") == "1"
-        assert running_stack.post(sent(2)) == 200
-        running_stack.wait_for_result("SELECT count() FROM messages", "2")
-        assert running_stack.query("SELECT count(), uniqExact(cluster) FROM postbacks") == "2\t1"

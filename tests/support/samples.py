@@ -1,6 +1,8 @@
-"""The example requests of the provider's documentation, byte by byte."""
+"""The example requests of the provider's documentation, byte by byte, and numbered ones."""
 
 from __future__ import annotations
+
+from uuid import UUID
 
 from gateway.parsing.request import RawRequest
 
@@ -54,3 +56,13 @@ def raw_request(
         client_ip=client_ip,
         received_at=received_at,
     )
+
+
+def numbered_id(number: int) -> str:
+    """Return the MessageID of `numbered_sent`."""
+    return str(UUID(int=0xABC << 64 | number))
+
+
+def numbered_sent(number: int) -> str:
+    """Return the form of a *sent* postback about message `number`."""
+    return f"SMSSent=1&MessageID={numbered_id(number)}&FromPhoneNumber=74121&ToPhoneNumber=1757544{number:04}"

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test chaos bench compose-test docs lint format audit lock clean
+.PHONY: help run check test chaos bench compose-test docs lint format audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -11,8 +11,11 @@ help: ## list the targets
 run: .venv/run ## run the whole stack on this machine and print the PostBackURL (ARGS="--simulate 100")
 	@$(BIN)/postbacks up $(ARGS)
 
+check: .venv/dev lint ## check types and style, and run the tests that need no engine: before each commit
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not engine" $(ARGS)
+
 test: .venv/dev lint ## check types and style, then run all tests (ARGS="-k wire")
-	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 chaos: .venv/dev ## inject faults under load, then check that no postback is lost (ARGS="--soak 2h")
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -28,7 +28,7 @@ import pytest
 import pytest_asyncio
 from clickhouse_connect import get_client
 
-from tests.support.engines import APACHE, CHDB, Engines
+from tests.support.engines import APACHE, CHDB, Engines, set_current_test
 from tests.support.kafka import ApacheKafka, create_topics, wipe
 from tests.support.logs import log_tails
 from tests.support.process import running
@@ -36,6 +36,7 @@ from tests.support.process import running
 ENGINES = pytest.StashKey[Engines]()
 #: The folder of the run's Apache Kafka, once it is started.
 KAFKA_FOLDER = pytest.StashKey[Path]()
+ENGINE_FIXTURES = {"apache_kafka", "clickhouse"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +49,26 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Send the engines of an xdist worker to the controller."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["engines"] = session.config.stash[ENGINES].as_data()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests that use the engines of the run; others that start an engine are marked one by one."""
+    if ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        item.add_marker("engine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests without an engine last: they are short, so all workers of xdist end at the same time."""
+    items.sort(key=lambda item: item.get_closest_marker("engine") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    set_current_test(item)
+    try:
+        return (yield)
+    finally:
+        set_current_test(None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -51,6 +51,9 @@ class Authority(NamedTuple):
         return self.key.with_name("both.pem")
 
 
+pytestmark = pytest.mark.engine
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     made, folder = trustme.CA(), tmp_path_factory.mktemp("authority")

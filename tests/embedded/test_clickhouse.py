@@ -415,6 +415,7 @@ def test_refreshable_view_is_refreshed(database: str, table: str) -> None:
     assert refreshed() == "1"
 
 
+@pytest.mark.engine
 def test_acknowledged_rows_survive_a_kill(tmp_path: Path) -> None:
     acknowledged: list[int] = []
     with open_clickhouse(tmp_path) as process:
@@ -441,6 +442,7 @@ def test_acknowledged_rows_survive_a_kill(tmp_path: Path) -> None:
     assert set(acknowledged) <= stored
 
 
+@pytest.mark.engine
 def test_sigterm_cancels_a_long_statement(tmp_path: Path) -> None:
     with open_clickhouse(tmp_path) as process:
         url = process.read_line()
@@ -456,6 +458,7 @@ def test_sigterm_cancels_a_long_statement(tmp_path: Path) -> None:
     assert [response.code for response in responses] == [394]
 
 
+@pytest.mark.engine
 def test_folder_in_use_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with open_clickhouse(tmp_path) as first:
         first.read_line()

@@ -123,6 +123,7 @@ def test_formatted_folder_without_logs_needs_no_rewind(tmp_path: Path) -> None:
     assert rewind_time(tmp_path) is None
 
 
+@pytest.mark.engine
 async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
     log = tmp_path / "kafka" / "data"
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
@@ -173,6 +174,7 @@ def fsyncs(folder: Path, path: Path) -> list[tuple[float, float]]:
     ]
 
 
+@pytest.mark.engine
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path, log_flush=True) as process:
@@ -192,6 +194,7 @@ async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
         assert [began < start and end < acknowledged for start, end in synced].count(True) == 1
 
 
+@pytest.mark.engine
 def test_folder_in_use_is_refused(tmp_path: Path) -> None:
     command = ("embedded", "kafka", "--port", "0", "--data", tmp_path)
     with running(*command) as process:
@@ -202,6 +205,7 @@ def test_folder_in_use_is_refused(tmp_path: Path) -> None:
     assert refused.stderr.strip() == f"Another Kafka uses {tmp_path / 'kafka'}; choose another --data"
 
 
+@pytest.mark.engine
 def test_node_exits_when_its_parent_is_killed(tmp_path: Path) -> None:
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         host, port = process.read_line().split(":")
@@ -211,6 +215,7 @@ def test_node_exits_when_its_parent_is_killed(tmp_path: Path) -> None:
                 assert connection.recv(1) == b""
 
 
+@pytest.mark.engine
 def test_parent_exits_when_its_node_is_killed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path) as process:
         process.read_line()

@@ -75,6 +75,7 @@ async def test_postbacks_with_200_are_in_kafka_exactly_once(fresh_kafka: str) ->
     assert [record.partition for record in sample] == [partition for partition, _ in found[SENT][:20]]
 
 
+@pytest.mark.engine
 async def test_postbacks_are_spooled_until_kafka_starts(tmp_path: Path) -> None:
     kafka, listen = free_kafka_address(), free_address()
     with open_gateway(kafka, listen=listen) as gateway:

@@ -181,6 +181,7 @@ async def test_sighup_reloads_every_process(fresh_kafka: str, capfd: pytest.Capt
         assert gateway.process.stop() == DONE
 
 
+@pytest.mark.engine
 async def test_each_process_has_its_own_spool(tmp_path: Path) -> None:
     kafka = free_kafka_address()
     with open_two(kafka, data=tmp_path, ack_timeout=0.5) as gateway:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.engines import APACHE, Engines
 from tests.support.gateway import open_gateway, post
 from tests.support.kafka import ApacheKafka
 from tests.support.samples import SENT
 
 
+@pytest.mark.engine
 async def test_underreplication_is_measured_and_rejects_no_postback(engines: Engines, tmp_path: Path) -> None:
     engines.used.add(APACHE)
     cluster = ApacheKafka(tmp_path, 3)

@@ -47,6 +47,7 @@ LINGER = 0.001
 LIMITS = SpoolLimits(max_bytes=2**20, max_age=60, sync_timeout=30)
 
 
+@pytest.mark.engine
 async def test_next_gateway_publishes_spool_of_killed_one(tmp_path: Path) -> None:
     kafka = free_kafka_address()
     with open_gateway(kafka, data=tmp_path, ack_timeout=0.5) as gateway:
@@ -61,6 +62,7 @@ async def test_next_gateway_publishes_spool_of_killed_one(tmp_path: Path) -> Non
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.engine
 async def test_running_gateway_adopts_spool_of_stopped_one(tmp_path: Path) -> None:
     kafka = free_kafka_address()
     with open_gateway(kafka, data=tmp_path, ack_timeout=0.5) as running:
@@ -73,6 +75,7 @@ async def test_running_gateway_adopts_spool_of_stopped_one(tmp_path: Path) -> No
             assert running.process.running
 
 
+@pytest.mark.engine
 async def test_full_spool_answers_503_until_drained(tmp_path: Path) -> None:
     kafka = free_kafka_address()
     body = sent_form(ReferenceID="x" * 60_000)
@@ -95,6 +98,7 @@ async def test_gateway_quarantines_damaged_spool_at_start(fresh_kafka: str, tmp_
     assert (tmp_path / "spool" / "garbage.damaged").exists()
 
 
+@pytest.mark.engine
 async def test_spool_is_published_oldest_first(tmp_path: Path) -> None:
     kafka = free_kafka_address()
     with open_gateway(kafka, data=tmp_path, ack_timeout=0.5, partitions=1) as gateway:

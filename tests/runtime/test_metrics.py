@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from docs.generate.metrics import all_metrics
 from runtime.metrics import RECOVERY_LEFT, SPOOL_AGE, SPOOL_BYTES, SPOOL_RECORDS, UNDERREPLICATED
 from tests.support.gateway import open_gateway, post
@@ -38,6 +40,7 @@ ZERO_WHEN_HEALTHY = {
 }
 
 
+@pytest.mark.engine
 async def test_every_metric_is_exported_and_outages_are_reported(tmp_path: Path) -> None:
     with ExitStack() as stack:
         broker = stack.enter_context(running("embedded", "kafka", "--port", "0"))

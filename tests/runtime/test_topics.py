@@ -101,6 +101,7 @@ async def test_other_retention_is_only_logged(kafka: str, options: dict[str, Any
     assert (warning["topic"], warning["key"], warning["is_"]) == (topic, "retention.ms", 1_000_000)
 
 
+@pytest.mark.engine
 async def test_unavailable_kafka_is_retried_until_the_timeout(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"

@@ -178,6 +178,7 @@ async def test_states_of_another_cluster_are_removed_unread(
         await merge_on(other, on_other, 3)  # fewer postbacks: old states would add to the result
 
 
+@pytest.mark.engine
 async def test_worker_waits_for_kafka_and_its_topics(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     streams = Streams(f"127.0.0.1:{port}", tmp_path)

@@ -1,4 +1,7 @@
-"""Records which engines a test run used, and why others were skipped; printed in its summary."""
+"""Records which engines a test run used, and why others were skipped; printed in its summary.
+
+Tests that start an engine have the mark `engine`, so that `make check` can leave them out.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,29 @@ class Engines:
         return [f"used: {engine}" for engine in sorted(self.used)] + [
             f"skipped: {engine} ({reason})" for engine, reason in sorted(self.skipped.items())
         ]
+
+
+class UnmarkedTest(Exception):
+    """A test without the mark `engine` starts one."""
+
+
+_test_without_engine: str | None = None
+
+
+def set_current_test(item: pytest.Item | None) -> None:
+    """Set the test that runs now; None outside of tests, where any engine may be started."""
+    global _test_without_engine
+    _test_without_engine = item.nodeid if item and not item.get_closest_marker("engine") else None
+
+
+def check_mark() -> None:
+    """Check, before an engine is started, that the current test is marked.
+
+    Raises:
+        UnmarkedTest: it is not.
+    """
+    if _test_without_engine:
+        raise UnmarkedTest(f"{_test_without_engine} starts an engine: mark it with pytest.mark.engine")
 
 
 APACHE = "Kafka: Apache, embedded"

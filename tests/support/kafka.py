@@ -30,6 +30,7 @@ from runtime.kafka.group_reader import remove_members
 from runtime.kafka.topics import ensure_topics
 from runtime.settings import load_settings
 from streams.topics import messages_topic
+from tests.support.engines import check_mark
 
 #: Below the ephemeral range, so that the system does not reuse the port of a node that is down.
 PORTS = range(20_000, 32_000)
@@ -84,6 +85,7 @@ class ApacheKafka:
 
     def start(self) -> None:
         """Format and start all nodes, and wait until they accept connections."""
+        check_mark()
         with ThreadPoolExecutor(len(self.nodes)) as threads:
             list(threads.map(lambda node: node.format(self.cluster, self._format_options), self.nodes))
         for node in self.nodes:

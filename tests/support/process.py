@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from tests.support.engines import check_mark
+
 ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT = 120.0
 #: Settings that locate Kafka and Java on this machine.
@@ -102,6 +104,8 @@ def running(*arguments: str | Path, **settings: object) -> Process:
 
     Its standard error is inherited.
     """
+    if arguments[0] == "embedded":
+        check_mark()
     popen = subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
         cwd=ROOT,

@@ -18,9 +18,12 @@ from pydantic import SecretStr
 from cli.up.stack_file import FILE
 from runtime.clickhouse.client import Reader
 from runtime.clickhouse.errors import QueryFailed
+from tests.support.engines import check_mark
 from tests.support.process import ROOT, child_processes, environment, run_module
 
 TIMEOUT = 120.0
+#: A killed worker stays in its group until this timeout.
+SHORT_SESSION = {"POSTBACKS_SESSION_TIMEOUT": "5"}
 
 
 def free_port_options(settings: Mapping[str, str]) -> tuple[str, ...]:
@@ -174,6 +177,7 @@ def start_command(*arguments: str, settings: Mapping[str, str]) -> Iterator[subp
 @contextmanager
 def stack(data: Path, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """Run `postbacks up` for the block; yield it once it is ready."""
+    check_mark()
     settings = settings or {}
     ports = free_port_options(settings)
     with start_command("up", *ports, "--data", str(data), *options, settings=settings) as popen:

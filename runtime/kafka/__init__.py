@@ -2,7 +2,7 @@
 
 - `clients`: the options of every client, an admin client, the cluster's id
 - `errors`: the clients' errors translated into ours
-- `topics`: creates and checks topics
+- `topics`: creates and checks topics; `topic_ids`: tells a topic from an earlier one of its name
 - `membership`: keeps a consumer from sending an incomplete assignment, makes it rejoin
 - `consumer_group`, `group_reader`, `group_monitor`: a group's state, how it is read, and its lag and unowned
   partitions as metrics and health

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
+from uuid import UUID
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -25,6 +26,7 @@ from runtime.errors import KafkaUnavailable
 from runtime.kafka.consumer_group import GroupSnapshot, TopicPartition
 from runtime.kafka.errors import translate_errors
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
+from runtime.kafka.topic_ids import topic_ids
 
 #: Seconds a broker may take to answer a request, and for all requests of a snapshot.
 REQUEST_TIMEOUT, SNAPSHOT_TIMEOUT = 5.0, 10.0
@@ -91,6 +93,15 @@ class GroupReader:
             KafkaUnavailable: no broker answers.
         """
         return await self._list_offsets(partitions, LATEST)
+
+    async def topic_ids(self, *topics: str) -> dict[str, UUID] | None:
+        """The ids of those of the topics that exist; None if the brokers do not know topic ids.
+
+        Raises:
+            KafkaUnavailable: no broker answers.
+        """
+        async with self._connected(REQUEST_TIMEOUT) as admin:
+            return await topic_ids(admin, topics)
 
     async def writable(self, topic: str) -> frozenset[int]:
         """Partitions of the topic that accept writes: with a leader and `min.insync.replicas` in sync.

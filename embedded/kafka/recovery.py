@@ -14,6 +14,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from embedded.kafka.node import CLEAN_SHUTDOWN
 from runtime.kafka.clients import open_admin
@@ -74,4 +75,7 @@ async def _rewind(
         rewound = {tp: at.offset for tp, at in targets.items() if at and at.offset < committed.get(tp, -1)}
         if rewound:
             log.warning("Rewinding offsets after an unclean shutdown of Kafka", group=group)
-            await consumer.commit(rewound)
+            known = await consumer._coordinator.fetch_committed_offsets(list(rewound))
+            await consumer.commit(
+                {tp: OffsetAndMetadata(offset, known[tp].metadata) for tp, offset in rewound.items()}
+            )

@@ -36,7 +36,7 @@ async def main():
     async with consumer:
         while not consumer.assignment():
             await asyncio.sleep(0.01)
-        await consumer.commit({partition: 2 for partition in consumer.assignment()})
+        await consumer.commit({partition: (2, "kept") for partition in consumer.assignment()})
         print("joined", flush=True)
         await asyncio.sleep(3600)
 
@@ -107,6 +107,9 @@ async def test_groups_are_rewound_without_their_dead_members(fresh_kafka: str) -
     assert await members_and_offsets(fresh_kafka, "streams", topic) == (1, [2, 2])
     await rewind_groups(fresh_kafka, crash - timedelta(hours=2))
     assert await members_and_offsets(fresh_kafka, "streams", topic) == (0, [1, 2])
+    async with open_admin(fresh_kafka) as admin:
+        found = await admin.list_consumer_group_offsets("streams")
+    assert {commit.metadata for commit in found.values()} == {"kept"}
 
 
 async def first_record(address: str, topic: str) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
 import structlog
 
@@ -17,11 +18,15 @@ from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options, cluster_id
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
+from runtime.kafka.topic_ids import topic_id_of
 from runtime.kafka.topics import ensure_topics
 from runtime.metrics import STREAMS_LAG, STREAMS_UNOWNED
 from runtime.process import first_completed, run_process
 from runtime.retry import Retrier
 from runtime.settings import Settings
+from streams.message import MESSAGES
+from streams.state.earlier import EarlierStores
+from streams.state.folders import StoreFolders
 from streams.state.repair import ChangelogRepair
 from streams.state.rocksdb import RocksFolder, state_directory
 from streams.state.store import MemoryStore, StateStore
@@ -30,6 +35,7 @@ from streams.state.write_cache import WriteCache
 from streams.state.writer import StateWriter
 from streams.sweeper import Sweeper
 from streams.tables import MESSAGES_TABLE
+from streams.topic_watch import TopicWatch
 from streams.topics import messages_topic, require_postback_topics
 from streams.transport.app import GROUP, faust_app, group_topics
 from streams.watchdog import Watchdog
@@ -60,38 +66,48 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
         _collect_garbage_rarely()
-        await run_worker(settings, options, preparing.result(), health, stop)
+        cluster, topic_id = preparing.result()
+        await run_worker(settings, options, cluster, health, stop, topic_id)
 
 
-async def _prepare_topics(settings: Settings, options: Mapping[str, Any]) -> str:
-    """Create or check the topics; return the cluster's id."""
+async def _prepare_topics(settings: Settings, options: Mapping[str, Any]) -> tuple[str, UUID | None]:
+    """Create or check the topics; return the cluster's id, and that of `messages`."""
     await ensure_topics(options, [messages_topic(settings.partitions, settings.replication)])
     await require_postback_topics(options, settings.partitions)
-    return await cluster_id(options)
+    return await cluster_id(options), await topic_id_of(options, MESSAGES)
 
 
 async def run_worker(
-    settings: Settings, options: Mapping[str, Any], cluster: str, health: Health, stop: asyncio.Event
+    settings: Settings,
+    options: Mapping[str, Any],
+    cluster: str,
+    health: Health,
+    stop: asyncio.Event,
+    topic_id: UUID | None = None,
 ) -> None:
     """Wire a worker, and run it until `stop` is set.
 
     Args:
         options: options of aiokafka's clients (`client_options`).
         cluster: the cluster's id; states of other clusters are removed.
+        topic_id: the id of `messages`; states of another one are joined into it. None: unknown.
 
     Raises:
+        TopicReplaced: `messages` was deleted meanwhile.
         StartupError: this code cannot read the states, or not store them here.
         Stalled: there is work, and nothing progresses.
     """
     directory = state_directory(settings.data / "states", cluster)
+    folders = StoreFolders(directory, topic_id)
     app = faust_app(
         options,
-        directory,
+        folders.current,
         partitions=settings.partitions,
         session_timeout=settings.session_timeout,
         fetch_wait=settings.fetch_wait,
+        topic_id=topic_id,
     )
-    table = StateTable(app, MESSAGES_TABLE, _stores(settings.store, directory))
+    table = StateTable(app, MESSAGES_TABLE, _stores(settings.store, folders.current), folders.set_aside)
     app.tables.add(table)
     writer = StateWriter(table)
     watermark = Watermark()
@@ -108,8 +124,14 @@ async def run_worker(
         watchdog = Watchdog(worker.status, reader, health, watermark, settings.stall_after)
         monitor = GroupMonitor(reader, worker.membership, health, STREAMS_LAG, STREAMS_UNOWNED)
         repair = ChangelogRepair(table, writer, options, reader)
+        earlier = EarlierStores(table, writer, folders, _open_earlier, settings.partitions)
+        watch = TopicWatch(reader, MESSAGES, topic_id, stop)
         log.info("Worker started", cluster=cluster, store=settings.store, data=str(settings.data))
-        await worker.run(stop, watchdog.run(), monitor.run(), sweeper.run(), repair.run())
+        await worker.run(
+            stop, watchdog.run(), monitor.run(), sweeper.run(), repair.run(), earlier.run(), watch.run()
+        )
+    if watch.problem:
+        raise watch.problem
 
 
 def _stores(kind: Literal["rocksdb", "memory"], directory: Path) -> Callable[[int], StateStore]:
@@ -118,6 +140,10 @@ def _stores(kind: Literal["rocksdb", "memory"], directory: Path) -> Callable[[in
         return lambda _: MemoryStore()
     folder = RocksFolder(directory)
     return lambda partition: WriteCache(folder.open(partition))
+
+
+def _open_earlier(folder: Path) -> StateStore:
+    return RocksFolder(folder.parent).open(int(folder.name))
 
 
 def _collect_garbage_rarely() -> None:

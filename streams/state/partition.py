@@ -73,11 +73,17 @@ class PartitionStates(base.Store[bytes, bytes]):
     logger = logging.getLogger("faust.store")
 
     def __init__(
-        self, *args: Any, join: Join, open_store: Callable[[int], StateStore], **kwargs: Any
+        self,
+        *args: Any,
+        join: Join,
+        open_store: Callable[[int], StateStore],
+        set_aside: Callable[[int], None],
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._join = join
         self._open_store = open_store
+        self._set_aside = set_aside
         self.by_partition: dict[int, PartitionState] = {}
 
     def of(self, partition: int) -> PartitionState:
@@ -85,6 +91,16 @@ class PartitionStates(base.Store[bytes, bytes]):
         if partition not in self.by_partition:
             self.by_partition[partition] = PartitionState(self._open_store(partition))
         return self.by_partition[partition]
+
+    def beyond(self, partition: int, log_end: int) -> bool:
+        """Whether the partition's store has records that its log has not."""
+        offset = self.of(partition).store.offset
+        return offset is not None and offset >= log_end
+
+    def set_aside(self, partition: int) -> None:
+        """Replace the partition's store by a new one."""
+        self._close(partition)
+        self._set_aside(partition)
 
     # -- called by Faust's recovery
 

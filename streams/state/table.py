@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import faust
+import structlog
+from faust.tables.manager import TableManager
 from faust.types import TP, AppT
 
 from streams.state.partition import PartitionState, PartitionStates
 from streams.state.spec import TableSpec
 from streams.state.store import StateStore
+from streams.transport.app import consumer_of
+
+log = structlog.get_logger(__name__)
 
 
 class Fenced(Exception):
@@ -25,7 +30,18 @@ class StateTable(faust.Table[bytes, bytes]):
 
     logger = logging.getLogger("faust.table")
 
-    def __init__(self, app: AppT, spec: TableSpec, open_store: Callable[[int], StateStore]) -> None:
+    def __init__(
+        self,
+        app: AppT,
+        spec: TableSpec,
+        open_store: Callable[[int], StateStore],
+        set_aside: Callable[[int], None] = lambda partition: None,
+    ) -> None:
+        """
+        Args:
+            open_store: opens a partition's store.
+            set_aside: puts away the store of a partition, which is closed, so that a new one can be opened.
+        """
         changelog = app.topic(
             spec.topic,
             key_type=bytes,
@@ -43,6 +59,7 @@ class StateTable(faust.Table[bytes, bytes]):
         )
         self.spec = spec
         self._open_store = open_store
+        self._set_aside = set_aside
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: Assigned partitions whose states are completely restored.
         self.ready: set[int] = set()
@@ -78,7 +95,13 @@ class StateTable(faust.Table[bytes, bytes]):
 
     def _new_store_by_url(self, url: Any) -> PartitionStates:
         return PartitionStates(
-            url, self.app, self, loop=self.loop, join=self.spec.join, open_store=self._open_store
+            url,
+            self.app,
+            self,
+            loop=self.loop,
+            join=self.spec.join,
+            open_store=self._open_store,
+            set_aside=self._set_aside,
         )
 
     async def on_start(self) -> None:
@@ -93,6 +116,24 @@ class StateTable(faust.Table[bytes, bytes]):
     ) -> None:
         self.ready = set()
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+
+    async def on_log_ends(self, ends: Mapping[TP, int]) -> None:
+        """Set aside stores that are beyond the end of their log: Kafka has lost records.
+
+        A store may have lost them, too, so their inputs are read from the beginning. That is committed first:
+        as long as it is not, the next start finds the store where it is.
+        """
+        beyond = {tp for tp, end in ends.items() if self.states.beyond(tp.partition, end)}
+        if not beyond:
+            return
+        numbers = {tp.partition for tp in beyond}
+        log.error("Kafka lost records of the changelog; joining the stores", partitions=sorted(numbers))
+        if not await consumer_of(self.app).commit_log_starts(numbers):
+            return  # a rebalance has started, after which they are compared again
+        manager: TableManager = self.app.tables  # type: ignore[assignment]
+        for tp in beyond:
+            self.states.set_aside(tp.partition)
+            manager.recovery.active_offsets[tp] = None  # type: ignore[assignment]  # as without a store
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         await super().on_recovery_completed(active_tps, standby_tps)

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import faust
 from faust.tables.manager import TableManager
@@ -15,6 +16,7 @@ from faust.types.auth import CredentialsT
 from gateway.postback import POSTBACK_TOPICS
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
 from streams.message import MESSAGES
+from streams.transport.commit_metadata import commit_metadata
 from streams.transport.consumer import BatchConsumer, Transport
 from streams.transport.producer import BatchProducer
 
@@ -38,6 +40,7 @@ def faust_app(
     partitions: int,
     session_timeout: float,
     fetch_wait: float,
+    topic_id: UUID | None = None,
 ) -> faust.App:
     """Create the application, without agents or tables.
 
@@ -46,6 +49,7 @@ def faust_app(
         folder: where Faust may create folders of its own.
         session_timeout: seconds without a heartbeat after which the group removes this member.
         fetch_wait: see `Transport`.
+        topic_id: the id of `messages`, which the inputs' commits belong to; None if it is unknown.
     """
     app = faust.App(
         GROUP,
@@ -76,7 +80,11 @@ def faust_app(
         stream_recovery_delay=0,
     )
     app.transport = Transport(
-        app.conf.broker_consumer, app, fetch_wait=fetch_wait, partitions=group_topics(partitions)
+        app.conf.broker_consumer,
+        app,
+        fetch_wait=fetch_wait,
+        partitions=group_topics(partitions),
+        commit_metadata=commit_metadata(topic_id),
     )
     return app
 

@@ -22,11 +22,13 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import IllegalStateError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from mode import Service
 
 from runtime.kafka.membership import Membership
+from streams.transport.commit_metadata import is_outdated
 from streams.transport.commit_tracker import CommitTracker
 from streams.transport.fetch import UnpackedRecords
 from streams.transport.lease import Lease
@@ -97,7 +99,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_min_bytes, consumer._fetch_max_bytes = FETCH_MIN_BYTES, FETCH_MAX_BYTES
         consumer._fetch_max_wait_ms = round(self.transport.fetch_wait * 1000)
+        commit, metadata = consumer.commit, self.transport.commit_metadata
+        consumer.commit = lambda offsets: commit(
+            {tp: OffsetAndMetadata(committed.offset, metadata) for tp, committed in offsets.items()}
+        )
         return consumer
+
+    async def committed_metadata(self, partitions: Iterable[TP]) -> dict[TP, str]:
+        """The metadata of the group's commits, of those partitions that have one."""
+        coordinator = self._ensure_consumer()._coordinator
+        committed = await self.call_thread(coordinator.fetch_committed_offsets, list(partitions))
+        return {TP(*tp): found.metadata or "" for tp, found in committed.items()}
 
     async def _fetch(self, partitions: set[TP], limit: int, timeout: float) -> dict[TP, list[Any]]:
         consumer = self._ensure_consumer()
@@ -223,8 +235,11 @@ class BatchConsumer(driver.Consumer):
         await super().perform_seek()
         inputs = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         starts = await self.earliest_offsets(*inputs) if inputs else {}
+        relabel = await self._drop_outdated(inputs)
         committed = {tp: self._committed_offset[tp] for tp in inputs}
-        self._committed = {tp: offset for tp, offset in committed.items() if offset is not None}
+        self._committed = {
+            tp: offset for tp, offset in committed.items() if offset is not None and tp not in relabel
+        }
         self.tracker.assign(
             {tp: starts[tp] if offset is None else offset for tp, offset in committed.items()}
         )
@@ -232,6 +247,22 @@ class BatchConsumer(driver.Consumer):
             self._note_log_start(tp, starts[tp])
         if moved := {tp: offset for tp, offset in self.tracker.offsets.items() if offset != committed[tp]}:
             await self.seek_wait(moved)
+
+    async def _drop_outdated(self, inputs: set[TP]) -> set[TP]:
+        """Drop committed offsets that belong to an earlier topic of states, so that the inputs are read.
+
+        Returns the inputs to commit although nothing was processed, as their commits lack the topic's id.
+        """
+        current = self.thread.transport.commit_metadata
+        found = await self.thread.committed_metadata(inputs)
+        if outdated := {tp for tp, metadata in found.items() if is_outdated(metadata, current)}:
+            log.warning("Reading inputs from their beginning: the topic of states is another one")
+        for tp in outdated:
+            self._committed_offset[tp] = None
+        relabel = {tp for tp, metadata in found.items() if metadata != current}
+        for tp in relabel:
+            self._acked[tp].clear()  # Faust commits those partitions that are keys of it
+        return relabel
 
     def _note_log_start(self, tp: TP, start: int) -> None:
         if deleted := self.tracker.truncate(tp, start):
@@ -246,6 +277,13 @@ class BatchConsumer(driver.Consumer):
         starts = await super().earliest_offsets(*partitions)
         self.log_starts.update({TP(*tp): start for tp, start in starts.items()})
         return starts
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Log ends of the changelog, which the table compares with its stores before they are restored."""
+        ends = {TP(*tp): end for tp, end in (await super().highwaters(*partitions)).items()}
+        for table in self.app.tables.values():
+            await table.on_log_ends(ends)
+        return ends
 
     # -- acknowledging
 
@@ -293,6 +331,13 @@ class BatchConsumer(driver.Consumer):
                 self.lease.renew(sent_at)
             return accepted
 
+    async def commit_log_starts(self, numbers: set[int]) -> bool:
+        """Commit the logs' start for the inputs of these partitions; whether the group accepts it."""
+        inputs = {tp for tp in self.assignment() if tp.partition in numbers and not self._is_changelog_tp(tp)}
+        starts = await self.earliest_offsets(*inputs)
+        async with self._committing:
+            return await super()._commit({TP(*tp): start for tp, start in starts.items()})
+
     async def ensure_lease(self) -> float:
         """Renew the lease if necessary; returns the seconds that remain of it, 0 if it is lost."""
         if self.lease.needs_renewal(monotonic()) and not await self._commit(self.tracker.offsets):
@@ -319,6 +364,7 @@ class Transport(driver.Transport):
         *args: Any,
         fetch_wait: float,
         partitions: Mapping[str, int],
+        commit_metadata: str,
         **options: Any,
     ) -> None:
         """
@@ -326,7 +372,9 @@ class Transport(driver.Transport):
             fetch_wait: seconds a broker may hold a fetch of idle partitions. Meanwhile aiokafka fetches no
                 others from it, so Faust's default of 1.5 would delay the busy ones.
             partitions: partition count that each subscribed topic must have.
+            commit_metadata: stored with each committed offset (`streams/transport/commit_metadata.py`).
         """
         super().__init__(*args, **options)
         self.fetch_wait = fetch_wait
         self.partitions = partitions
+        self.commit_metadata = commit_metadata

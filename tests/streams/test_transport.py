@@ -37,6 +37,7 @@ CALLED_OR_REPLACED = [
     (consumer.ThreadDelegateConsumer, "_commit", ["self", "offsets"]),
     (consumer.ThreadDelegateConsumer, "seek_wait", ["self", "partitions"]),
     (consumer.ThreadDelegateConsumer, "earliest_offsets", ["self", "partitions"]),
+    (consumer.ThreadDelegateConsumer, "highwaters", ["self", "partitions"]),
     (consumer.Consumer, "perform_seek", ["self"]),
     (consumer.Consumer, "stop_flow", ["self"]),
     (consumer.Consumer, "ack", ["self", "message"]),
@@ -50,6 +51,7 @@ CALLED_OR_REPLACED = [
     (stores.Store, "on_rebalance", ["self", "assigned", "revoked", "newly_assigned", "generation_id"]),
     (stores.SerializedStore, "apply_changelog_batch", ["self", "batch", "to_key", "to_value"]),
     (recovery.Recovery, "active_remaining", ["self"]),
+    (group_coordinator.GroupCoordinator, "fetch_committed_offsets", ["self", "partitions"]),
     (group_coordinator.GroupCoordinator, "_perform_assignment", ["self", "response"]),
     (group_coordinator.GroupCoordinator, "_do_rejoin_group", ["self", "subscription"]),
     (group_coordinator.GroupCoordinator, "_maybe_leave_group", ["self"]),
@@ -100,6 +102,11 @@ READ_OR_SET: list[tuple[Any, str]] = [
     (message_accumulator.MessageBatch.expired, "self._ttl"),
     (consumer.Consumer.perform_seek, "self._committed_offset.update"),
     (consumer.Consumer.__init__, "self._acked_index ="),
+    (consumer.Consumer._filter_tps_with_pending_acks, "for tp in self._acked"),
+    (driver.AIOKafkaConsumerThread._commit, "await consumer.commit(aiokafka_offsets)"),
+    (recovery.Recovery.__init__, "self.active_offsets ="),
+    (recovery.Recovery._build_highwaters, "await consumer.highwaters(*tps)"),
+    (recovery.Recovery._build_offsets, "last_value = destination[tp]"),
     (consumer.Consumer._commit_tps, "self._filter_committable_offsets"),
     (manager.TableManager, "def recovery"),
 ]
@@ -133,3 +140,12 @@ def test_fetched_records_are_taken_without_an_await() -> None:
     before = source[: source.index("if drained or not timeout")]
     assert before.count("await") == 1
     assert "await self._subscriptions.wait_for_assignment()" in before
+
+
+def test_log_ends_are_known_before_stores_are_compared() -> None:
+    # So `StateTable.on_log_ends` can set aside a store that is beyond the end of its log.
+    source = inspect.getsource(recovery.Recovery)
+    ends, offsets, check = map(
+        source.index, ("T(self._build_highwaters)", "T(self._build_offsets)", "raise ConsistencyError")
+    )
+    assert ends < offsets < check

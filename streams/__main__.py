@@ -31,7 +31,7 @@ from streams.state.repair import ChangelogRepair
 from streams.state.rocksdb import RocksFolder, state_directory
 from streams.state.store import MemoryStore, StateStore
 from streams.state.table import StateTable
-from streams.state.write_cache import WriteCache
+from streams.state.write_cache import CacheBudget, WriteCache
 from streams.state.writer import StateWriter
 from streams.sweeper import Sweeper
 from streams.tables import MESSAGES_TABLE
@@ -107,7 +107,8 @@ async def run_worker(
         fetch_wait=settings.fetch_wait,
         topic_id=topic_id,
     )
-    table = StateTable(app, MESSAGES_TABLE, _stores(settings.store, folders.current), folders.set_aside)
+    folder = RocksFolder(folders.current, settings.partitions)
+    table = StateTable(app, MESSAGES_TABLE, _stores(settings.store, folder), folders.set_aside)
     app.tables.add(table)
     writer = StateWriter(table)
     watermark = Watermark()
@@ -134,16 +135,16 @@ async def run_worker(
         raise watch.problem
 
 
-def _stores(kind: Literal["rocksdb", "memory"], directory: Path) -> Callable[[int], StateStore]:
+def _stores(kind: Literal["rocksdb", "memory"], folder: RocksFolder) -> Callable[[int], StateStore]:
     """A function that opens a partition's store."""
     if kind == "memory":
         return lambda _: MemoryStore()
-    folder = RocksFolder(directory)
-    return lambda partition: WriteCache(folder.open(partition))
+    budget = CacheBudget()
+    return lambda partition: WriteCache(folder.open(partition), budget)
 
 
 def _open_earlier(folder: Path) -> StateStore:
-    return RocksFolder(folder.parent).open(int(folder.name))
+    return RocksFolder(folder.parent, partitions=1).open(int(folder.name))
 
 
 def _collect_garbage_rarely() -> None:

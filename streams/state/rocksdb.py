@@ -15,35 +15,16 @@ from typing import Any
 from urllib.parse import quote
 
 import structlog
-from rocksdict import (
-    BlockBasedOptions,
-    Cache,
-    DBCompactionStyle,
-    DBCompressionType,
-    Options,
-    Rdict,
-    WriteBatch,
-    WriteBufferManager,
-    WriteOptions,
-)
+from rocksdict import Rdict, WriteBatch, WriteOptions
 
 from runtime.errors import StartupError
+from streams.state.rocksdb_options import SharedMemory
 from streams.state.store import Values
 
 log = structlog.get_logger(__name__)
 
 #: Sorts before all keys of states, which begin with an account's name.
 OFFSET_KEY, FIRST_KEY = b"\x00offset", b"\x01"
-#: Small, as recent keys are found in `WriteCache` or a write buffer; filters are held outside of it.
-BLOCK_CACHE_BYTES = 64 * 2**20
-WRITE_BUFFER_BYTES = 32 * 2**20
-#: Soft limit for the write buffers of all partitions together.
-WRITE_BUFFERS_BYTES = 128 * 2**20
-#: Share of a write buffer that is used for a filter of its keys.
-MEMTABLE_BLOOM = 0.05
-#: Sorted runs in a store before some are merged (universal compaction). RocksDB's default, by levels, would
-#: merge each new run with everything below, as keys are random: writes would cost more as the store grows.
-RUNS = 8
 #: Seconds to wait for a lock: a worker that was just killed may hold it for a moment.
 LOCK_TIMEOUT, LOCK_POLL_INTERVAL = 10.0, 0.2
 
@@ -69,9 +50,14 @@ def state_directory(root: Path, cluster: str) -> Path:
 class RocksFolder:
     """A worker's state directory. Its stores share a block cache and a budget for write buffers."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, partitions: int) -> None:
+        """
+        Args:
+            partitions: of the table; more of them get smaller write buffers.
+        """
         self._path = path
-        self._options = _options()
+        self.memory = SharedMemory()
+        self._options = self.memory.options(partitions)
 
     def open(self, partition: int) -> RocksStore:
         """Open or create the partition's store. Blocks for up to LOCK_TIMEOUT seconds.
@@ -150,21 +136,3 @@ class RocksStore:
     def close(self) -> None:
         self._db.flush()
         self._db.close()
-
-
-def _options() -> Options:
-    blocks = BlockBasedOptions()
-    blocks.set_bloom_filter(10, block_based=False)
-    blocks.set_block_cache(Cache(BLOCK_CACHE_BYTES))
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_block_based_table_factory(blocks)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_compaction_style(DBCompactionStyle.universal())
-    options.set_level_zero_file_num_compaction_trigger(RUNS)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_write_buffer_manager(WriteBufferManager(WRITE_BUFFERS_BYTES, allow_stall=False))
-    options.set_memtable_whole_key_filtering(True)  # most lookups are for new keys
-    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM)
-    options.set_keep_log_file_num(2)
-    return options

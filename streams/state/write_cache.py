@@ -11,20 +11,43 @@ from collections.abc import Iterator, Sequence
 
 from streams.state.store import StateStore, Values
 
-#: Bytes of keys and values written since the last flush; each write of a key counts.
-MAX_DIRTY_BYTES = 8 * 2**20
+#: Of all caches of a worker, and of one of them: a flush blocks the event loop meanwhile.
+BUDGET_BYTES, CACHE_BYTES = 80 * 2**20, 10 * 2**20
+#: Bytes that Python needs for an entry beside its key and value.
+ENTRY_BYTES = 160
+
+
+class CacheBudget:
+    """Limits the bytes of all caches of a worker together: while they exceed it, the largest is flushed."""
+
+    def __init__(self, max_bytes: int = BUDGET_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._caches: set[WriteCache] = set()
+
+    def add(self, cache: WriteCache) -> None:
+        self._caches.add(cache)
+
+    def remove(self, cache: WriteCache) -> None:
+        self._caches.discard(cache)
+
+    def enforce(self) -> None:
+        """Flush as much as necessary."""
+        while sum(cache.dirty_bytes for cache in self._caches) > self._max_bytes:
+            max(self._caches, key=lambda cache: cache.dirty_bytes).flush()
 
 
 class WriteCache:
     """A `StateStore` in front of another one, which it owns and closes."""
 
-    def __init__(self, backing: StateStore, max_dirty_bytes: int = MAX_DIRTY_BYTES) -> None:
+    def __init__(self, backing: StateStore, budget: CacheBudget) -> None:
         self._backing = backing
-        self._max_dirty_bytes = max_dirty_bytes
+        self._budget = budget
         self._dirty: dict[bytes, bytes | None] = {}
-        self._dirty_bytes = 0
+        #: Written since the last flush; each write of a key counts.
+        self.dirty_bytes = 0
         #: Offset of the dirty states; None while the backing store's is current.
         self._offset: int | None = None
+        budget.add(self)
 
     @property
     def offset(self) -> int | None:
@@ -37,23 +60,27 @@ class WriteCache:
 
     def write(self, values: Values, offset: int | None) -> None:
         self._dirty.update(values)
-        self._dirty_bytes += sum(len(key) + len(value or b"") for key, value in values.items())
+        self.dirty_bytes += ENTRY_BYTES * len(values)
+        self.dirty_bytes += sum(len(key) + len(value or b"") for key, value in values.items())
         if offset is not None:
             self._offset = offset
-        if self._dirty_bytes > self._max_dirty_bytes:
-            self._flush()
+        if self.dirty_bytes > CACHE_BYTES:
+            self.flush()
+        self._budget.enforce()
 
     def scan(self, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
-        self._flush()
+        self.flush()
         yield from self._backing.scan(size)
 
     def count(self) -> int:
         return self._backing.count() + len(self._dirty)
 
-    def close(self) -> None:
-        self._flush()
-        self._backing.close()
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the dirty states to the backing store."""
         self._backing.write(self._dirty, self._offset)
-        self._dirty, self._dirty_bytes, self._offset = {}, 0, None
+        self._dirty, self.dirty_bytes, self._offset = {}, 0, None
+
+    def close(self) -> None:
+        self._budget.remove(self)
+        self.flush()
+        self._backing.close()

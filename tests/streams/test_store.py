@@ -14,10 +14,11 @@ import pytest
 from streams.state import rocksdb
 from streams.state.rocksdb import DataInUse, RocksFolder
 from streams.state.store import MemoryStore, StateStore
-from streams.state.write_cache import WriteCache
+from streams.state.write_cache import CacheBudget, WriteCache
 from tests.support.process import ROOT
 
 A, B, C = b"acme/a", b"acme/b", b"acme/c"
+PARTITIONS = 8
 
 
 @pytest.fixture(params=["memory", "rocksdb", "large write cache", "tiny write cache"])
@@ -27,11 +28,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore
         case "memory":
             created = MemoryStore()
         case "rocksdb":
-            created = RocksFolder(tmp_path).open(0)
+            created = RocksFolder(tmp_path, PARTITIONS).open(0)
         case "large write cache":
-            created = WriteCache(RocksFolder(tmp_path).open(0))
+            created = WriteCache(RocksFolder(tmp_path, PARTITIONS).open(0), CacheBudget())
         case _:
-            created = WriteCache(RocksFolder(tmp_path).open(0), max_dirty_bytes=20)
+            created = WriteCache(RocksFolder(tmp_path, PARTITIONS).open(0), CacheBudget(max_bytes=20))
     yield created
     created.close()
 
@@ -90,27 +91,27 @@ def test_scan_tolerates_concurrent_writes(store: StateStore) -> None:
 
 
 def test_states_on_disk_survive_reopening(tmp_path: Path) -> None:
-    store = RocksFolder(tmp_path).open(3)
+    store = RocksFolder(tmp_path, PARTITIONS).open(3)
     store.write({A: b"1"}, 4)
     store.close()
-    reopened = RocksFolder(tmp_path).open(3)
+    reopened = RocksFolder(tmp_path, PARTITIONS).open(3)
     assert (reopened.offset, reopened.load([A])) == (4, [b"1"])
     reopened.close()
 
 
 def test_close_flushes_write_cache(tmp_path: Path) -> None:
-    store = WriteCache(RocksFolder(tmp_path).open(0))
+    store = WriteCache(RocksFolder(tmp_path, PARTITIONS).open(0), CacheBudget())
     store.write({A: b"1", B: b"1"}, 4)
     store.write({A: b"2", B: None}, None)
     store.close()
-    backing = RocksFolder(tmp_path).open(0)
+    backing = RocksFolder(tmp_path, PARTITIONS).open(0)
     assert (backing.offset, backing.load([A, B])) == (4, [b"2", None])
     backing.close()
 
 
 def test_write_cache_flushes_states_with_their_offset() -> None:
     backing = MemoryStore()
-    store = WriteCache(backing, max_dirty_bytes=20)
+    store = WriteCache(backing, CacheBudget(max_bytes=400))
     store.write({A: b"1"}, 4)
     assert (backing.offset, backing.load([A])) == (None, [None])
     store.write({A: b"2", B: b"1"}, 6)
@@ -118,7 +119,7 @@ def test_write_cache_flushes_states_with_their_offset() -> None:
 
 
 def test_store_can_be_reopened_during_scan(tmp_path: Path) -> None:
-    folder = RocksFolder(tmp_path)
+    folder = RocksFolder(tmp_path, PARTITIONS)
     store = folder.open(0)
     store.write({A: b"1", B: b"2"}, 4)
     pages = store.scan(1)
@@ -130,7 +131,7 @@ def test_store_can_be_reopened_during_scan(tmp_path: Path) -> None:
 def test_kill_loses_newest_states_only_with_their_offset(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from streams.state.rocksdb import RocksFolder\n"
-        "store = RocksFolder(Path(sys.argv[1])).open(0)\n"
+        "store = RocksFolder(Path(sys.argv[1]), 8).open(0)\n"
         "for n in range(200_000): store.write({b'acme/%d' % n: b'%1000d' % n}, n)\n"
         "print('written', flush=True); time.sleep(60)\n"
     )
@@ -140,7 +141,7 @@ def test_kill_loses_newest_states_only_with_their_offset(tmp_path: Path) -> None
         assert process.stdout
         assert process.stdout.readline() == b"written\n"
         os.kill(process.pid, signal.SIGKILL)
-    store = RocksFolder(tmp_path).open(0)
+    store = RocksFolder(tmp_path, PARTITIONS).open(0)
     assert store.offset, "some of 200 MB had been written to files"
     keys = [b"acme/%d" % n for n in range(store.offset + 1)]
     assert store.load(keys) == [b"%1000d" % n for n in range(store.offset + 1)]
@@ -148,11 +149,11 @@ def test_kill_loses_newest_states_only_with_their_offset(tmp_path: Path) -> None
 
 
 def test_corrupted_store_is_recreated_empty(tmp_path: Path) -> None:
-    store = RocksFolder(tmp_path).open(0)
+    store = RocksFolder(tmp_path, PARTITIONS).open(0)
     store.write({A: b"1"}, 4)
     store.close()
     (tmp_path / "0" / "CURRENT").write_text("no manifest\n")
-    reopened = RocksFolder(tmp_path).open(0)
+    reopened = RocksFolder(tmp_path, PARTITIONS).open(0)
     assert (reopened.offset, reopened.load([A])) == (None, [None])
     reopened.close()
 
@@ -163,7 +164,7 @@ def test_folder_in_use_by_another_process_is_rejected(
     monkeypatch.setattr(rocksdb, "LOCK_TIMEOUT", 0.1)
     hold = (
         "import sys; from pathlib import Path; from streams.state.rocksdb import RocksFolder\n"
-        "store = RocksFolder(Path(sys.argv[1])).open(0); print('held', flush=True); sys.stdin.read()\n"
+        "store = RocksFolder(Path(sys.argv[1]), 8).open(0); print('held', flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -171,5 +172,5 @@ def test_folder_in_use_by_another_process_is_rejected(
         assert other.stdout
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(DataInUse, match="POSTBACKS_DATA"):
-            RocksFolder(tmp_path).open(0)
+            RocksFolder(tmp_path, PARTITIONS).open(0)
         other.kill()

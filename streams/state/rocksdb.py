@@ -1,8 +1,8 @@
 """States on disk: one RocksDB per partition, in a directory for each cluster.
 
 The changelog topic serves as write-ahead log, so RocksDB's own is disabled: a kill loses the newest writes
-together with the offset written with them, and a restore reads them from the topic again. A corrupted store
-is removed and restored from the topic.
+together with the offset written with them, and a restore reads them from the topic again. A damaged store
+is discarded by the call that finds the damage, and restored from the topic.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import structlog
-from rocksdict import Rdict, WriteBatch, WriteOptions
+from rocksdict import Options, Rdict, WriteBatch, WriteOptions
 
 from runtime.errors import StartupError
 from streams.state.rocksdb_options import SharedMemory
-from streams.state.store import Values
+from streams.state.store import StoreCorrupted, Values
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +28,10 @@ log = structlog.get_logger(__name__)
 OFFSET_KEY, FIRST_KEY = b"\x00offset", b"\x01"
 #: Seconds to wait for a lock: a worker that was just killed may hold it for a moment.
 LOCK_TIMEOUT, LOCK_POLL_INTERVAL = 10.0, 0.2
+#: What RocksDB's errors of damage contain: a wrong checksum, a missing file, an unreadable sector.
+DAMAGE = "Corruption:", "No such file or directory", "Input/output error"
+#: Ends the name of a store's folder that is being removed.
+DISCARDED = ".discarded"
 
 
 class DataInUse(StartupError):
@@ -51,58 +56,81 @@ class RocksFolder:
     """A worker's state directory. Its stores share a block cache and a budget for write buffers."""
 
     def __init__(self, path: Path, partitions: int) -> None:
-        """
+        """Complete what a kill interrupted.
+
         Args:
             partitions: of the table; more of them get smaller write buffers.
         """
         self._path = path
         self.memory = SharedMemory()
         self._options = self.memory.options(partitions)
+        for folder in path.glob(f"*{DISCARDED}"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def open(self, partition: int) -> RocksStore:
-        """Open or create the partition's store. Blocks for up to LOCK_TIMEOUT seconds.
+        """Open or create the partition's store; one that is damaged is replaced by an empty one.
+
+        Blocks for up to LOCK_TIMEOUT seconds.
 
         Raises:
             DataInUse: another process has it open.
         """
-        path = str(self._path / str(partition))
+        path = self._path / str(partition)
         deadline = time.monotonic() + LOCK_TIMEOUT
         while True:
             try:
-                return RocksStore(Rdict(path, self._options))
-            except Exception as error:  # rocksdict's errors have no types
-                if "Corruption" in str(error):
-                    log.error(
-                        "State store corrupted, restoring it from the topic", path=path, reason=str(error)
-                    )
-                    shutil.rmtree(path)
-                elif "lock" not in str(error).lower():
+                return self._open(path)
+            except DataInUse:
+                if time.monotonic() > deadline:
                     raise
-                elif time.monotonic() > deadline:
-                    raise DataInUse(
-                        f"The states in {path} are in use by another process; "
-                        "give each worker a folder of its own (POSTBACKS_DATA)"
-                    ) from error
-                else:
-                    time.sleep(LOCK_POLL_INTERVAL)
+                time.sleep(LOCK_POLL_INTERVAL)
+
+    def _open(self, path: Path) -> RocksStore:
+        with suppress(StoreCorrupted):
+            store = RocksStore(path, self._options)
+            store.offset  # noqa: B018  # damaged, too?
+            return store
+        return RocksStore(path, self._options)
 
 
 class RocksStore:
     """A `StateStore` on disk."""
 
-    def __init__(self, db: Rdict) -> None:
-        self._db = db
+    def __init__(self, path: Path, options: Options) -> None:
+        """Open or create it.
+
+        Raises:
+            DataInUse: another process has it open.
+            StoreCorrupted: it was damaged, and is discarded.
+        """
+        self._path = path
+        self._damage = ""
         self._without_wal = WriteOptions()
         self._without_wal.disable_wal = True  # type: ignore[method-assign,assignment]  # its stub is wrong
+        try:
+            self._db = Rdict(str(path), options)
+        except Exception as error:  # rocksdict's errors have no types
+            if _is_damage(error):
+                _log_damage(path, error)
+                shutil.rmtree(_set_aside(path), ignore_errors=True)
+                raise StoreCorrupted(f"{path}: {error}") from error
+            if str(path / "LOCK") in str(error):
+                raise DataInUse(
+                    f"The states in {path} are in use by another process; "
+                    "give each worker a folder of its own (POSTBACKS_DATA)"
+                ) from error
+            raise
 
     @property
     def offset(self) -> int | None:
-        value = self._db.get(OFFSET_KEY)
+        with self._discarding_damage():
+            value = self._db.get(OFFSET_KEY)
         return None if value is None else int(value)
 
     def load(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        loaded: Any = self._db.get(list(keys))
-        return list(loaded)
+        with self._discarding_damage():
+            loaded: Any = self._db.get(list(keys))
+            return list(loaded)
 
     def write(self, values: Values, offset: int | None) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -113,7 +141,8 @@ class RocksStore:
                 batch.put(key, value)
         if offset is not None:
             batch.put(OFFSET_KEY, b"%d" % offset)
-        self._db.write(batch, self._without_wal)
+        with self._discarding_damage():
+            self._db.write(batch, self._without_wal)
 
     def scan(self, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
         start = FIRST_KEY
@@ -122,17 +151,64 @@ class RocksStore:
             start = page[-1][0] + b"\x00"
 
     def _read_page(self, start: bytes, size: int) -> list[tuple[bytes, bytes]]:
-        cursor = self._db.iter()  # one per page: an open cursor would keep the files open after `close`
-        cursor.seek(start)
         page: list[tuple[bytes, bytes]] = []
-        while cursor.valid() and len(page) < size:
-            page.append((cursor.key(), cursor.value()))
-            cursor.next()
+        with self._discarding_damage():
+            cursor = self._db.iter()  # one per page: an open cursor would keep the files open after `close`
+            cursor.seek(start)
+            while cursor.valid() and len(page) < size:
+                page.append((cursor.key(), cursor.value()))
+                cursor.next()
+            cursor.status()  # damage ends the keys, too
         return page
 
     def count(self) -> int:
-        return self._db.property_int_value("rocksdb.estimate-num-keys") or 0
+        with self._discarding_damage():
+            return self._db.property_int_value("rocksdb.estimate-num-keys") or 0
 
     def close(self) -> None:
-        self._db.flush()
-        self._db.close()
+        with suppress(StoreCorrupted), self._discarding_damage():
+            self._db.flush()
+            self._db.close()
+
+    def discard(self) -> None:
+        """Close the store, and remove it: its states are in the topic."""
+        aside = _set_aside(self._path)
+        with suppress(Exception):  # reports damage again, and closes nevertheless
+            self._db.close()
+        shutil.rmtree(aside, ignore_errors=True)
+
+    @contextmanager
+    def _discarding_damage(self) -> Iterator[None]:
+        """Discard the store if a call of RocksDB reports damage.
+
+        Raises:
+            StoreCorrupted: now, and from then on.
+        """
+        if self._damage:
+            raise StoreCorrupted(self._damage)
+        try:
+            yield
+        except Exception as error:
+            if not _is_damage(error):
+                raise
+            self._damage = f"{self._path}: {error}"
+            _log_damage(self._path, error)
+            self.discard()
+            raise StoreCorrupted(self._damage) from error
+
+
+def _is_damage(error: Exception) -> bool:
+    return any(part in str(error) for part in DAMAGE)
+
+
+def _log_damage(path: Path, error: Exception) -> None:
+    log.error("State store corrupted, restoring it from the topic", path=str(path), reason=str(error))
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a store's folder, so that no kill leaves a part of it under its name."""
+    aside = path.with_name(path.name + DISCARDED)
+    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+    return aside

@@ -14,8 +14,16 @@ from typing import Protocol
 Values = Mapping[bytes, bytes | None]
 
 
+class StoreCorrupted(Exception):
+    """A store was damaged, and is discarded: only a restart of the worker restores it from the topic."""
+
+
 class StateStore(Protocol):
-    """The states of one partition, encoded as in the changelog."""
+    """The states of one partition, encoded as in the changelog.
+
+    Raises:
+        StoreCorrupted: from any call but `close`; from then on, from each.
+    """
 
     @property
     def offset(self) -> int | None:

@@ -8,8 +8,9 @@ changelog offset: a kill loses both, and a restore reads them from the topic aga
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-from streams.state.store import StateStore, Values
+from streams.state.store import StateStore, StoreCorrupted, Values
 
 #: Of all caches of a worker, and of one of them: a flush blocks the event loop meanwhile.
 BUDGET_BYTES, CACHE_BYTES = 80 * 2**20, 10 * 2**20
@@ -31,7 +32,11 @@ class CacheBudget:
         self._caches.discard(cache)
 
     def enforce(self) -> None:
-        """Flush as much as necessary."""
+        """Flush as much as necessary.
+
+        Raises:
+            StoreCorrupted: the store behind one of the caches is damaged.
+        """
         while sum(cache.dirty_bytes for cache in self._caches) > self._max_bytes:
             max(self._caches, key=lambda cache: cache.dirty_bytes).flush()
 
@@ -82,5 +87,6 @@ class WriteCache:
 
     def close(self) -> None:
         self._budget.remove(self)
-        self.flush()
+        with suppress(StoreCorrupted):
+            self.flush()
         self._backing.close()

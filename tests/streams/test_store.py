@@ -148,16 +148,6 @@ def test_kill_loses_newest_states_only_with_their_offset(tmp_path: Path) -> None
     store.close()
 
 
-def test_corrupted_store_is_recreated_empty(tmp_path: Path) -> None:
-    store = RocksFolder(tmp_path, PARTITIONS).open(0)
-    store.write({A: b"1"}, 4)
-    store.close()
-    (tmp_path / "0" / "CURRENT").write_text("no manifest\n")
-    reopened = RocksFolder(tmp_path, PARTITIONS).open(0)
-    assert (reopened.offset, reopened.load([A])) == (None, [None])
-    reopened.close()
-
-
 def test_folder_in_use_by_another_process_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,7 @@ def streams() -> None:
       POSTBACKS_STORE            rocksdb or memory
       POSTBACKS_OVERDUE_AFTER    seconds until a receipt is overdue
       POSTBACKS_FORGET_AFTER     seconds from a message's last event until
-                                 its state expires
+                                 its state expires; more than the above
       POSTBACKS_SESSION_TIMEOUT  seconds until a silent worker's partitions
                                  are reassigned
       POSTBACKS_OPS              where to serve /livez, /readyz and /metrics

@@ -14,12 +14,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from runtime.errors import InvalidSetting
 
 PREFIX = "POSTBACKS_"
 FILE = PREFIX + "SETTINGS"
+#: Seconds of a century, the longest limit: a message's times plus a limit must be a date.
+CENTURY = 100 * 365 * 86_400.0
 
 
 def _address(value: str) -> str:
@@ -143,10 +154,15 @@ class Settings(BaseModel):
     overdue_after: float = Field(
         72 * 3600.0,
         gt=0,
+        le=CENTURY,
         description="seconds after sending until a missing receipt is overdue (short codes)",
     )
     forget_after: float = Field(
-        14 * 86400.0, gt=0, description="seconds after its last event until streams expires a message"
+        14 * 86400.0,
+        validate_default=True,
+        gt=0,
+        le=CENTURY,
+        description="seconds after its last event until streams expires a message; more than overdue_after",
     )
     fetch_wait: float = Field(
         0.05, ge=0.001, le=5, description="seconds Kafka may wait to fill a fetch of streams"
@@ -166,6 +182,15 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")
     log_format: Literal["text", "json"] = Field("text", description="for people, or JSON for machines")
     log_personal: bool = Field(False, description="whether phone numbers are logged in full")
+
+    @field_validator("forget_after")
+    @classmethod
+    def _overdue_first(cls, forget_after: float, known: ValidationInfo) -> float:
+        """A message that expires before, or when, its receipt is due would never become overdue."""
+        overdue_after = known.data.get("overdue_after", 0.0)  # missing if it is invalid itself
+        if forget_after <= overdue_after:
+            raise ValueError(f"must be greater than {PREFIX}OVERDUE_AFTER={overdue_after:.15g}")
+        return forget_after
 
     @property
     def cache_folder(self) -> Path:
@@ -208,5 +233,7 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{name}: there is no such setting; {hint}"
     secret = "Secret" in str(Settings.model_fields[field].annotation)
     value = "(secret)" if secret else error["input"]
+    if isinstance(value, float):  # a default
+        value = f"{value:.15g}"
     allowed = error["msg"].removeprefix("Value error, ")
     return f"{name}={value}: {allowed} ({Settings.model_fields[field].description})"

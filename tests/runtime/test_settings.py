@@ -30,6 +30,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("POSTBACKS_PARTITIONS", "0", "greater than or equal to 1"),
         ("POSTBACKS_STORE", "redis", "'rocksdb' or 'memory'"),
         ("POSTBACKS_OVERDUE_AFTER", "3 days", "valid number"),
+        ("POSTBACKS_OVERDUE_AFTER", "1e15", "less than or equal to 3153600000"),
+        ("POSTBACKS_FORGET_AFTER", "inf", "less than or equal to 3153600000"),
     ],
 )
 def test_error_names_variable_value_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
@@ -37,6 +39,34 @@ def test_error_names_variable_value_and_what_is_allowed(name: str, value: str, a
         load_settings({name: value})
     assert f"{name}={value}: " in str(error.value)
     assert allowed in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "value"),
+    [
+        ({"POSTBACKS_FORGET_AFTER": "100000"}, "100000"),
+        ({"POSTBACKS_OVERDUE_AFTER": "2000000"}, "1209600"),
+        ({"POSTBACKS_OVERDUE_AFTER": "60", "POSTBACKS_FORGET_AFTER": "60"}, "60"),
+    ],
+)
+def test_forgetting_before_overdue_is_refused(variables: dict[str, str], value: str) -> None:
+    with pytest.raises(InvalidSetting) as error:
+        load_settings(variables)
+    overdue_after = variables.get("POSTBACKS_OVERDUE_AFTER", "259200")
+    assert str(error.value).startswith(
+        f"POSTBACKS_FORGET_AFTER={value}: must be greater than POSTBACKS_OVERDUE_AFTER={overdue_after} "
+    )
+
+
+def test_forgetting_after_overdue_is_allowed() -> None:
+    settings = load_settings({"POSTBACKS_OVERDUE_AFTER": "60", "POSTBACKS_FORGET_AFTER": "60.5"})
+    assert (settings.overdue_after, settings.forget_after) == (60.0, 60.5)
+
+
+def test_wrong_overdue_limit_is_the_only_error() -> None:
+    with pytest.raises(InvalidSetting) as error:
+        load_settings({"POSTBACKS_OVERDUE_AFTER": "0"})
+    assert "POSTBACKS_FORGET_AFTER" not in str(error.value)
 
 
 def test_misspelt_setting_is_an_error() -> None:

@@ -9,20 +9,32 @@ sort as text.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeAlias
 
 from msgspec import DecodeError, Struct, json
+
+from runtime.decoding import total
 
 SENT, RESPONSE, RECEIPT = "postbacks.sent", "postbacks.response", "postbacks.receipt"
 
 Time: TypeAlias = str
 
 TIME_LENGTH = len("2026-11-23T04:39:41.123Z")
-#: Years that leave room for arithmetic: a limit added to a later time could exceed the calendar.
-FIRST_YEAR, LAST_YEAR = "1970", "9000"
+#: Times by our clock, from the first year to before the last: those that ClickHouse's tables accept. They
+#: leave room for arithmetic, too.
+FIRST_YEAR, LAST_YEAR = "2000", "2100"
+#: Times by the provider's clock: the range of ClickHouse's DateTime64.
+FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR = "1900", "2300"
+#: Characters of an event_id and of an account, at most: a message has many, and has to fit into a record.
+MAX_EVENT_ID, MAX_ACCOUNT = 32, 64
+
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+GUID_LENGTH = 36
 
 
 class Postback(Struct, kw_only=True, tag_field="type", gc=False):
@@ -83,7 +95,7 @@ POSTBACK_TOPICS = (SENT, RESPONSE, RECEIPT)
 
 encode = json.Encoder().encode
 _decoders: dict[str, Callable[[bytes], AnyPostback]] = {
-    topic: json.Decoder(struct).decode for struct, topic in TOPIC_OF.items()
+    topic: total(json.Decoder(struct).decode) for struct, topic in TOPIC_OF.items()
 }
 
 
@@ -93,10 +105,32 @@ def decode(topic: str, value: bytes) -> AnyPostback:
     Raises:
         msgspec.DecodeError: not JSON, not UTF-8, or not a postback of this topic.
     """
-    try:
-        return _decoders[topic](value)
-    except UnicodeDecodeError as error:
-        raise DecodeError(str(error)) from None
+    postback = _decoders[topic](value)
+    if invalid := _invalid_field(postback):
+        raise DecodeError(f"{invalid} is not as the contract says")
+    return postback
+
+
+def _invalid_field(postback: AnyPostback) -> str | None:
+    """The first invalid field. Merged into a state, it would make ClickHouse refuse the whole state."""
+    if not is_time(postback.received_at):
+        return "received_at"
+    if len(postback.event_id) > MAX_EVENT_ID:
+        return "event_id"
+    if len(postback.message_id) != GUID_LENGTH:  # its key is checked, so that it can spoil no other message
+        return "message_id"
+    if len(postback.account) > MAX_ACCOUNT:
+        return "account"
+    at = postback.occurred_at
+    if at is not None and not (len(at) == TIME_LENGTH and _is_provider_time(at)):
+        return "occurred_at"
+    if isinstance(postback, Response):
+        linked, name = postback.reply_id, "reply_id"
+    elif isinstance(postback, Receipt):
+        linked, name = postback.backup_message_id, "backup_message_id"
+    else:
+        return None
+    return None if linked is None or GUID.fullmatch(linked) else name
 
 
 def key_of(account: str, message_id: str) -> bytes:
@@ -117,12 +151,19 @@ def format_time(at: datetime) -> Time:
     return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def is_time(text: str) -> bool:
-    """Whether a text is a time of this contract, in a year that is safe for arithmetic."""
-    if len(text) != TIME_LENGTH or not text.endswith("Z") or not FIRST_YEAR <= text < LAST_YEAR:
+def is_time(text: str, first_year: str = FIRST_YEAR, last_year: str = LAST_YEAR) -> bool:
+    """Whether a text is a time of this contract, from the first year to before the last one."""
+    if len(text) != TIME_LENGTH or text[4:20:3] != "--T::." or text[-1] != "Z":
+        return False
+    if not first_year <= text < last_year:
         return False
     try:
         datetime.fromisoformat(text)
     except ValueError:
         return False
     return True
+
+
+@lru_cache(maxsize=4096)  # the provider's times have whole seconds, so they repeat
+def _is_provider_time(text: str) -> bool:
+    return is_time(text, FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR)

@@ -5,7 +5,7 @@ All stages build theirs here: the gateway from a request, streams and sinks from
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -13,6 +13,7 @@ from msgspec import Struct, json
 
 from gateway.parsing.request import RawRequest
 from gateway.postback import Time, encode_body, format_time
+from runtime.decoding import total
 
 REJECTED = "postbacks.rejected"
 
@@ -20,8 +21,11 @@ REJECTED = "postbacks.rejected"
 RequestReason: TypeAlias = Literal["no_type", "ambiguous_type", "no_message_id", "undecodable", "failure"]
 RecordReason: TypeAlias = Literal["undecodable_record", "empty_record", "foreign_key"]
 
-#: Range of a record's timestamp, which its producer chooses: years 2000 to 2100, which ClickHouse accepts.
-FIRST_MS, LAST_MS = 946_684_800_000, 4_102_444_800_000
+#: Range of a record's timestamp, which its producer chose. ClickHouse would delete a row of 400 days ago at
+#: once, and one of the far future never.
+MAX_AGE, MAX_AHEAD = timedelta(days=365), timedelta(days=1)
+#: Longer keys are truncated in a rejection, which has to fit into a record itself.
+MAX_KEY_BYTES = 1024
 
 
 class NotAPostback(Exception):
@@ -68,7 +72,7 @@ class RecordCoordinates(NamedTuple):
     offset: int
 
 
-decode_rejected = json.Decoder(Rejected).decode
+decode_rejected = total(json.Decoder(Rejected).decode)
 
 
 def reject_request(request: RawRequest, reason: RequestReason, rejection_id: str) -> Rejected:
@@ -95,14 +99,18 @@ def reject_record(
     key: bytes | None,
     value: bytes | None,
     timestamp_ms: int,
+    now: datetime,
 ) -> Rejected:
     """The rejection of a record. Its id is a hash of the coordinates, so that rejecting twice is idempotent.
 
     Args:
         reason: a `RecordReason`, or ClickHouse's error.
+        now: when it was received, if its timestamp cannot be that.
     """
     body, body_base64 = encode_body(value or b"")
-    received_at = datetime.fromtimestamp(min(max(timestamp_ms, FIRST_MS), LAST_MS) / 1000, UTC)
+    first_ms, last_ms = ((now + bound).timestamp() * 1000 for bound in (-MAX_AGE, MAX_AHEAD))
+    credible = first_ms <= timestamp_ms <= last_ms
+    received_at = datetime.fromtimestamp(timestamp_ms / 1000, UTC) if credible else now
     return Rejected(
         rejection_id=blake2b("\0".join(map(str, coordinates)).encode(), digest_size=16).hexdigest(),
         reason=reason,
@@ -113,5 +121,5 @@ def reject_record(
         topic=coordinates.topic,
         partition=coordinates.partition,
         offset=coordinates.offset,
-        key=(key or b"").decode(errors="replace"),
+        key=(key or b"")[:MAX_KEY_BYTES].decode(errors="replace"),
     )

@@ -12,8 +12,9 @@ from datetime import datetime
 
 from msgspec import DecodeError, Struct, json
 
-from gateway.postback import Time, encode
+from gateway.postback import Time, encode, is_time
 from gateway.rejected import RecordCoordinates, reject_record
+from runtime.decoding import total
 from sinks.batch import Record
 
 
@@ -24,7 +25,7 @@ class _Times(Struct):
     last_seen_at: Time = ""
 
 
-_decode_times = json.Decoder(_Times).decode
+_decode_times = total(json.Decoder(_Times).decode)
 
 
 def splice(suffix: str, cluster: str, records: Sequence[Record]) -> bytes:
@@ -40,20 +41,31 @@ def splice(suffix: str, cluster: str, records: Sequence[Record]) -> bytes:
     return b"".join(pieces)
 
 
-def rejection_row(cluster: str, record: Record, reason: str) -> bytes:
-    """A row of `rejected`, with a record whose row ClickHouse refused."""
+def rejection_row(cluster: str, record: Record, reason: str, now: datetime) -> bytes:
+    """A row of `rejected`, with a record whose row ClickHouse refused now."""
     coordinates = RecordCoordinates(cluster, record.topic, record.partition, record.offset)
-    rejected = reject_record("sinks", coordinates, reason, record.key, record.value, record.timestamp)
+    rejected = reject_record("sinks", coordinates, reason, record.key, record.value, record.timestamp, now)
     return encode(rejected)[:-1] + b',"cluster":' + json.encode(cluster) + b"}\n"
 
 
-def received_at(record: Record) -> float:
-    """When the row's postback was received, in seconds since 1970; the record's timestamp if unknown."""
+def newest_time(records: Sequence[Record], now: float) -> float | None:
+    """When the last of the rows that has a time was received, in seconds since 1970, at most `now`.
+
+    None if none has one: records of other producers need not be rows, nor have sensible timestamps.
+    """
+    for record in reversed(records):
+        if (at := _received_at(record)) is not None:
+            return min(at, now)
+    return None
+
+
+def _received_at(record: Record) -> float | None:
     try:
         times = _decode_times(record.value or b"{}")
-        return datetime.fromisoformat(times.received_at or times.last_seen_at).timestamp()
-    except (DecodeError, ValueError):
-        return record.timestamp / 1000
+    except DecodeError:
+        return None
+    at = times.received_at or times.last_seen_at
+    return datetime.fromisoformat(at).timestamp() if is_time(at) else None
 
 
 def _around_offset(suffix: str, cluster: str, topic: str, partition: int) -> tuple[bytes, bytes]:

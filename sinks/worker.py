@@ -24,7 +24,7 @@ from runtime.metrics import SINK_FRESHNESS
 from runtime.process import first_completed
 from sinks.batch import Batch, BatchLimits, Record
 from sinks.commit_tracker import CommitTracker, PendingInsert
-from sinks.rows import received_at
+from sinks.rows import newest_time
 from sinks.tables import TABLE_OF, TABLES, Table
 from sinks.writer import ClickHouseWriter
 
@@ -198,7 +198,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> None:
         await self._writer.write(table, records)
         tracker.ack(pending)
-        self._newest[table] = max(self._newest.get(table, 0.0), received_at(records[-1]))
+        if (newest := newest_time(records, time.time())) is not None:
+            self._newest[table] = max(self._newest.get(table, 0.0), newest)
         self._acked.set()
 
     def _on_insert_done(self, insert: asyncio.Task[None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
@@ -67,7 +68,10 @@ class ClickHouseWriter:
                 if len(candidates.records) > 1:
                     pending += split(candidates, str(error))
                 else:
-                    dead_letters.append(rejection_row(self._cluster.id, candidates.records[0], str(error)))
+                    (record,) = candidates.records
+                    dead_letters.append(
+                        rejection_row(self._cluster.id, record, str(error), datetime.now(UTC))
+                    )
         if dead_letters:
             await self._dead_letter(table, dead_letters)
 

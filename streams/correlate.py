@@ -6,12 +6,13 @@ Every order of the records yields the same states, and records that were merged 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import NamedTuple, Protocol
 
 from msgspec import DecodeError
 
-from gateway.postback import AnyPostback, decode, is_time, key_of
+from gateway.postback import AnyPostback, decode, key_of
 from gateway.rejected import RecordCoordinates, RecordReason, Rejected, reject_record
 from streams.message import Message, decode_message, encode_message, merge
 from streams.state.spec import Change, Headers
@@ -62,6 +63,7 @@ def correlate(
     partition: int,
     records: Mapping[bytes, Sequence[Record]],
     known: Sequence[bytes | None],
+    now: datetime,
 ) -> Correlated:
     """Merge the records of each key into its state, and return the states that changed.
 
@@ -71,6 +73,7 @@ def correlate(
     Args:
         topic: the topic of postbacks that all records come from.
         known: the encoded states of the keys, in the same order.
+        now: the time of rejections whose record has no credible timestamp.
 
     Raises:
         NewerVersion: the format of a state is newer than this code.
@@ -78,14 +81,19 @@ def correlate(
     changes: dict[bytes, Change] = {}
     rejected: list[Rejected] = []
     for (key, new_records), value in zip(records.items(), known, strict=True):
-        before = None if value is None else decode_message(value)
-        after: Message | None = before
+        postbacks: list[AnyPostback] = []
         for record in new_records:
             try:
-                after = merge(after, _read(topic, record))
+                postbacks.append(_read(topic, record))
             except InvalidRecord as error:
                 coordinates = RecordCoordinates(cluster, topic, partition, record.offset)
-                rejected.append(_reject(coordinates, error.reason, record))
+                rejected.append(_reject(coordinates, error.reason, record, now))
+        if not postbacks:  # the key may be anything, and its value no state
+            continue
+        before = None if value is None else decode_message(value)
+        after: Message | None = before
+        for postback in postbacks:
+            after = merge(after, postback)
         if after is not None and after is not before:
             changes[key] = change_of(before, after)
     return Correlated(changes, rejected)
@@ -105,14 +113,12 @@ def _read(topic: str, record: Record) -> AnyPostback:
         raise InvalidRecord("undecodable_record") from None
     if record.key != key_of(postback.account, postback.message_id):
         raise InvalidRecord("foreign_key")  # its partition need not be that of its message
-    if not is_time(postback.received_at):
-        raise InvalidRecord("undecodable_record")
     return postback
 
 
-def _reject(coordinates: RecordCoordinates, reason: RecordReason, record: Record) -> Rejected:
+def _reject(coordinates: RecordCoordinates, reason: RecordReason, record: Record, now: datetime) -> Rejected:
     value = (record.value or b"")[:MAX_REJECTED_BYTES]
-    return reject_record("streams", coordinates, reason, record.key, value, record.timestamp)
+    return reject_record("streams", coordinates, reason, record.key, value, record.timestamp, now)
 
 
 def change_of(before: Message | None, after: Message) -> Change:

@@ -17,9 +17,10 @@ from copy import copy
 from functools import reduce
 from typing import Literal, TypeAlias, get_args
 
-from msgspec import DecodeError, Struct, json
+from msgspec import Struct, json
 
 from gateway.postback import AnyPostback, Receipt, Sent, Time
+from runtime.decoding import total
 from runtime.errors import StartupError
 from streams.facts import Attempt, ReceiptFact, Reply, with_fact
 from streams.receipt_codes import CODES
@@ -81,7 +82,7 @@ class NewerVersion(StartupError):
     """A state was written by newer code; merging into it would lose the fields that code added."""
 
 
-_decoder = json.Decoder(Message)
+_decode = total(json.Decoder(Message).decode)
 encode_message = json.Encoder().encode
 
 
@@ -92,10 +93,7 @@ def decode_message(value: bytes) -> Message:
         NewerVersion: its format is newer than this code.
         msgspec.DecodeError: it is not a message.
     """
-    try:
-        message = _decoder.decode(value)
-    except UnicodeDecodeError as error:
-        raise DecodeError(str(error)) from None
+    message = _decode(value)
     if message.version > VERSION:
         raise NewerVersion(
             f"a message has format {message.version}, this code knows up to {VERSION}: upgrade it"

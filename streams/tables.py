@@ -9,11 +9,16 @@ from streams.correlate import headers
 from streams.message import MESSAGES, decode_message, encode_message, join
 from streams.state.spec import Change, TableSpec
 
+#: Longer values may be nested so deeply that whether they can be decoded depends on the stack of the caller.
+MAX_SHALLOW_BYTES = 1500
+
 
 def _join(known: bytes | None, value: bytes) -> bytes:
     message = decode_message(value)
     if not (is_time(message.last_seen_at) and is_time(message.sent_at or message.last_seen_at)):
         raise DecodeError("its times are invalid")  # expiry could not calculate with them
+    if len(value) > MAX_SHALLOW_BYTES:
+        value = encode_message(message)  # without fields that are not of the contract
     if known is None:
         return value
     joined = join(message, decode_message(known))

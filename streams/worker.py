@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -152,7 +153,8 @@ class Worker:
         by_key = iter(group_by_key(batch.records).items())
         while page := dict(islice(by_key, PAGE_SIZE)):
             known = self._table.partition_state(tp.partition).store.load(list(page))
-            correlated = correlate(self._cluster, tp.topic, tp.partition, page, known)
+            now = datetime.now(UTC)
+            correlated = correlate(self._cluster, tp.topic, tp.partition, page, known, now)
             changes |= correlated.changes
             rejected += correlated.rejected
             await asyncio.sleep(0)

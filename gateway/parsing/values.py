@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from gateway.postback import Time, format_time
+from gateway.postback import FIRST_PROVIDER_YEAR, GUID, LAST_PROVIDER_YEAR, Time, format_time
 
 #: Latin-1 differs from Windows-1252 in these bytes only. The five that Windows-1252 leaves undefined stay the
 #: control characters that Latin-1 has there.
@@ -16,13 +16,12 @@ _WINDOWS_1252 = {
     if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 }
 
-_CANONICAL_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ANY_GUID = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
 _ZERO_GUID = "00000000-0000-0000-0000-000000000000"
 _NON_DIGITS = re.compile(r"[^0-9]+")
 
 #: The range of ClickHouse's DateTime64. A date outside of it is unset (0001-01-01) or garbage.
-YEARS = range(1900, 2300)
+YEARS = range(int(FIRST_PROVIDER_YEAR), int(LAST_PROVIDER_YEAR))
 
 _US_TIME = re.compile(
     r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})\s+([0-9]{1,2}):([0-9]{2}):([0-9]{2})\s*([AP])M", re.IGNORECASE
@@ -48,7 +47,7 @@ def read_guid(text: str) -> str | None:
     Accepts either case, with or without dashes, in braces or parentheses, or after `urn:uuid:`.
     """
     guid = text.strip().lower()
-    if not _CANONICAL_GUID.fullmatch(guid):
+    if not GUID.fullmatch(guid):
         match = _ANY_GUID.fullmatch(guid.removeprefix("urn:uuid:").strip("{}() "))
         if not match:
             return None

@@ -4,7 +4,6 @@
 - `errors`: the clients' errors translated into ours
 - `topics`: creates and checks topics; `topic_ids`: tells a topic from an earlier one of its name
 - `header_names`: reads records whose header names are not UTF-8
-- `topics`: creates and checks topics
 - `membership`: keeps a consumer from sending an incomplete assignment, makes it rejoin
 - `consumer_group`, `group_reader`, `group_monitor`: a group's state, how it is read, and its lag and unowned
   partitions as metrics and health

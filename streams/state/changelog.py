@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import DecodeError
 
 from streams.state.spec import Join
+from streams.state.store import FIRST_KEY
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,17 @@ class Restored(NamedTuple):
 
     values: dict[bytes, bytes | None]
     stale: set[bytes]
+
+
+def keyed(records: Iterable[Any]) -> list[tuple[bytes, bytes | None]]:
+    """The keys and values of Kafka's records. Those whose key no state can have are logged and skipped."""
+    pairs = []
+    for record in records:
+        if record.key is None or record.key < FIRST_KEY:
+            log.error("Skipping changelog record with invalid key", offset=record.offset)
+        else:
+            pairs.append((record.key, record.value))
+    return pairs
 
 
 def restore(
@@ -103,7 +115,6 @@ async def read_slice(options: Mapping[str, Any], topic: str, partition: int, sta
         consumer.assign([tp])
         consumer.seek(tp, start)
         fetched = await consumer.getmany(tp, timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS)
-        records = [(record.key, record.value) for record in fetched.get(tp, [])]
-        return ChangelogSlice(records, await consumer.position(tp))
+        return ChangelogSlice(keyed(fetched.get(tp, [])), await consumer.position(tp))
     finally:
         await consumer.stop()

@@ -16,7 +16,7 @@ from faust.stores import base
 from faust.types import TP, EventT
 
 from runtime.metrics import STATES_RECOVERED
-from streams.state.changelog import Restored, restore
+from streams.state.changelog import Restored, keyed, restore
 from streams.state.spec import Join
 from streams.state.store import StateStore, Values
 
@@ -123,7 +123,7 @@ class PartitionStates(base.Store[bytes, bytes]):
             raise ChangelogGap(
                 f"{tp.topic}-{tp.partition}: expected offset {expected}, recovery continued at {batch.start}"
             )
-        records = [(record.key, record.value) for record in batch.records]
+        records = keyed(batch.records)
         state.apply(restore(self._join, records, state.load(dict(records))), batch.end)
         STATES_RECOVERED.inc(len(batch.records))
 

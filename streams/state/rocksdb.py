@@ -20,12 +20,12 @@ from rocksdict import Options, Rdict, WriteBatch, WriteOptions
 
 from runtime.errors import StartupError
 from streams.state.rocksdb_options import SharedMemory
-from streams.state.store import StoreCorrupted, Values
+from streams.state.store import FIRST_KEY, StoreCorrupted, Values
 
 log = structlog.get_logger(__name__)
 
-#: Sorts before all keys of states, which begin with an account's name.
-OFFSET_KEY, FIRST_KEY = b"\x00offset", b"\x01"
+#: Sorts before all keys of states.
+OFFSET_KEY = b"\x00offset"
 #: Seconds to wait for a lock: a worker that was just killed may hold it for a moment.
 LOCK_TIMEOUT, LOCK_POLL_INTERVAL = 10.0, 0.2
 #: What RocksDB's errors of damage contain: a wrong checksum, a missing file, an unreadable sector.

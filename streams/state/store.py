@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
+#: The least key of a state, as an account's name begins it; those before it are the stores' own.
+FIRST_KEY = b"\x01"
 #: The encoded state of each key; None deletes it.
 Values = Mapping[bytes, bytes | None]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.postback import RECEIPT, SENT, TOPIC_OF, AnyPostback, encode, key_of
 from streams.correlate import MAX_REJECTED_BYTES, Correlated, correlate, group_by_key
 from streams.message import VERSION, NewerVersion, decode_message, encode_message, merge, state_of
-from tests.support.postbacks import MESSAGE_ID, postbacks, receipt, sent
+from tests.support.postbacks import MESSAGE_ID, START, postbacks, receipt, sent
 
 KEY = key_of("acme", MESSAGE_ID)
 CLUSTER = "cluster"
@@ -32,7 +32,7 @@ def record_of(postback: AnyPostback, offset: int = 0) -> Record:
 def correlated(records: list[Record], topic: str = SENT, known: bytes | None = None) -> Correlated:
     """Correlate the records; `known` is the state of each of their keys."""
     grouped = group_by_key(records)
-    return correlate(CLUSTER, topic, 0, grouped, [known] * len(grouped))
+    return correlate(CLUSTER, topic, 0, grouped, [known] * len(grouped), START)
 
 
 def test_change_has_previous_and_new_status() -> None:
@@ -78,7 +78,7 @@ def test_state_of_newer_version_is_rejected() -> None:
 
 def test_undecodable_record_is_rejected_and_others_are_merged() -> None:
     records = [record_of(sent("s1"), 7), Record(b'{"type":"sent"}', offset=8), record_of(sent("s2"), 9)]
-    found = correlate(CLUSTER, SENT, 3, group_by_key(records), [None])
+    found = correlate(CLUSTER, SENT, 3, group_by_key(records), [None], START)
     assert found.changes[KEY].value == encode_message(merge(state_of(sent("s1")), sent("s2")))
     (rejected,) = found.rejected
     assert (rejected.reason, rejected.stage) == ("undecodable_record", "streams")
@@ -121,7 +121,7 @@ def test_rejection_is_idempotent() -> None:
 
 def test_rejection_id_depends_on_coordinates() -> None:
     ids = {
-        correlate(cluster, topic, partition, {KEY: [Record(b"?", offset=offset)]}, [None])
+        correlate(cluster, topic, partition, {KEY: [Record(b"?", offset=offset)]}, [None], START)
         .rejected[0]
         .rejection_id
         for cluster in ("a", "b")

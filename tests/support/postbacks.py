@@ -71,7 +71,7 @@ postbacks: st.SearchStrategy[AnyPostback] = st.one_of(
             s,
             code=("000", "003", "004", "005", "024", "091", "777", "003")[int(e)],
             text=f"text {e}",
-            backup_message_id=f"backup-{e}" if e == "5" else None,
+            backup_message_id=f"00000000-0000-4000-8000-00000000000{e}" if e == "5" else None,
             **_content(e),
         ),
         _events,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -31,6 +31,7 @@ from streams.state.repair import ChangelogRepair
 from streams.state.rocksdb import RocksFolder, state_directory
 from streams.state.store import MemoryStore, StateStore
 from streams.state.table import StateTable
+from streams.state.unused_stores import UnusedStores
 from streams.state.write_cache import CacheBudget, WriteCache
 from streams.state.writer import StateWriter
 from streams.sweeper import Sweeper
@@ -126,11 +127,11 @@ async def run_worker(
         monitor = GroupMonitor(reader, worker.membership, health, STREAMS_LAG, STREAMS_UNOWNED)
         repair = ChangelogRepair(table, writer, options, reader)
         earlier = EarlierStores(table, writer, folders, _open_earlier, settings.partitions)
+        unused_stores = UnusedStores(folder, lambda: table.states.by_partition, lambda: datetime.now(UTC))
         watch = TopicWatch(reader, MESSAGES, topic_id, stop)
+        background = (watchdog, monitor, sweeper, repair, earlier, unused_stores, watch)
         log.info("Worker started", cluster=cluster, store=settings.store, data=str(settings.data))
-        await worker.run(
-            stop, watchdog.run(), monitor.run(), sweeper.run(), repair.run(), earlier.run(), watch.run()
-        )
+        await worker.run(stop, *(task.run() for task in background))
     if watch.problem:
         raise watch.problem
 

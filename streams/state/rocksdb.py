@@ -61,7 +61,7 @@ class RocksFolder:
         Args:
             partitions: of the table; more of them get smaller write buffers.
         """
-        self._path = path
+        self.path = path
         self.memory = SharedMemory()
         self._options = self.memory.options(partitions)
         for folder in path.glob(f"*{DISCARDED}"):
@@ -75,7 +75,7 @@ class RocksFolder:
         Raises:
             DataInUse: another process has it open.
         """
-        path = self._path / str(partition)
+        path = self.path / str(partition)
         deadline = time.monotonic() + LOCK_TIMEOUT
         while True:
             try:
@@ -84,6 +84,15 @@ class RocksFolder:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(LOCK_POLL_INTERVAL)
+
+    def remove(self, partition: int) -> None:
+        """Remove the partition's store. Blocks while its files are removed.
+
+        Raises:
+            DataInUse: this or another process has it open.
+        """
+        with suppress(StoreCorrupted):  # and so it is removed
+            RocksStore(self.path / str(partition), self._options).discard()
 
     def _open(self, path: Path) -> RocksStore:
         with suppress(StoreCorrupted):

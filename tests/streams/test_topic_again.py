@@ -182,7 +182,7 @@ async def test_join_continues_after_a_kill_half_way(apache_kafka: ApacheKafka, t
     states = fold([*small, large])
     (last,) = fold([large])
     earlier = tmp_path / "a" / "states" / apache_kafka.cluster / str(uuid4())
-    store = RocksFolder(earlier).open(0)
+    store = RocksFolder(earlier, partitions=1).open(0)
     store.write(states, 5_000)
     store.close()
     with streams.worker("a") as worker:  # the last state is too large for Kafka

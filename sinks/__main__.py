@@ -17,6 +17,7 @@ from runtime.kafka.clients import client_options
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
+from runtime.kafka.topic_watch import TopicWatch
 from runtime.metrics import SINK_LAG, SINK_RETRIES, SINK_UNOWNED
 from runtime.process import first_completed, run_process
 from runtime.retry import Retrier
@@ -28,6 +29,7 @@ from sinks.tables import TABLE_OF
 from sinks.watchdog import watch
 from sinks.worker import Worker
 from sinks.writer import ClickHouseWriter
+from streams.message import MESSAGES
 
 OPS = "127.0.0.1:8183"
 GROUP = "sinks"
@@ -49,6 +51,7 @@ async def sink(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         StartupError: the schema is newer than this code, or Kafka is now another cluster than at the start.
         Stalled: there is lag and no progress.
+        TopicReplaced: `messages` was deleted meanwhile.
     """
     health = Health()
     health.down("partitions", "none assigned yet")
@@ -73,19 +76,27 @@ async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
         await first_completed(stop.wait(), open_both())
         if stop.is_set():
             return
-        worker = Worker(
-            _consumer(settings),
-            ClickHouseWriter(inserter, cluster, retrier),
-            BatchLimits(settings.batch_rows, BATCH_BYTES, settings.batch_seconds),
-            settings.session_timeout / 2,
-            topics,
-            health,
-        )
         async with GroupReader(client_options(settings), GROUP, topics, topics) as reader:
-            monitor = GroupMonitor(reader, lambda: worker.membership, health, SINK_LAG, SINK_UNOWNED)
-            await first_completed(
-                worker.run(stop), monitor.run(), watch(worker, monitor, settings.stall_after)
+            topic_ids = await retrier.call("kafka", lambda: reader.topic_ids(MESSAGES)) or {}
+            worker = Worker(
+                _consumer(settings),
+                ClickHouseWriter(inserter, cluster, retrier),
+                BatchLimits(settings.batch_rows, BATCH_BYTES, settings.batch_seconds),
+                settings.session_timeout / 2,
+                topics,
+                topic_ids,
+                health,
             )
+            monitor = GroupMonitor(reader, lambda: worker.membership, health, SINK_LAG, SINK_UNOWNED)
+            topic_watch = TopicWatch(reader, MESSAGES, topic_ids.get(MESSAGES), stop)
+            await first_completed(
+                worker.run(stop),
+                monitor.run(),
+                watch(worker, monitor, settings.stall_after),
+                topic_watch.run(),
+            )
+        if topic_watch.problem:
+            raise topic_watch.problem
     finally:
         await cluster.close()
         await inserter.close()

@@ -12,13 +12,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from runtime.health import Health
 from runtime.kafka import consumer_group
+from runtime.kafka.commit_metadata import commit_metadata, is_outdated
 from runtime.kafka.membership import Membership
 from runtime.metrics import SINK_FRESHNESS
 from runtime.process import first_completed
@@ -48,17 +51,20 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         limits: BatchLimits,
         flush_timeout: float,
         topics: Mapping[str, int],
+        topic_ids: Mapping[str, UUID],
         health: Health,
     ) -> None:
         """
         Args:
             flush_timeout: seconds for in-flight inserts before a rebalance; less than the session timeout.
             topics: the topics to subscribe to, with their numbers of partitions.
+            topic_ids: their ids, which are stored with commits; empty if the brokers have none.
         """
         self.consumer = consumer
         #: None before the consumer has started.
         self.membership: Membership | None = None
         self._topics = topics
+        self._commit_metadata = {topic: commit_metadata(topic_ids.get(topic)) for topic in topics}
         self._writer = writer
         self._flush_timeout = flush_timeout
         self._health = health
@@ -69,7 +75,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._queue: deque[tuple[Table, list[Record], PendingInsert]] = deque()
         self._inserts: set[asyncio.Task[None]] = set()
         self._acked = asyncio.Event()
-        self._insert_failed: asyncio.Future[None]
+        #: Completes with an error that ends this worker.
+        self._failed: asyncio.Future[None]
         self._newest: dict[Table, float] = {}
         for table in TABLES:
             SINK_FRESHNESS.labels(table.name).set_function(self._freshness_of(table))
@@ -91,12 +98,12 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             StartupError: the schema or the cluster has changed.
             aiokafka.errors.KafkaError: Kafka does not accept this member.
         """
-        self._insert_failed = asyncio.get_running_loop().create_future()
+        self._failed = asyncio.get_running_loop().create_future()
         await self.consumer.start()
         try:
             self.membership = Membership(self.consumer, self._topics)
             self.consumer.subscribe(list(self._topics), listener=self)
-            await first_completed(stop.wait(), self._poll(), self._commit_acked(), self._insert_failed)
+            await first_completed(stop.wait(), self._poll(), self._commit_acked(), self._failed)
             await self._flush(DRAIN_TIMEOUT)
             await self._commit()
         finally:
@@ -115,8 +122,26 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._discard()
+        partitions = list(assigned)
+        try:
+            await self._rewind_outdated(partitions)
+        except KafkaError as error:  # aiokafka would only log it
+            self._fail(error)
+            return
         self._health.up("partitions")
-        log.info("Partitions assigned", partitions=len(list(assigned)))
+        log.info("Partitions assigned", partitions=len(partitions))
+
+    async def _rewind_outdated(self, partitions: list[TopicPartition]) -> None:
+        """Rewind partitions of topics that were deleted and created again since their last commit."""
+        committed = await self.consumer._coordinator.fetch_committed_offsets(partitions)
+        outdated = [
+            partition
+            for partition, found in committed.items()
+            if is_outdated(found.metadata or "", self._commit_metadata[partition.topic])
+        ]
+        if outdated:
+            log.warning("Topics were created again, reading from their beginning", partitions=len(outdated))
+            await self.consumer.seek_to_beginning(*outdated)
 
     async def _flush(self, timeout: float) -> None:
         """Insert everything that is buffered; gives up after the timeout, or at once during an outage."""
@@ -152,7 +177,12 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             if offsets:
                 async with asyncio.timeout(COMMIT_TIMEOUT):
-                    await self.consumer.commit(offsets)
+                    await self.consumer.commit(
+                        {
+                            partition: OffsetAndMetadata(offset, self._commit_metadata[partition.topic])
+                            for partition, offset in offsets.items()
+                        }
+                    )
             return True
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             log.debug("Commit failed", reason=str(error))
@@ -208,8 +238,13 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         # A library may cancel it, too. Ignored, its offsets would never become committable.
         stray = RuntimeError("An insert was cancelled, not by this worker") if insert.cancelled() else None
-        if (error := stray or insert.exception()) and not self._insert_failed.done():
-            self._insert_failed.set_exception(error)
+        if error := stray or insert.exception():
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """End `run` with this error."""
+        if not self._failed.done():
+            self._failed.set_exception(error)
 
     def _freshness_of(self, table: Table) -> Callable[[], float]:
         return lambda: time.time() - self._newest[table] if table in self._newest else 0.0

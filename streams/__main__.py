@@ -19,6 +19,7 @@ from runtime.kafka.clients import client_options, cluster_id
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.topic_ids import topic_id_of
+from runtime.kafka.topic_watch import TopicWatch
 from runtime.kafka.topics import ensure_topics
 from runtime.metrics import STREAMS_LAG, STREAMS_UNOWNED
 from runtime.process import first_completed, run_process
@@ -36,7 +37,6 @@ from streams.state.write_cache import CacheBudget, WriteCache
 from streams.state.writer import StateWriter
 from streams.sweeper import Sweeper
 from streams.tables import MESSAGES_TABLE
-from streams.topic_watch import TopicWatch
 from streams.topics import messages_topic, require_postback_topics
 from streams.transport.app import GROUP, faust_app, group_topics
 from streams.watchdog import Watchdog

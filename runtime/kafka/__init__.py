@@ -3,6 +3,7 @@
 - `clients`: the options of every client, an admin client, the cluster's id
 - `errors`: the clients' errors translated into ours
 - `topics`: creates and checks topics; `topic_ids`: tells a topic from an earlier one of its name
+- `commit_metadata`: stores a topic id with committed offsets; `topic_watch`: notices a replaced topic
 - `header_names`: reads records whose header names are not UTF-8
 - `membership`: keeps a consumer from sending an incomplete assignment, makes it rejoin
 - `consumer_group`, `group_reader`, `group_monitor`: a group's state, how it is read, and its lag and unowned

@@ -4,6 +4,5 @@
 - `consumer`: delivers whole fetches and commits; `fetch` unpacks them
 - `producer`: writes batches
 - `commit_tracker`: which offsets may be committed
-- `commit_metadata`: which topic the committed offsets belong to
 - `lease`: how long this worker may write
 """

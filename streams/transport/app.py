@@ -14,9 +14,9 @@ from faust.types import AppT
 from faust.types.auth import CredentialsT
 
 from gateway.postback import POSTBACK_TOPICS
+from runtime.kafka.commit_metadata import commit_metadata
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
 from streams.message import MESSAGES
-from streams.transport.commit_metadata import commit_metadata
 from streams.transport.consumer import BatchConsumer, Transport
 from streams.transport.producer import BatchProducer
 

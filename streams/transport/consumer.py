@@ -27,8 +27,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from mode import Service
 
+from runtime.kafka.commit_metadata import is_outdated
 from runtime.kafka.membership import Membership
-from streams.transport.commit_metadata import is_outdated
 from streams.transport.commit_tracker import CommitTracker
 from streams.transport.fetch import UnpackedRecords
 from streams.transport.lease import Lease
@@ -372,7 +372,7 @@ class Transport(driver.Transport):
             fetch_wait: seconds a broker may hold a fetch of idle partitions. Meanwhile aiokafka fetches no
                 others from it, so Faust's default of 1.5 would delay the busy ones.
             partitions: partition count that each subscribed topic must have.
-            commit_metadata: stored with each committed offset (`streams/transport/commit_metadata.py`).
+            commit_metadata: stored with each committed offset (`runtime/kafka/commit_metadata.py`).
         """
         super().__init__(*args, **options)
         self.fetch_wait = fetch_wait

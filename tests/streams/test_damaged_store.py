@@ -155,7 +155,7 @@ async def test_worker_restores_damaged_store_from_topic(fresh_kafka: str, tmp_pa
     with streams.worker() as worker:
         await streams.wait_committed()
         assert worker.process.stop() == 0
-    (store,) = (tmp_path / "a" / "states").glob("*/0")
+    (store,) = (tmp_path / "a" / "states").glob("*/*/0")
     flip_bytes(store)
     with streams.worker(overdue_after=2, forget_after=1800) as worker:
         assert await worker.process.wait() == 1, "its scan found the damage"

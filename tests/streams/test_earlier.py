@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 
+from runtime.kafka.commit_metadata import commit_metadata, is_outdated
+from runtime.kafka.topic_watch import MISSING_AFTER, TopicIdentity
 from streams.message import encode_message, state_of
 from streams.state.earlier import changes_by_joining
 from streams.state.folders import StoreFolders
 from streams.tables import MESSAGES_TABLE
-from streams.topic_watch import MISSING_AFTER, TopicIdentity
-from streams.transport.commit_metadata import commit_metadata, is_outdated
 from tests.support.postbacks import receipt, sent
 from tests.support.workload import fold
 

@@ -18,7 +18,7 @@ from streams.message import MESSAGES
 from streams.state.earlier import PAGE_SIZE
 from streams.state.rocksdb import RocksFolder
 from streams.topics import RECORD_BYTES
-from tests.support.kafka import ApacheKafka, open_admin, own_kafka, set_topic_config, wipe
+from tests.support.kafka import ApacheKafka, delete_topics, open_admin, own_kafka, set_topic_config, wipe
 from tests.support.postbacks import receipt, sent
 from tests.support.streams import Streams
 from tests.support.wait import eventually
@@ -30,13 +30,6 @@ async def streams(fresh_kafka: str, tmp_path: Path) -> Streams:
     made = Streams(fresh_kafka, tmp_path, partitions=2)
     await made.create_topics()
     return made
-
-
-async def delete_messages(streams: Streams) -> None:
-    """Delete the topic, and wait until the brokers have forgotten it."""
-    async with open_admin(streams.kafka) as admin:
-        await admin.delete_topics([MESSAGES])
-        await eventually(admin.list_topics, "deleted", lambda names: MESSAGES not in names)
 
 
 async def delete_inputs(streams: Streams) -> None:
@@ -63,7 +56,7 @@ async def test_states_older_than_inputs_come_back(streams: Streams) -> None:
         worker.process.stop()
     await delete_inputs(streams)
     await streams.produce(given[1000:1200])
-    await delete_messages(streams)
+    await delete_topics(streams.kafka, MESSAGES)
     with streams.worker() as worker:
         await worker.wait_ready()
         await streams.produce(given[1200:])
@@ -81,7 +74,7 @@ async def test_worker_without_store_reads_all_inputs_again(streams: Streams) -> 
     with streams.worker("a") as worker:
         await streams.wait_committed()
         worker.process.stop()
-    await delete_messages(streams)
+    await delete_topics(streams.kafka, MESSAGES)
     with streams.worker("b") as worker:
         await wait_for_all_states(streams)
         await streams.produce(given[500:])
@@ -105,7 +98,7 @@ async def test_worker_ends_when_its_topic_is_deleted(
     await streams.produce(given[:500])
     with streams.worker() as worker:
         await streams.wait_committed()
-        await delete_messages(streams)
+        await delete_topics(streams.kafka, MESSAGES)
         assert await worker.process.wait() == 1
     assert "messages was deleted" in capfd.readouterr().err
     await delete_inputs(streams)  # now the store alone has these states
@@ -121,7 +114,7 @@ async def test_worker_ends_when_its_topic_is_replaced(
     await streams.produce(given[:500])
     with streams.worker() as worker:
         await streams.wait_committed()
-        await delete_messages(streams)
+        await delete_topics(streams.kafka, MESSAGES)
         await streams.create_topics()
         await streams.produce(given[500:])
         assert await worker.process.wait() == 1
@@ -137,7 +130,7 @@ async def test_states_join_although_another_worker_owns_them(streams: Streams) -
         await streams.wait_committed()
         worker.process.stop()
     await delete_inputs(streams)
-    await delete_messages(streams)
+    await delete_topics(streams.kafka, MESSAGES)
     with streams.worker("b") as owner:
         await owner.wait_ready()
         await streams.produce(given[1000:])
@@ -207,7 +200,7 @@ async def test_commits_without_an_id_take_it_on(streams: Streams) -> None:
         worker.process.stop()
 
     async def labels() -> set[bool]:
-        return {found.metadata.startswith("messages=") for found in (await committed(streams)).values()}
+        return {found.metadata.startswith("topic=") for found in (await committed(streams)).values()}
 
     assert await labels() == {True}
     unlabelled = {tp: OffsetAndMetadata(found.offset, "") for tp, found in (await committed(streams)).items()}
@@ -220,7 +213,7 @@ async def test_commits_without_an_id_take_it_on(streams: Streams) -> None:
         await eventually(labels, "they have the id", lambda found: found == {True})
         assert worker.metric("postbacks_streams_merged_total") == 0, "they are accepted"
         worker.process.stop()
-    await delete_messages(streams)
+    await delete_topics(streams.kafka, MESSAGES)
     with streams.worker("b"):
         await wait_for_all_states(streams)
 

@@ -162,6 +162,13 @@ async def create_other_topics(
     assert not any(code for _, code, *_ in created.topic_errors), created.topic_errors
 
 
+async def delete_topics(kafka: str, *names: str) -> None:
+    """Delete topics, and wait until brokers no longer list them."""
+    async with open_admin(kafka) as admin, asyncio.timeout(TIMEOUT):
+        while present := [name for name in names if name in await admin.list_topics()]:
+            await admin.delete_topics(present)
+
+
 async def set_topic_config(kafka: str, topic: str, config: Mapping[str, str]) -> None:
     """Replace the configuration of a topic."""
     async with open_admin(kafka) as admin:

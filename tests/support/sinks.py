@@ -69,6 +69,7 @@ async def run_worker(
         BatchLimits(batch_rows, 2**25, 0.2),
         flush_timeout=3,
         topics=topics,
+        topic_ids={},
         health=health,
     )
     stop = asyncio.Event()

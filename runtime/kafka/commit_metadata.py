@@ -1,14 +1,14 @@
-"""The metadata of the inputs' commits: the id of the topic that the effects were written to. Pure.
+"""The metadata of commits: the id of the topic that a committed offset is about. Pure.
 
-A committed offset means that everything before it is in `messages`. If that was deleted and created again, it
-means nothing, and the inputs have to be read from their beginning.
+It is the consumed topic itself, or the one that the effects were written to. If that was deleted and created
+again, the offset means nothing, and the input has to be read from its beginning.
 """
 
 from __future__ import annotations
 
 from uuid import UUID
 
-PREFIX = "messages="
+PREFIX = "topic="
 
 
 def commit_metadata(topic_id: UUID | None) -> str:

@@ -1,14 +1,14 @@
-"""Stops a worker whose topic was deleted, so that it starts again with the new one.
+"""Stops a process whose topic was deleted, so that it starts again with the new one.
 
-At the start the topic is created if necessary, and its id decides what is read and joined. A worker keeps
-the id that it started with: what it stores and commits after the topic was replaced, and before that is
-noticed, counts as of the earlier topic, and is joined or read again.
+A process keeps the id that it started with: what it stores and commits after the topic was replaced, and
+before that is noticed, counts as of the earlier topic, and is joined or read again after the restart.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from time import monotonic
 from uuid import UUID
 
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class TopicReplaced(Exception):
-    """The topic was deleted while a worker wrote to it; the worker has to start again."""
+    """The topic was deleted while a process used it; the process has to start again."""
 
 
 class TopicIdentity:
@@ -69,17 +69,17 @@ class TopicWatch:
         self.problem: TopicReplaced | None = None
 
     async def run(self) -> None:
-        """Watch until the topic is another one, or until cancelled."""
-        if self._topic_id is None:
-            return
-        identity = TopicIdentity(self._topic, self._topic_id)
-        while self.problem is None:
+        """Watch until cancelled."""
+        if self._topic_id is not None:
+            self.problem = await self._wait_until_replaced(TopicIdentity(self._topic, self._topic_id))
+            log.error("Stopping to start again with the new topic", reason=str(self.problem))
+            self._stop.set()
+        await asyncio.Event().wait()
+
+    async def _wait_until_replaced(self, identity: TopicIdentity) -> TopicReplaced:
+        while True:
             await asyncio.sleep(POLL_INTERVAL)
-            try:
+            with suppress(KafkaUnavailable):
                 found = await self._reader.topic_ids(self._topic)
-            except KafkaUnavailable:
-                continue
-            if found is not None:
-                self.problem = identity.problem(monotonic(), found)
-        log.error("Stopping to start again with the new topic", reason=str(self.problem))
-        self._stop.set()
+                if found is not None and (problem := identity.problem(monotonic(), found)):
+                    return problem

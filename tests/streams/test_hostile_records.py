@@ -118,7 +118,7 @@ def _restored(records: Sequence[FakeRecord]) -> Restored:
 
 
 @pytest.mark.parametrize("key", [None, b"", b"\x00offset"])
-def test_record_with_a_key_of_no_state_is_not_restored(key: bytes | None) -> None:
+def test_record_without_a_states_key_is_skipped(key: bytes | None) -> None:
     records = [
         FakeRecord(key=key, value=STATE),
         FakeRecord(key=key, value=None),

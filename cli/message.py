@@ -20,6 +20,7 @@ CONTRACT_JSON = {
     "date_time_output_format": "iso",
     "output_format_json_named_tuples_as_objects": "1",
     "output_format_json_quote_64bit_integers": "0",
+    "output_format_json_validate_utf8": "1",
 }
 
 

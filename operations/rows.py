@@ -16,9 +16,11 @@ Row = TypeVar("Row", bound=Struct)
 #: Runs SQL and yields the result in chunks, in the given format. Raises QueryFailed.
 Query: TypeAlias = Callable[[str, str], Iterator[bytes]]
 
-#: Numbers as JSON numbers, times in the contract's form, and room for thousands of literals in a query.
+#: Numbers as JSON numbers, U+FFFD for what is not UTF-8, times in the contract's form, and room for thousands
+#: of literals in a query.
 SETTINGS = {
     "output_format_json_quote_64bit_integers": "0",
+    "output_format_json_validate_utf8": "1",
     "date_time_output_format": "iso",
     "max_query_size": str(2**26),
 }

@@ -18,6 +18,7 @@ from zlib import crc32
 from aiokafka import TopicPartition
 
 from gateway.parsing.values import read_guid
+from gateway.postback import GUID
 from operations.progress import Advance
 from operations.rows import Query, read_lines, time
 from runtime.clickhouse.sql import quote
@@ -111,6 +112,8 @@ async def find_missing(
 ) -> MissingKeys:
     """Check the keys of the records at these offsets, by partition, whose timestamp is `since` or later.
 
+    Keys that no message can have, of other producers' records, are not compared.
+
     Raises:
         QueryFailed, KafkaUnavailable: no answer.
     """
@@ -131,8 +134,18 @@ async def find_missing(
                     and record.key not in known
                     and record.timestamp >= since_ms
                     and keys.covers(record.key)
+                    and _is_key(record.key)
                 }
             result.records += len(batch)
             advance(len(batch))
     result.missing = await asyncio.to_thread(without_state, query, result.missing)
     return result
+
+
+def _is_key(key: bytes) -> bool:
+    """Whether a message can have this key, and the query result of `load_keys` contain it."""
+    try:
+        account, _, guid = key.decode().rpartition("/")
+    except UnicodeDecodeError:
+        return False
+    return "\n" not in account and GUID.fullmatch(guid) is not None

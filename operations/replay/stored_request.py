@@ -14,6 +14,7 @@ from msgspec import Struct
 from gateway.parsing.postback import parse
 from gateway.parsing.request import RawRequest
 from gateway.postback import TOPIC_OF, Time, encode, key_of
+from gateway.rejected import NotAPostback
 
 
 class StoredRequest(Struct, frozen=True, kw_only=True):
@@ -55,8 +56,13 @@ def record_of(stored_request: StoredRequest) -> ReplayedRecord:
     """The postback in the request, as a record.
 
     Raises:
-        NotAPostback: the request still is not one.
+        NotAPostback: the request still is not one, or cannot be read (`failure`).
     """
-    postback = parse(request_of(stored_request))
+    try:
+        postback = parse(request_of(stored_request))
+    except (NotAPostback, MemoryError):
+        raise
+    except Exception as error:
+        raise NotAPostback("failure", f"It could not be read: {error}") from error
     key = key_of(postback.account, postback.message_id)
     return ReplayedRecord(TOPIC_OF[type(postback)], key, encode(postback))

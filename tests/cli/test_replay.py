@@ -10,6 +10,7 @@ from subprocess import CompletedProcess
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +41,21 @@ BOUNDARY = "--frontier"
 def stored_request_of(postback: AnyPostback | Rejected) -> StoredRequest:
     """The row that ClickHouse would store."""
     return convert(structs.asdict(postback), StoredRequest)
+
+
+def test_unreadable_stored_request_is_a_failure() -> None:
+    stored = StoredRequest(
+        received_at="2026-11-23T04:39:41.123Z",
+        account="acme",
+        client_ip="",
+        query="",
+        headers={},
+        body="",
+        body_base64="a",
+    )
+    with pytest.raises(NotAPostback) as error:
+        record_of(stored)
+    assert error.value.reason == "failure"
 
 
 pairs = st.lists(

@@ -24,6 +24,8 @@ def test_tombstone_is_skipped() -> None:
 
 def test_undecodable_record_is_skipped() -> None:
     assert read_change(b"{}", []) is None
+    deep = encode_message(MESSAGE)[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert read_change(deep, []) is None
 
 
 def test_empty_filter_matches_everything() -> None:

@@ -16,7 +16,10 @@ from functools import cache
 from pathlib import Path
 
 from embedded.kafka.node import Node
+from streams.message import MESSAGES
 from tests.chaos.faults import Fault
+from tests.support.damage import flip_bytes
+from tests.support.kafka import delete_topics
 from tests.support.process import ROOT, environment
 
 PACKAGES = ("cli", "embedded", "gateway", "operations", "runtime", "sinks", "streams")
@@ -48,6 +51,7 @@ class Service:
         self.unexpected_exits = 0
         self._arguments = arguments
         self._environment = environment(**settings)
+        self._data = Path(str(settings.get("data", folder)))
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped: subprocess.Popen[bytes] | None = None
@@ -113,8 +117,21 @@ class Service:
             return ""
         took = await self.stop(signal.SIGKILL if fault.kind == "kill" else signal.SIGTERM)
         await asyncio.sleep(fault.duration)
+        if fault.kind == "damage":
+            remark = await asyncio.to_thread(self._damage)
+            self.enabled = True
+            return remark
         self.enabled = True
         return f"exited in {took:.1f} s" + (", killed after the timeout" if took > STOP_TIMEOUT else "")
+
+    def _damage(self) -> str:
+        """Flip bytes in its largest file of states."""
+        files = [*self._data.glob("states/**/*.sst")]
+        if not files:
+            return "has no files of states yet"
+        largest = max(files, key=lambda file: file.stat().st_size)
+        flip_bytes(largest.parent)
+        return f"damaged {largest.relative_to(self._data)}"
 
 
 def clickhouse_service(port: int, folder: Path) -> Service:
@@ -188,6 +205,20 @@ class Disk:
                 ballast.flush()
 
 
+class MessagesTopic:
+    """The topic `messages`, which is deleted; workers that notice it create it again when they restart."""
+
+    def __init__(self, kafka: str, lock: asyncio.Lock) -> None:
+        self.name = "messages"
+        self._kafka = kafka
+        self._lock = lock
+
+    async def inject(self, fault: Fault) -> str:
+        async with self._lock:
+            await delete_topics(self._kafka, MESSAGES)
+        return ""
+
+
 class Everything:
     """All services and brokers, hit at the same moment: a power cut, but the page cache survives."""
 
@@ -205,7 +236,7 @@ class Everything:
         return ""
 
 
-Target = Service | Broker | Disk | Everything
+Target = Service | Broker | Disk | MessagesTopic | Everything
 
 
 async def inject_faults(faults: list[Fault], targets: Mapping[str, Target], log: Log) -> None:

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, TypeAlias
 
-FaultKind: TypeAlias = Literal["kill", "stop", "freeze", "fill"]
+FaultKind: TypeAlias = Literal["kill", "stop", "freeze", "fill", "damage", "delete"]
 
 #: Possible faults of each kind of target, with their weights.
 FAULT_KINDS: dict[str, dict[FaultKind, int]] = {
     "gateway": {"kill": 3, "stop": 2, "freeze": 1},
-    "streams": {"kill": 3, "stop": 2, "freeze": 3},
+    "streams": {"kill": 3, "stop": 2, "freeze": 3, "damage": 2},
     "sinks": {"kill": 3, "stop": 2, "freeze": 2},
     "kafka": {"kill": 3, "stop": 1, "freeze": 1},
     "clickhouse": {"kill": 3, "stop": 1, "freeze": 1},
     "disk": {"fill": 1},
+    "messages": {"delete": 1},
 }
 #: How often each kind of target is hit, relative to the others.
-WEIGHTS = {"gateway": 4, "streams": 6, "sinks": 5, "kafka": 3, "clickhouse": 3, "disk": 1}
+WEIGHTS = {"gateway": 4, "streams": 6, "sinks": 5, "kafka": 3, "clickhouse": 3, "disk": 1, "messages": 1}
 
 
 @dataclass(frozen=True, order=True)
@@ -59,6 +60,8 @@ def plan_faults(
             "stop": rng.choice([0.0, 2.0]),
             "freeze": session_timeout + rng.uniform(1, 6),
             "fill": rng.uniform(3, 8),
+            "damage": 0.0,
+            "delete": 0.0,
         }[kind]
         fault = Fault(round(at, 2), target, kind, round(duration, 2))
         faults.append(fault)
@@ -79,5 +82,5 @@ def target_kind(target: str) -> str:
 
 
 def exclusion_group(target: str) -> str:
-    """Targets of one group are never hit at once: all brokers, and the disk, as its fault kills brokers."""
-    return "kafka" if target_kind(target) in ("kafka", "disk") else target
+    """Targets of one group are never hit at once: all brokers, and what needs them or kills them."""
+    return "kafka" if target_kind(target) in ("kafka", "disk", "messages") else target

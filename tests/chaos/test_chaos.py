@@ -15,7 +15,7 @@ from tests.chaos.load import burn_cpu
 from tests.chaos.run import RunOptions, run_chaos
 from tests.support.engines import APACHE, CHDB, Engines
 
-TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3", "disk"]
+TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3", "disk", "messages"]
 
 
 @pytest.mark.engine

@@ -93,6 +93,10 @@ AnyPostback: TypeAlias = Sent | Response | Receipt
 TOPIC_OF: dict[type[AnyPostback], str] = {Sent: SENT, Response: RESPONSE, Receipt: RECEIPT}
 POSTBACK_TOPICS = (SENT, RESPONSE, RECEIPT)
 
+#: The header of a record that `postbacks reconcile --repair` publishes again: streams then writes the state
+#: of its message, even if it contains the postback already.
+REPUBLISHED = ("republished", b"1")
+
 encode = json.Encoder().encode
 _decoders: dict[str, Callable[[bytes], AnyPostback]] = {
     topic: total(json.Decoder(struct).decode) for struct, topic in TOPIC_OF.items()

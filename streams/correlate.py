@@ -1,6 +1,7 @@
 """Turns the records of a batch into changes of message states, and rejections. Pure: no store, no clock.
 
-Every order of the records yields the same states, and records that were merged before yield no change.
+Every order of the records yields the same states, and records that were merged before yield no change, unless
+they are republished: then the topic may lack the state, so it is written as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import DecodeError
 
-from gateway.postback import AnyPostback, decode, key_of
+from gateway.postback import REPUBLISHED, AnyPostback, decode, key_of
 from gateway.rejected import RecordCoordinates, RecordReason, Rejected, reject_record
 from streams.message import Message, decode_message, encode_message, merge
 from streams.state.spec import Change, Headers
@@ -32,6 +33,8 @@ class Record(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 class Correlated(NamedTuple):
@@ -94,7 +97,7 @@ def correlate(
         after: Message | None = before
         for postback in postbacks:
             after = merge(after, postback)
-        if after is not None and after is not before:
+        if after is not None and (after is not before or _is_republished(new_records)):
             changes[key] = change_of(before, after)
     return Correlated(changes, rejected)
 
@@ -114,6 +117,10 @@ def _read(topic: str, record: Record) -> AnyPostback:
     if record.key != key_of(postback.account, postback.message_id):
         raise InvalidRecord("foreign_key")  # its partition need not be that of its message
     return postback
+
+
+def _is_republished(records: Iterable[Record]) -> bool:
+    return any(REPUBLISHED in record.headers for record in records)
 
 
 def _reject(coordinates: RecordCoordinates, reason: RecordReason, record: Record, now: datetime) -> Rejected:

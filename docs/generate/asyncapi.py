@@ -10,7 +10,7 @@ from msgspec import json
 from docs.generate import examples
 from docs.generate.schemas import STRUCT_OF, components
 from gateway.kafka.cloudevents import headers_of
-from gateway.postback import POSTBACK_TOPICS, RECEIPT, RESPONSE, SENT
+from gateway.postback import POSTBACK_TOPICS, RECEIPT, REPUBLISHED, RESPONSE, SENT
 from gateway.rejected import REJECTED
 from gateway.topics import gateway_topics
 from runtime.settings import Settings, load_settings
@@ -39,7 +39,7 @@ KEY = {
 KEY_OF_REJECTED = {"type": "string", "description": "rejection_id"}
 CLOUDEVENT = {
     "type": "object",
-    "description": "CloudEvents in binary mode; absent without POSTBACKS_CLOUDEVENTS",
+    "description": "CloudEvents in binary mode (absent without POSTBACKS_CLOUDEVENTS), and a mark of repair",
     "properties": {
         "ce_specversion": {"type": "string", "const": "1.0"},
         "ce_id": {"type": "string", "description": "event_id"},
@@ -47,6 +47,11 @@ CLOUDEVENT = {
         "ce_source": {"type": "string", "format": "uri-reference"},
         "ce_time": {"type": "string", "format": "date-time", "description": "received_at"},
         "content-type": {"type": "string", "const": "application/json"},
+        REPUBLISHED[0]: {
+            "type": "string",
+            "const": REPUBLISHED[1].decode(),
+            "description": "Only if `postbacks reconcile --repair` published it again",
+        },
     },
 }
 TRANSITION = {

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.postback import RECEIPT, SENT, TOPIC_OF, AnyPostback, encode, key_of
+from gateway.postback import RECEIPT, REPUBLISHED, SENT, TOPIC_OF, AnyPostback, encode, key_of
 from streams.correlate import MAX_REJECTED_BYTES, Correlated, correlate, group_by_key
 from streams.message import VERSION, NewerVersion, decode_message, encode_message, merge, state_of
+from streams.state.spec import Headers
 from tests.support.postbacks import MESSAGE_ID, START, postbacks, receipt, sent
 
 KEY = key_of("acme", MESSAGE_ID)
@@ -23,6 +24,7 @@ class Record(NamedTuple):
     key: bytes | None = KEY
     offset: int = 0
     timestamp: int = 1_795_431_581_123
+    headers: Headers = []  # noqa: RUF012
 
 
 def record_of(postback: AnyPostback, offset: int = 0) -> Record:
@@ -52,6 +54,13 @@ def test_postbacks_of_one_message_make_one_change() -> None:
 def test_merged_postback_yields_no_change() -> None:
     known = encode_message(state_of(sent()))
     assert correlated([record_of(sent()), record_of(sent())], known=known).changes == {}
+
+
+def test_republished_postback_rewrites_an_unchanged_state() -> None:
+    known = encode_message(state_of(sent()))
+    again = [record_of(sent()), record_of(sent())._replace(headers=[("ce_type", b"x"), REPUBLISHED])]
+    (change,) = correlated(again, known=known).changes.values()
+    assert (change.value, change.headers) == (known, [("status", b"sent"), ("previous", b"sent")])
 
 
 @given(st.lists(postbacks, min_size=1, max_size=8), st.integers(0, 8))

@@ -12,27 +12,17 @@ from rich.table import Table
 
 from cli.options import RATE, TIME, SettingsLoader
 from cli.progress import ProgressBars
-from gateway.kafka.sink import KafkaSink
+from cli.publisher import discard, open_publisher
 from gateway.postback import POSTBACK_TOPICS
 from gateway.sink import Unavailable
-from gateway.topics import gateway_topics
-from operations.replay.run import Publish, Replay, ReplayResult
+from operations.replay.publish import Publish
+from operations.replay.run import Replay, ReplayResult
 from operations.replay.source import Source
-from operations.replay.stored_request import ReplayedRecord
 from operations.rows import connect
 from runtime.clickhouse.errors import QueryFailed
-from runtime.errors import KafkaUnavailable
-from runtime.health import Health
-from runtime.kafka.clients import client_options
 from runtime.logging import configure_logs
-from runtime.process import DONE, FAILED, first_completed, stop_on_signals
-from runtime.retry import retrying
+from runtime.process import DONE, FAILED, stop_on_signals
 from runtime.settings import Settings
-
-#: Seconds Kafka may take to become available at the start.
-OPEN_TIMEOUT = 20.0
-#: Seconds to retry for while Kafka does not acknowledge a record, and between attempts at most.
-RETRY_TIMEOUT, MAX_BACKOFF = 60.0, 0.5
 
 
 @click.command()
@@ -97,7 +87,7 @@ def replay(
     source = Source("rejected" if table == "rejected" else "postbacks", since, until, reason, account)
     replaying = Replay(connect(settings.clickhouse), source, rate)
     try:
-        asyncio.run(_dry_run(replaying) if dry_run else _publish(replaying, settings))
+        asyncio.run(_run(replaying, discard) if dry_run else _publish(replaying, settings))
     except QueryFailed as error:
         click.echo(error, err=True)
     except Unavailable as error:
@@ -106,44 +96,14 @@ def replay(
     sys.exit(DONE if replaying.result.finished else FAILED)
 
 
-async def _dry_run(replaying: Replay) -> None:
-    async def discard(record: ReplayedRecord) -> None:
-        """Publishes nothing."""
-
-    await _run(replaying, discard)
-
-
 async def _publish(replaying: Replay, settings: Settings) -> None:
-    topics = gateway_topics(settings.partitions, settings.replication)
-    options = client_options(settings)
-    async with KafkaSink(options, topics, settings.linger, settings.ack_timeout, Health()) as sink:
-        await _wait_ready(sink)
-
-        async def publish(record: ReplayedRecord) -> None:
-            async for attempt in retrying(Unavailable, MAX_BACKOFF, RETRY_TIMEOUT):
-                with attempt:
-                    await sink.put(*record)
-
+    async with open_publisher(settings) as publish:
         await _run(replaying, publish)
 
 
 async def _run(replaying: Replay, publish: Publish) -> None:
     with ProgressBars() as progress:
         await replaying.run(publish, stop_on_signals(), progress)
-
-
-async def _wait_ready(sink: KafkaSink) -> None:
-    """Wait until Kafka has answered and the topics exist.
-
-    Raises:
-        KafkaUnavailable: no answer within OPEN_TIMEOUT.
-        TopicMismatch: a topic is not as required.
-    """
-    try:
-        async with asyncio.timeout(OPEN_TIMEOUT):
-            await first_completed(sink.wait_ready(), sink.wait_failed())
-    except TimeoutError:
-        raise KafkaUnavailable(f"Kafka does not answer: {sink.unavailable_reason}") from None
 
 
 def _print_result(result: ReplayResult, verb: str) -> None:

@@ -1,4 +1,5 @@
 """Publishes stored requests again, through the gateway's parser.
 
-`source` reads them from ClickHouse, `stored_request` parses one, `run` publishes them at a limited rate.
+`source` reads them from ClickHouse, `stored_request` parses one, `publish` publishes at a limited rate, and
+`run` does all of it.
 """

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
-from typing import TypeAlias
 
 from gateway.postback import Time
 from gateway.rejected import NotAPostback
 from operations.progress import Advance, Progress
+from operations.replay.publish import Publish, page_size, publish_page
 from operations.replay.source import Source
 from operations.replay.stored_request import ReplayedRecord, StoredRequest, record_of
 from operations.rows import Query
 from operations.time_slices import slices
 
-#: Rows in memory at a time, and records in flight.
-SLICE_ROWS, PAGE_SIZE = 20_000, 500
-#: Returns once the record is in Kafka.
-Publish: TypeAlias = Callable[[ReplayedRecord], Awaitable[None]]
+#: Rows in memory at a time.
+SLICE_ROWS = 20_000
 
 
 @dataclass
@@ -67,17 +65,14 @@ class Replay:
     async def _publish(
         self, requests: Sequence[StoredRequest], publish: Publish, stop: asyncio.Event, advance: Advance
     ) -> None:
-        clock = asyncio.get_running_loop().time
-        size = max(1, min(PAGE_SIZE, int(self.rate / 10)))
+        size = page_size(self.rate)
         remaining = iter(requests)
         while (page := list(islice(remaining, size))) and not stop.is_set():
-            started = clock()
             records = list(self._parse(page))
-            await asyncio.gather(*map(publish, records))
+            await publish_page(records, publish, self.rate)
             self.result.published.update(record.topic for record in records)
             self.result.reached = page[-1].received_at
             advance(len(page))
-            await asyncio.sleep(max(0.0, started + len(records) / self.rate - clock()))
 
     def _parse(self, requests: Iterable[StoredRequest]) -> Iterable[ReplayedRecord]:
         for request in requests:

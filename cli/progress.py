@@ -1,4 +1,7 @@
-"""Progress bars on standard error, with rate and remaining time; nothing if it is not a terminal."""
+"""Progress bars on standard error, with rate and remaining time; nothing if it is not a terminal.
+
+Numbers of eight digits and a description of 36 characters fit into 80 columns.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.filesize import pick_unit_and_suffix
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,7 +17,6 @@ from rich.progress import (
     SpinnerColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -26,17 +29,24 @@ class _RateColumn(TextColumn):
         super().__init__("")
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f}/s" if task.speed and task.total else "")
+        if not (task.speed and task.total):
+            return Text()
+        unit, suffix = pick_unit_and_suffix(int(task.speed), ["", "k", "M", "G"], 1000)
+        return Text(f"{task.speed / unit:.1f}{suffix}/s")
+
+
+#: Columns of a bar.
+BAR_WIDTH = 8
 
 
 class ProgressBars:
     """A bar for each running step, see `operations.progress.Progress`. Use as a context."""
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
+    def __init__(self, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
         columns = (
-            *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
-            *(_RateColumn(), TimeElapsedColumn(), TimeRemainingColumn()),
+            *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(BAR_WIDTH), MofNCompleteColumn()),
+            *(_RateColumn(), TimeRemainingColumn(compact=True)),
         )
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
@@ -46,6 +56,10 @@ class ProgressBars:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def refresh(self) -> None:
+        """Draw now; it is drawn ten times a second in any case."""
+        self._progress.refresh()
 
     @contextmanager
     def step(self, description: str, total: int | None = None) -> Iterator[Advance]:

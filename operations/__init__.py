@@ -1,1 +1,1 @@
-"""Operations shared by the command line and the web console: `timeline`, `reconcile` and `replay`."""
+"""Operations shared by the command line and the web console: `timeline`, `reconcile`, `repair`, `replay`."""

@@ -48,23 +48,33 @@ class Retrier:
     """Retries calls until they succeed, and reports in the process's health what they wait for."""
 
     def __init__(
-        self, health: Health, errors: Errors, max_backoff: float, failures: Counter | None = None
+        self,
+        health: Health,
+        errors: Errors,
+        max_backoff: float,
+        failures: Counter | None = None,
+        timeout: float | None = None,
     ) -> None:
         """
         Args:
             errors: those that pass by themselves; others are raised.
             failures: counts failed attempts, by the label `part`.
+            timeout: seconds after which an error is raised all the same; None: never.
         """
         self._health = health
         self._errors = errors
         self._max_backoff = max_backoff
         self._failures = failures
+        self._timeout = timeout
         self._waiting: set[str] = set()
 
     async def call(self, part: str, function: Callable[[], Awaitable[T]]) -> T:
-        """Return the function's result. While it fails, `part` is down in health."""
+        """Return the function's result. While it fails, `part` is down in health. Raises its last error."""
         policy = retrying(
-            self._errors, self._max_backoff, before_sleep=lambda state: self._on_failure(part, state)
+            self._errors,
+            self._max_backoff,
+            self._timeout,
+            before_sleep=lambda state: self._on_failure(part, state),
         )
         async for attempt in policy:
             try:
@@ -76,7 +86,7 @@ class Retrier:
             else:
                 self._on_success(part)
                 return result
-        raise AssertionError("retries forever")
+        raise AssertionError("the last attempt raises")
 
     def is_waiting(self, part: str) -> bool:
         """Whether the last attempt of a call failed."""

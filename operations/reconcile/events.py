@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 #: Suspect messages of one slice that are checked event by event, and of one query.
 MAX_SUSPECTS, QUERY_BATCH = 10_000, 1_000
 
-_STREAMS_REJECTED = (
+STREAMS_REJECTED = (
     "(SELECT cluster, topic, toUInt16(`partition`), toUInt64(`offset`) FROM rejected WHERE stage = 'streams')"
 )
 
@@ -157,7 +157,7 @@ def _confirm(
         "SELECT account, message_id, type, event_id, min(received_at) AS at, "
         "min((received_at, (cluster, topic, `partition`, `offset`))).2 AS source FROM postbacks "
         f"WHERE message_id IN ({ids}) AND {streams.condition()} "
-        f"AND (cluster, topic, `partition`, `offset`) NOT IN {_STREAMS_REJECTED} "
+        f"AND (cluster, topic, `partition`, `offset`) NOT IN {STREAMS_REJECTED} "
         f"GROUP BY account, message_id, type, event_id "
         f"HAVING {first} >= {time(slice.start)} AND {first} < {time(slice.stop)}"
         ") AS event LEFT JOIN (SELECT account, message_id, "

@@ -143,7 +143,7 @@ class PartitionComparison:
         log = self._logs.get(partition)
         if log is None:
             return missing
-        step = f"Looking up offsets of {partition.topic}/{partition.partition}"
+        step = f"Looking up {partition.topic}/{partition.partition}"
         with self._progress.step(step, _length(missing)) as advance:
             tp = TopicPartition(partition.topic, partition.partition)
             return await exclude_gaps(self._records, tp, missing, log.start, advance)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
 
 from gateway.postback import POSTBACK_TOPICS, format_time
 from gateway.rejected import REJECTED
 from operations.progress import Progress
-from operations.reconcile.events import StreamsProgress, event_slices, find_lost
-from operations.reconcile.expected import ClusterPartition
+from operations.reconcile.events import LostEvent, StreamsProgress, event_slices, find_lost
+from operations.reconcile.expected import ClusterPartition, LogOffsets
 from operations.reconcile.kafka import Snapshot, take_snapshot, wait_for_states
 from operations.reconcile.messages import find_missing
 from operations.reconcile.partitions import PartitionComparison
@@ -19,6 +21,7 @@ from operations.reconcile.report import (
     MAX_NAMED,
     EventsReport,
     KeysReport,
+    PartitionReport,
     ReconcileReport,
     RejectionCount,
 )
@@ -29,9 +32,26 @@ from runtime.kafka.reader import Records, open_records
 from streams.message import MESSAGES
 
 
+class Comparison(NamedTuple):
+    """A reconciliation's report, and all that was found instead of the first few of it."""
+
+    report: ReconcileReport
+    snapshot: Snapshot
+    #: The lost events that were checked one by one.
+    lost: list[LostEvent]
+    #: Keys of the topic `messages` that ClickHouse lacks.
+    keys: set[bytes]
+
+    def log_of(self, partition: PartitionReport) -> LogOffsets | None:
+        """The partition's offsets in Kafka; None if it is of another cluster, or does not exist any more."""
+        if partition.cluster != self.report.cluster:
+            return None
+        return self.snapshot.logs.get(TopicPartition(partition.topic, partition.partition))
+
+
 async def reconcile(
     query: Query, kafka: Mapping[str, Any], since: datetime, progress: Progress
-) -> ReconcileReport:
+) -> Comparison:
     """Compare everything received since then.
 
     Args:
@@ -50,14 +70,17 @@ async def reconcile(
         partitions = await PartitionComparison(query, records, compared, progress).run(since)
         with progress.step("Waiting for the sinks to store messages"):
             lagging = await wait_for_states(logs, snapshot)
-        return ReconcileReport(
+        events, lost = await _compare_events(query, cluster, snapshot, lagging, since, progress)
+        keys, missing = await _compare_keys(query, records, snapshot, since, progress)
+        report = ReconcileReport(
             since=format_time(since),
             cluster=cluster,
             partitions=partitions,
-            events=await _compare_events(query, cluster, snapshot, lagging, since, progress),
-            keys=await _compare_keys(query, records, snapshot, since, progress),
+            events=events,
+            keys=keys,
             rejected=await asyncio.to_thread(_count_rejected, query, since),
         )
+        return Comparison(report, snapshot, lost, missing)
 
 
 async def _compare_events(
@@ -67,37 +90,39 @@ async def _compare_events(
     lagging: Collection[int],
     since: datetime,
     progress: Progress,
-) -> EventsReport:
+) -> tuple[EventsReport, list[LostEvent]]:
     committed = {tuple(tp): offset for tp, offset in snapshot.streams.items()}
     streams = StreamsProgress(cluster, committed, lagging)
     slices = await asyncio.to_thread(event_slices, query, since)
     rows = sum(slice.rows for slice in slices)
     with progress.step("Comparing events with messages", rows) as advance:
         lost = await asyncio.to_thread(find_lost, query, streams, slices, advance)
-    return EventsReport(
+    report = EventsReport(
         checked=rows,
         missing=lost.count,
         pending=snapshot.pending_postbacks,
         named=lost.named[:MAX_NAMED],
     )
+    return report, lost.named
 
 
 async def _compare_keys(
     query: Query, records: Records, snapshot: Snapshot, since: datetime, progress: Progress
-) -> KeysReport:
+) -> tuple[KeysReport, set[bytes]]:
     stored = {
         tp.partition: range(log.since, min(log.committed, log.end))
         for tp, log in snapshot.of(MESSAGES).items()
     }
     total = sum(map(len, stored.values()))
-    with progress.step("Comparing the topic `messages` with ClickHouse", total) as advance:
+    with progress.step("Comparing `messages` with ClickHouse", total) as advance:
         found = await find_missing(query, records, stored, since, advance)
-    return KeysReport(
+    report = KeysReport(
         checked=found.records,
         missing=len(found.missing),
         pending=snapshot.pending_states,
         named=sorted(key.decode(errors="replace") for key in found.missing)[:MAX_NAMED],
     )
+    return report, found.missing
 
 
 def _count_rejected(query: Query, since: datetime) -> list[RejectionCount]:

@@ -84,6 +84,7 @@ async def open_records(options: Mapping[str, Any]) -> AsyncIterator[Records]:
     try:
         with translate_errors():
             await consumer.start()
+        await asyncio.sleep(0)  # aiokafka cannot stop a consumer whose tasks have not begun
         yield Records(consumer)
     finally:
         await consumer.stop()

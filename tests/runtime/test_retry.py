@@ -56,6 +56,12 @@ async def test_last_error_is_raised_after_the_timeout() -> None:
         )
 
 
+async def test_retrier_gives_up_after_its_timeout() -> None:
+    retrier = Retrier(Health(), OSError, max_backoff=0.01, timeout=0.005)
+    with pytest.raises(OSError, match="second"):
+        await retrier.call("kafka", Flaky(OSError("first"), OSError("second"), OSError("third")).call)
+
+
 async def test_backoff_doubles_up_to_its_limit() -> None:
     pauses: list[float] = []
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from sinks.migrate import migrate
 from tests.support.process import run_module
-from tests.support.sinks import run_worker, wait_committed
+from tests.support.sinks import GROUP, run_worker, wait_committed
 from tests.support.streams import Streams
 
 
@@ -33,10 +33,10 @@ class Pipeline(NamedTuple):
             "partitions": self.streams.partitions,
         }
 
-    async def store(self) -> None:
-        """Run a sink until it has stored everything in the topics."""
-        async with run_worker(self.kafka, self.clickhouse):
-            await wait_committed(self.kafka)
+    async def store(self, group: str = GROUP) -> None:
+        """Run a sink until it has stored everything in the topics; all of it if the group is new."""
+        async with run_worker(self.kafka, self.clickhouse, group):
+            await wait_committed(self.kafka, group)
 
     async def run(self) -> None:
         """Run streams, then a sink, until they have drained the topics."""

@@ -51,36 +51,46 @@ def open_sink(kafka: str, clickhouse: str, **settings: object) -> Iterator[Runni
 
 
 @asynccontextmanager
+async def open_writer(kafka: str, clickhouse: str) -> AsyncIterator[tuple[ClickHouseWriter, dict[str, int]]]:
+    """Connect a sink's writer for the block; yield it and the topics' numbers of partitions."""
+    setting = SecretStr(clickhouse)
+    cluster, inserter = ClusterGuard({"bootstrap_servers": kafka.split(",")}), Inserter(setting, timeout=30)
+    retrier = Retrier(Health(), (ClickHouseUnavailable, KafkaUnavailable), max_backoff=1)
+    try:
+        yield ClickHouseWriter(inserter, cluster, retrier), await cluster.open(TABLE_OF)
+    finally:
+        await cluster.close()
+        await inserter.close()
+
+
+@asynccontextmanager
 async def run_worker(
     kafka: str, clickhouse: str, group: str = GROUP, batch_rows: int = 50_000
 ) -> AsyncIterator[tuple[Worker, asyncio.Task[None]]]:
     """Run a worker in the test's own process for the block; yield it and the task that runs it."""
-    health, setting = Health(), SecretStr(clickhouse)
-    migrate(setting)
-    cluster, inserter = ClusterGuard({"bootstrap_servers": kafka.split(",")}), Inserter(setting, timeout=30)
-    topics = await cluster.open(TABLE_OF)
-    worker = Worker(
-        AIOKafkaConsumer(
-            bootstrap_servers=kafka, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest"
-        ),
-        ClickHouseWriter(
-            inserter, cluster, Retrier(health, (ClickHouseUnavailable, KafkaUnavailable), max_backoff=1)
-        ),
-        BatchLimits(batch_rows, 2**25, 0.2),
-        flush_timeout=3,
-        topics=topics,
-        topic_ids={},
-        health=health,
-    )
-    stop = asyncio.Event()
-    task = asyncio.create_task(worker.run(stop))
-    try:
-        yield worker, task
-    finally:
-        stop.set()
-        await asyncio.wait([task])
-        await cluster.close()
-        await inserter.close()
+    migrate(SecretStr(clickhouse))
+    async with open_writer(kafka, clickhouse) as (writer, topics):
+        worker = Worker(
+            AIOKafkaConsumer(
+                bootstrap_servers=kafka,
+                group_id=group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+            ),
+            writer,
+            BatchLimits(batch_rows, 2**25, 0.2),
+            flush_timeout=3,
+            topics=topics,
+            topic_ids={},
+            health=Health(),
+        )
+        stop = asyncio.Event()
+        task = asyncio.create_task(worker.run(stop))
+        try:
+            yield worker, task
+        finally:
+            stop.set()
+            await asyncio.wait([task])
 
 
 def open_clickhouse(data: Path, port: int = 0) -> Process:

@@ -13,6 +13,7 @@ class FakeRecord:
     timestamp: int = 1_795_435_200_000
     key: bytes | None = b"acme/9a35e913-ded0-7574-4642-5f60c550c706"
     value: bytes | None = b"{}"
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def fake_records(*offsets: int, partition: int = 0, value: bytes = b"{}") -> list[FakeRecord]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 from pydantic import SecretStr
 
-from runtime.clickhouse.client import connection, open_client
+from runtime.clickhouse.client import connection, insert_settings, open_client
 from runtime.clickhouse.errors import (
     ACCESS_DENIED,
     AUTHENTICATION_FAILED,
@@ -97,7 +97,7 @@ def _apply(client: Any, database: str) -> list[str]:
             "schema_versions",
             [[migration.version, migration.name]],
             column_names=["version", "name"],
-            settings={"async_insert": 0},
+            settings=insert_settings(client.server_settings),
         )
         log.info("Migration applied", migration=migration.name, database=database)
     return [migration.name for migration in missing]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -22,14 +22,25 @@ CHUNK_BYTES = 1 << 16
 
 INSERT_SETTINGS = {
     "async_insert": 0,  # on by default since 26.x: it mixes the inserts of several clients, and their errors
+    "insert_deduplicate": 0,  # a retry of an insert that was stored in part would pass for a duplicate
     "wait_end_of_query": 1,
     "date_time_input_format": "best_effort",
     "input_format_skip_unknown_fields": 1,
     "throw_on_max_partitions_per_insert_block": 0,  # a replay spans any number of months
 }
+#: Settings that only newer servers know, and older ones refuse.
+NEWER_INSERT_SETTINGS = {
+    "deduplicate_insert": "disable",  # since 26.x `insert_deduplicate` has no effect of its own
+}
 
 for _name in ("clickhouse_connect", "urllib3"):  # they log each failed request, which is also raised
     logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+def insert_settings(known: Container[str]) -> dict[str, Any]:
+    """The settings of an insert, for a server that knows the settings `known`."""
+    newer = {name: value for name, value in NEWER_INSERT_SETTINGS.items() if name in known}
+    return INSERT_SETTINGS | newer
 
 
 def connection(setting: SecretStr) -> dict[str, Any]:
@@ -129,7 +140,7 @@ class Inserter:
                 column_names=columns or None,
                 insert_block=rows,
                 fmt="JSONEachRow",
-                settings=INSERT_SETTINGS,
+                settings=insert_settings(self._client.server_settings),
             )
 
     async def close(self) -> None:

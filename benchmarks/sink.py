@@ -26,6 +26,7 @@ from benchmarks.harness.result import Result, Target, Trial, figures_by_round, m
 from benchmarks.harness.trials import BenchmarkOptions, Candidate, Figures, alternate
 from gateway.postback import POSTBACK_TOPICS
 from sinks.migrate import migrate
+from sinks.tables import TABLES
 from tests.support.kafka import create_topics
 from tests.support.process import Process, running
 from tests.support.stage import RunningStage
@@ -35,7 +36,10 @@ ROWS = 1_000_000
 PARTITIONS = 8
 LATENCY_SECONDS = 15.0
 
-OURS, DECODED, ENGINE = "ours", "clickhouse-connect insert of decoded rows", "ClickHouse's Kafka engine"
+OURS, UNSYNCED = "ours", "ours without fsync"
+DECODED, ENGINE = "clickhouse-connect insert of decoded rows", "ClickHouse's Kafka engine"
+#: What the schema sets, so that a row is on the disk before its insert is acknowledged.
+FSYNC = ("fsync_after_insert", "fsync_part_directory", "min_rows_to_fsync_after_merge")
 RATE, CLIENT, SERVER = "rows/s", "sink CPU s per million", "ClickHouse CPU s per million"
 
 
@@ -68,6 +72,7 @@ async def measure(options: BenchmarkOptions) -> Result:
             *minimum_targets(
                 {
                     (f"{RATE}, ratio to the decoded insert", 1.5): ratios(trials, RATE, OURS, DECODED),
+                    (f"{RATE}, ratio to ours without fsync", 0.8): ratios(trials, RATE, OURS, UNSYNCED),
                     (f"{RATE}, ratio to the Kafka engine", 4): ratios(trials, RATE, OURS, ENGINE),
                 }
             ),
@@ -95,6 +100,7 @@ class _Sinks:
 
     def candidates(self, *, with_engine: bool) -> Iterator[Candidate]:
         yield Candidate(OURS, self._ours)
+        yield Candidate(UNSYNCED, self._unsynced)
         yield Candidate(DECODED, self._decoded)
         if with_engine:
             yield Candidate(ENGINE, self._engine)
@@ -113,6 +119,17 @@ class _Sinks:
             figures = await self._measure("sinks", sink.pid)
         await reset(self._kafka, ["sinks"], [])
         return {OURS: figures}
+
+    async def _unsynced(self) -> Mapping[str, Figures]:
+        with self._database() as url:
+            with closing(get_client(dsn=url)) as client:
+                for table in TABLES:
+                    off = ", ".join(f"{name} = 0" for name in FSYNC)
+                    client.command(f"ALTER TABLE {table.name} MODIFY SETTING {off}")
+            with self._sink(url) as sink:
+                figures = await self._measure("sinks", sink.pid)
+        await reset(self._kafka, ["sinks"], [])
+        return {UNSYNCED: figures}
 
     async def _decoded(self) -> Mapping[str, Figures]:
         with (

@@ -1,8 +1,8 @@
 """Rewinds the consumer groups after an unclean shutdown.
 
 A killed process loses nothing, as the page cache survives it. A power cut may preserve offsets that a group
-committed but lose what it wrote before: streams to `messages`, sinks to the embedded ClickHouse, which does
-not fsync its inserts.
+committed but lose records: what streams wrote to `messages`, and the end of any log, so that other records
+get offsets that sinks have committed.
 """
 
 from __future__ import annotations

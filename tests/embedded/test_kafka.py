@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from embedded.kafka.installation import Kafka
 from embedded.kafka.node import KafkaFailed, Node
 from embedded.kafka.recovery import rewind_groups, rewind_time
 from runtime.kafka.clients import cluster_id
+from tests.support.fsyncs import fsyncs, needs_strace, traced_fsyncs
 from tests.support.kafka import create_other_topics, open_admin
 from tests.support.process import Process, child_processes, run_module, running
 
@@ -147,38 +146,8 @@ async def test_records_and_cluster_id_survive_restarts(tmp_path: Path) -> None:
     assert timedelta(minutes=59) < datetime.now(UTC) - since < timedelta(minutes=70)
 
 
-#: A line of strace with paths of descriptors: `1764280000.123456 fsync(171</path>) = 0 <0.007>`.
-FSYNC = re.compile(r"(?P<at>[\d.]+) f(?:data)?sync\(\d+<(?P<path>.*)>\) += 0 <(?P<took>[\d.]+)>")
-
-
-@contextmanager
-def traced_fsyncs(pid: int, folder: Path) -> Iterator[None]:
-    """Trace the fsync calls of a process for the block, into one file per thread in the folder."""
-    folder.mkdir()
-    options = ["-ff", "-ttt", "-T", "-y", "-e", "trace=fsync,fdatasync", "-o", str(folder / "thread")]
-    tracer = subprocess.Popen(["strace", *options, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
-    try:
-        assert tracer.stderr
-        if "attached" not in (line := tracer.stderr.readline()):
-            pytest.skip(f"strace cannot attach: {line}")
-        yield
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.communicate(timeout=60)
-
-
-def fsyncs(folder: Path, path: Path) -> list[tuple[float, float]]:
-    """Return when the traced fsync calls of a file began and ended, in seconds since 1970."""
-    calls = [call for file in folder.iterdir() for call in FSYNC.finditer(file.read_text())]
-    return [
-        (float(call["at"]), float(call["at"]) + float(call["took"]))
-        for call in calls
-        if Path(call["path"]) == path
-    ]
-
-
 @pytest.mark.engine
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@needs_strace
 async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
     with running("embedded", "kafka", "--port", "0", "--data", tmp_path, log_flush=True) as process:
         address = await asyncio.to_thread(process.read_line)
@@ -192,9 +161,9 @@ async def test_record_is_acknowledged_after_its_fsync(tmp_path: Path) -> None:
                     await producer.send_and_wait("topic", b"value", partition=0)
                     produced.append((began, time.time()))
     segment = tmp_path / "kafka" / "data" / "topic-0" / f"{0:020}.log"
-    synced = fsyncs(tmp_path / "trace", segment)
+    synced = [call for call in fsyncs(tmp_path / "trace") if call.path == segment]
     for began, acknowledged in produced:
-        assert [began < start and end < acknowledged for start, end in synced].count(True) == 1
+        assert sum(began < call.began and call.ended < acknowledged for call in synced) == 1
 
 
 @pytest.mark.engine

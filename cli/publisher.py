@@ -39,7 +39,15 @@ async def open_publisher(settings: Settings, headers: HeadersOf = headers_of) ->
     """
     topics = gateway_topics(settings.partitions, settings.replication)
     options = client_options(settings)
-    async with KafkaSink(options, topics, settings.linger, settings.ack_timeout, Health(), headers) as sink:
+    async with KafkaSink(
+        options,
+        topics,
+        settings.linger,
+        settings.ack_timeout,
+        Health(),
+        headers,
+        compression=settings.compression,
+    ) as sink:
         await _wait_ready(sink)
 
         async def publish(record: ReplayedRecord) -> None:

@@ -41,6 +41,7 @@ def gateway() -> None:
                              of the topics that it creates
       POSTBACKS_BODY_LIMIT   maximum size of a request's body, bytes
       POSTBACKS_ACK_TIMEOUT  seconds Kafka may take to acknowledge
+      POSTBACKS_COMPRESSION  none, gzip, snappy, lz4 or zstd
       POSTBACKS_CLOUDEVENTS  off: no CloudEvents headers, shorter records
       POSTBACKS_OPS          where to serve /livez, /readyz and /metrics
       POSTBACKS_DATA         the folder of its spool
@@ -73,6 +74,7 @@ def streams() -> None:
       POSTBACKS_KAFKA            Kafka's brokers
       POSTBACKS_DATA             the folder of its states; one per process
       POSTBACKS_STORE            rocksdb or memory
+      POSTBACKS_COMPRESSION      none, gzip, snappy, lz4 or zstd
       POSTBACKS_OVERDUE_AFTER    seconds until a receipt is overdue
       POSTBACKS_FORGET_AFTER     seconds from a message's last event until
                                  its state expires; more than the above

@@ -110,6 +110,7 @@ def kafka_sink(settings: Settings, health: Health) -> KafkaSink:
         settings.ack_timeout,
         health,
         headers_of if settings.cloudevents else no_headers,
+        settings.compression,
     )
 
 

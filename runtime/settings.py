@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from runtime.errors import InvalidSetting
+from runtime.kafka.compression import Compression
 
 PREFIX = "POSTBACKS_"
 FILE = PREFIX + "SETTINGS"
@@ -148,6 +149,9 @@ class Settings(BaseModel):
         None, description="a file that makes the gateway answer 503 while it exists; its text is the reason"
     )
 
+    compression: Compression = Field(
+        "snappy", description="how the gateway and streams compress what they write to Kafka"
+    )
     cloudevents: bool = Field(True, description="whether postback records have CloudEvents headers")
 
     store: Literal["rocksdb", "memory"] = Field("rocksdb", description="state store of streams")

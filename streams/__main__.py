@@ -107,6 +107,7 @@ async def run_worker(
         session_timeout=settings.session_timeout,
         fetch_wait=settings.fetch_wait,
         topic_id=topic_id,
+        compression=settings.compression,
     )
     folder = RocksFolder(folders.current, settings.partitions)
     table = StateTable(app, MESSAGES_TABLE, _stores(settings.store, folder), folders.set_aside)

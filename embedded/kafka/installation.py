@@ -32,8 +32,8 @@ JVM = (
     *("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
     f"-Dlog4j2.configurationFile={LOG4J}",
 )
-#: Only for the packaged JDK, which warns of these methods at each start: older ones reject the option.
-PACKAGED_JVM = ("--sun-misc-unsafe-memory-access=allow",)
+#: Only for the packaged JDK, which warns of these methods, the codecs' too: older ones reject an option.
+PACKAGED_JVM = ("--sun-misc-unsafe-memory-access=allow", "--enable-native-access=ALL-UNNAMED")
 
 #: Called with the bytes downloaded so far, and the total.
 Progress = Callable[[int, int], None]

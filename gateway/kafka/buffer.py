@@ -15,6 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from gateway.kafka.cloudevents import HeadersOf
 from gateway.sink import Unavailable
+from runtime.kafka.compression import CODECS, Compression
 
 BATCH_BYTES = 512 * 1024
 #: More records than a batch holds.
@@ -35,9 +36,10 @@ class PendingRecord(NamedTuple):
 class PartitionBuffer:
     """Accumulates the records of a partition and builds their batches."""
 
-    def __init__(self, partition: TopicPartition, headers: HeadersOf) -> None:
+    def __init__(self, partition: TopicPartition, headers: HeadersOf, compression: Compression) -> None:
         self.partition = partition
         self._headers = headers
+        self._codec = CODECS[compression]
         self._buffered: list[PendingRecord] = []
         self._in_flight: list[PendingRecord] = []
         #: Limit of the next batch; lowered after Kafka rejected one for its size.
@@ -63,10 +65,13 @@ class PartitionBuffer:
         return (self._in_flight or self._buffered)[0].deadline
 
     def build_batch(self) -> bytes:
-        """Encode as many buffered records as fit, and mark them as in flight."""
+        """Encode and compress as many buffered records as fit, and mark them as in flight.
+
+        `BATCH_BYTES` limits the uncompressed size. A batch that compression would enlarge stays uncompressed.
+        """
         batch = DefaultRecordBatchBuilder(
             2,
-            compression_type=0,
+            compression_type=self._codec,
             is_transactional=0,
             producer_id=-1,  # not idempotent: a duplicate has the same event_id and counts once
             producer_epoch=-1,

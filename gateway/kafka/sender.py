@@ -28,6 +28,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from gateway.kafka.buffer import PartitionBuffer, PendingRecord
 from gateway.kafka.cloudevents import HeadersOf
 from gateway.sink import TooLarge, Unavailable
+from runtime.kafka.compression import Compression
 from runtime.metrics import BATCH_RECORDS, PRODUCE_ERRORS
 
 ALL_IN_SYNC = -1
@@ -54,12 +55,15 @@ class Sender:
     A partition whose batch failed is closed: it rejects records until `reopen`.
     """
 
-    def __init__(self, linger: float, ack_timeout: float, headers: HeadersOf) -> None:
+    def __init__(
+        self, linger: float, ack_timeout: float, headers: HeadersOf, compression: Compression
+    ) -> None:
         """
         Args:
             linger: seconds from a record's arrival to the request, so that others can join its batch.
             ack_timeout: seconds within which a record must be acknowledged.
             headers: builds the headers of a record.
+            compression: of the batches.
         """
         #: Why each closed partition rejects records.
         self.errors: dict[TopicPartition, str] = {}
@@ -74,6 +78,7 @@ class Sender:
         self._linger = linger
         self._ack_timeout = ack_timeout
         self._headers = headers
+        self._compression = compression
         self._client: AIOKafkaClient | None = None
         self._buffers: dict[tuple[str, int], PartitionBuffer] = {}
         #: Buffers that have records to send.
@@ -102,7 +107,7 @@ class Sender:
         """
         buffer = self._buffers.get((topic, partition))
         if buffer is None:
-            buffer = PartitionBuffer(TopicPartition(topic, partition), self._headers)
+            buffer = PartitionBuffer(TopicPartition(topic, partition), self._headers, self._compression)
             self._buffers[topic, partition] = buffer
         if self.errors and buffer.partition in self.errors:
             raise Unavailable(self.errors[buffer.partition])

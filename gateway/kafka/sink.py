@@ -27,6 +27,7 @@ from gateway.kafka.sender import NO_LEADER, Sender
 from gateway.sink import Durability, Unavailable
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health
+from runtime.kafka.compression import Compression
 from runtime.kafka.topics import TopicSpec, ensure_topics
 from runtime.metrics import CLIENTS_RECREATED, UNDERREPLICATED
 from runtime.process import wait_up_to
@@ -50,6 +51,7 @@ class KafkaSink:
         ack_timeout: float,
         health: Health,
         headers: HeadersOf = headers_of,
+        compression: Compression = "snappy",
     ) -> None:
         """
         Args:
@@ -59,6 +61,7 @@ class KafkaSink:
             ack_timeout: seconds within which a record must be acknowledged.
             health: where part "kafka" is reported.
             headers: builds the headers of a record.
+            compression: of the batches.
         """
         self._options = options
         self._specs = specs
@@ -68,7 +71,7 @@ class KafkaSink:
         self._client: AIOKafkaClient | None = None
         self._metadata_failed = False
         self._partitions = {spec.name: spec.partitions for spec in specs}
-        self._sender = Sender(linger, ack_timeout, headers)
+        self._sender = Sender(linger, ack_timeout, headers, compression)
         self._report_health()
         self._ready = asyncio.Event()
         self._monitoring: asyncio.Task[None] | None = None

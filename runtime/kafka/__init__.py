@@ -1,6 +1,7 @@
 """What all processes share in talking to Kafka.
 
 - `clients`: the options of every client, an admin client, the cluster's id
+- `compression`: the codecs of record batches
 - `errors`: the clients' errors translated into ours
 - `topics`: creates and checks topics; `topic_ids`: tells a topic from an earlier one of its name
 - `commit_metadata`: stores a topic id with committed offsets; `topic_watch`: notices a replaced topic

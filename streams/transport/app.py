@@ -15,6 +15,7 @@ from faust.types.auth import CredentialsT
 
 from gateway.postback import POSTBACK_TOPICS
 from runtime.kafka.commit_metadata import commit_metadata
+from runtime.kafka.compression import Compression
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
 from streams.message import MESSAGES
 from streams.transport.consumer import BatchConsumer, Transport
@@ -40,6 +41,7 @@ def faust_app(
     partitions: int,
     session_timeout: float,
     fetch_wait: float,
+    compression: Compression,
     topic_id: UUID | None = None,
 ) -> faust.App:
     """Create the application, without agents or tables.
@@ -50,6 +52,7 @@ def faust_app(
         session_timeout: seconds without a heartbeat after which the group removes this member.
         fetch_wait: see `Transport`.
         topic_id: the id of `messages`, which the inputs' commits belong to; None if it is unknown.
+        compression: of the batches that are written.
     """
     app = faust.App(
         GROUP,
@@ -74,6 +77,7 @@ def faust_app(
         producer_max_request_size=REQUEST_BYTES,
         producer_request_timeout=session_timeout * 2 / 3,
         producer_linger_ms=0,
+        producer_compression_type=None if compression == "none" else compression,
         producer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         stream_buffer_maxsize=QUEUE_BATCHES,
         stream_wait_empty=True,

@@ -28,7 +28,9 @@ async def test_largest_allowed_body_fits_into_a_record(apache_kafka: ApacheKafka
     start = b"SMSSent=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&x="
     hostile = start.ljust(LARGEST_BODY, b"\x01")  # stored as body and as field; each byte takes six in JSON
     await wipe(apache_kafka.address)
-    with open_gateway(apache_kafka.address, partitions=1, body_limit=LARGEST_BODY) as gateway:
+    with open_gateway(
+        apache_kafka.address, partitions=1, body_limit=LARGEST_BODY, compression="none"
+    ) as gateway:
         await gateway.wait_ready()
         assert (await post(gateway.address, hostile)).status == 200
     await wipe(apache_kafka.address)
@@ -38,7 +40,7 @@ async def test_oversized_record_stays_spooled_and_blocks_no_other(apache_kafka: 
     kafka = apache_kafka.address
     await wipe(kafka)
     small, large = [str(uuid4()) for _ in range(60)], [str(uuid4()) for _ in range(2)]
-    with open_gateway(kafka, partitions=1) as gateway:
+    with open_gateway(kafka, partitions=1, compression="none") as gateway:
         await gateway.wait_ready()
         await set_max_message_bytes(kafka, 12_000)  # a few dozen of the small ones
         responses = await asyncio.gather(

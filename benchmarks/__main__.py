@@ -9,7 +9,17 @@ import asyncio
 from argparse import ArgumentParser
 from typing import Protocol
 
-from benchmarks import correlation, end_to_end, flush, gateway, queries, sink, state_growth, workers
+from benchmarks import (
+    compression,
+    correlation,
+    end_to_end,
+    flush,
+    gateway,
+    queries,
+    sink,
+    state_growth,
+    workers,
+)
 from benchmarks.harness.report import write_report
 from benchmarks.harness.result import Result
 from benchmarks.harness.table import format_result
@@ -34,6 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 #: Run only by name.
 LONG_BENCHMARKS: dict[str, Benchmark] = {
+    "compression": compression,
     "flush": flush,
     "workers": workers,
     "state_growth": state_growth,

@@ -18,7 +18,15 @@ from runtime.decoding import total
 REJECTED = "postbacks.rejected"
 
 #: Closed sets, as they are labels of a metric. `failure` is a bug in the parser.
-RequestReason: TypeAlias = Literal["no_type", "ambiguous_type", "no_message_id", "undecodable", "failure"]
+RequestReason: TypeAlias = Literal[
+    "no_type",
+    "ambiguous_type",
+    "no_message_id",
+    "undecodable",
+    "no_submission",
+    "undecodable_submission",
+    "failure",
+]
 RecordReason: TypeAlias = Literal["undecodable_record", "empty_record", "foreign_key"]
 
 #: Range of a record's timestamp, which its producer chose. ClickHouse would delete a row of 400 days ago at
@@ -30,6 +38,14 @@ MAX_KEY_BYTES = 1024
 
 class NotAPostback(Exception):
     """Raised by the parser: the reason for machines, and a sentence for the client."""
+
+    def __init__(self, reason: RequestReason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason: RequestReason = reason
+
+
+class NotASubmission(Exception):
+    """Raised by the parser of answers to a send: the reason for machines, and a sentence for the client."""
 
     def __init__(self, reason: RequestReason, sentence: str) -> None:
         super().__init__(sentence)
@@ -76,7 +92,7 @@ decode_rejected = total(json.Decoder(Rejected).decode)
 
 
 def reject_request(request: RawRequest, reason: RequestReason, rejection_id: str) -> Rejected:
-    """The rejection of a request; the caller provides a random id."""
+    """The rejection of a request, or of a part that its body was replaced by; the id must be random."""
     body, body_base64 = encode_body(request.body)
     return Rejected(
         rejection_id=rejection_id,

@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-CONTRACTS = {"gateway.postback", "gateway.rejected", "streams.message"}
+GATEWAY_CONTRACTS = {
+    "gateway.postback",
+    "gateway.rejected",
+    "gateway.sms_errors",
+    "gateway.submission",
+}
+CONTRACTS = {*GATEWAY_CONTRACTS, "streams.message"}
 MAY_IMPORT = {
     "runtime": set[str](),
     "gateway": {"runtime"},
-    "streams": {"runtime", "gateway.postback", "gateway.rejected"},
+    "streams": {"runtime", *GATEWAY_CONTRACTS},
     "sinks": {"runtime", *CONTRACTS},
     "operations": {"runtime", *CONTRACTS, "gateway.parsing", "streams", "sinks"},
     "embedded": {"runtime"},

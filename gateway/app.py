@@ -26,9 +26,10 @@ from gateway.parsing.values import decode_text, time_of
 from gateway.postback import TOPIC_OF, encode, key_of
 from gateway.rejected import REJECTED, NotAPostback, reject_request
 from gateway.sink import Durability, Sink, Unavailable
+from gateway.store_answers import store_answers
 from runtime.metrics import REJECTIONS, REQUEST_BYTES, REQUEST_SECONDS, REQUESTS
 
-PATH = "/postback"
+PATH, SUBMISSION_PATH = "/postback", "/submission"
 HEALTH_PATH = "/healthz"
 STATUS_OF = {Durability.REPLICATED: 200, Durability.SPOOLED: 202}
 TYPE_OF = {struct: topic.removeprefix("postbacks.") for struct, topic in TOPIC_OF.items()}
@@ -70,7 +71,7 @@ class Gateway:
         self._new_id = new_id
 
     async def __call__(self, request: web.BaseRequest) -> TextResponse:
-        """Respond once the postback is durable, or known not to be."""
+        """Respond once all that the request brings is durable, or known not to be."""
         began = perf_counter()
         path = request.rel_url.raw_path
         if path == HEALTH_PATH:
@@ -86,11 +87,12 @@ class Gateway:
             request.remote or "", request.headers.getall(hdrs.X_FORWARDED_FOR, ()), self._proxies
         )
         # An unknown path is looked up like a token: neither response nor time tells them apart.
-        account = self._accounts.current.authenticate(_token(path), client, self._clock())
+        base, token = _split(path)
+        account = self._accounts.current.authenticate(token, client, self._clock())
         if account is None:
             return "unknown", _final(request, 404, "Not found")
         if request.method != hdrs.METH_POST:
-            return "unknown", _final(request, 405, "Postbacks come by POST", {hdrs.ALLOW: hdrs.METH_POST})
+            return "unknown", _final(request, 405, "Only POST is allowed", {hdrs.ALLOW: hdrs.METH_POST})
         if seconds := self._rates.retry_after(account, perf_counter()):
             wait = str(math.ceil(seconds))
             return "unknown", _final(request, 429, "More than the account's rate", {hdrs.RETRY_AFTER: wait})
@@ -102,7 +104,8 @@ class Gateway:
             return "unknown", _final(request, 413, f"More than {self._body_limit} bytes")
         except (web.RequestPayloadError, ConnectionError):
             return "unknown", _final(request, 400, "The body broke off")
-        return await self._store(
+        store = self._store_answers if base == SUBMISSION_PATH else self._store
+        return await store(
             RawRequest(
                 account=account.name,
                 query=_valid_text(request.rel_url.raw_query_string),
@@ -146,6 +149,15 @@ class Gateway:
             return TYPE_OF[struct], _unavailable(error)
         return TYPE_OF[struct], TextResponse(STATUS_OF[durability], "Kept")
 
+    async def _store_answers(self, request: RawRequest) -> tuple[str, TextResponse]:
+        try:
+            stored = await store_answers(request, self._sink, self._new_id)
+        except Unavailable as error:
+            return "submission", _unavailable(error)
+        if stored.durability is None:
+            return "rejected", TextResponse(400, stored.text)
+        return "submission", TextResponse(STATUS_OF[stored.durability], stored.text)
+
     async def _reject(self, request: RawRequest, error: NotAPostback) -> TextResponse:
         rejected = reject_request(request, error.reason, self._new_id())
         REJECTIONS.labels("gateway", error.reason).inc()
@@ -161,10 +173,13 @@ class Gateway:
         return TextResponse(503, "away") if self._sink.unavailable_reason else TextResponse(200, "ok")
 
 
-def _token(path: str) -> str:
-    """The token in a postback's path; another path itself, which is not a valid token."""
-    base, token = path[: len(PATH)], path[len(PATH) :]
-    return token.strip("/") if base == PATH and token[:1] in ("", "/") else path
+def _split(path: str) -> tuple[str, str]:
+    """The endpoint and the token of a path. An unknown path is its own token, which is not a valid one."""
+    for base in (PATH, SUBMISSION_PATH):
+        rest = path[len(base) :]
+        if path.startswith(base) and rest[:1] in ("", "/"):
+            return base, rest.strip("/")
+    return "", path
 
 
 def _stored_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
@@ -177,7 +192,7 @@ def _valid_text(query: str) -> str:
 
 
 def _unavailable(error: Unavailable) -> TextResponse:
-    log.debug("Postback not stored", error=str(error))
+    log.debug("Request not stored", error=str(error))
     return TextResponse(503, "Not now, try again", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from runtime.kafka.topics import TopicSpec, durability
 
 DAY_MS = 86_400_000
@@ -14,8 +15,8 @@ MAX_RECORD_BYTES = 4 * 1024 * 1024
 
 
 def gateway_topics(partitions: int, replication: int) -> list[TopicSpec]:
-    """The postbacks.* topics."""
-    retention_days = dict.fromkeys(POSTBACK_TOPICS, POSTBACKS_RETENTION_DAYS) | {
+    """The postbacks.* topics, and `submissions`, which is partitioned like them."""
+    retention_days = dict.fromkeys((*POSTBACK_TOPICS, SUBMISSIONS), POSTBACKS_RETENTION_DAYS) | {
         REJECTED: REJECTED_RETENTION_DAYS
     }
     return [

@@ -26,7 +26,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 REQUESTS = Counter(
     "postbacks_gateway_requests_total",
-    "Requests answered, by type of postback and HTTP status.",
+    "Requests answered, by type of postback (or submission) and HTTP status.",
     ["type", "answer"],
 )
 REQUEST_SECONDS = Histogram(

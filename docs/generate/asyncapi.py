@@ -12,6 +12,7 @@ from docs.generate.schemas import STRUCT_OF, components
 from gateway.kafka.cloudevents import headers_of
 from gateway.postback import POSTBACK_TOPICS, RECEIPT, REPUBLISHED, RESPONSE, SENT
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from gateway.topics import gateway_topics
 from runtime.settings import Settings, load_settings
 from streams.message import MESSAGES, STATUSES
@@ -23,11 +24,12 @@ SUMMARY = {
     SENT: "The provider's attempt to hand a message to the carrier: accepted or refused",
     RESPONSE: "A person replied to a message, or wrote first",
     RECEIPT: "A delivery receipt",
+    SUBMISSIONS: "The provider's answer to the send of one message: queued, or refused with an error",
     REJECTED: "A rejected request or record, with the reason and everything received",
     MESSAGES: "Everything known about one message; a tombstone when streams expires it",
 }
 WRITERS = (
-    *(("gateway", topic) for topic in (*POSTBACK_TOPICS, REJECTED)),
+    *(("gateway", topic) for topic in (*POSTBACK_TOPICS, SUBMISSIONS, REJECTED)),
     ("streams", MESSAGES),
     ("streams", REJECTED),
 )
@@ -36,7 +38,13 @@ KEY = {
     "description": "account/message_id: all events of a message are in partitions of the same number",
     "pattern": "^[^/]+/[0-9a-f-]{36}$",
 }
+KEY_OF_SUBMISSION = {
+    "type": "string",
+    "description": "account/message_id, like the message's postbacks; without a message_id account/event_id",
+    "pattern": "^[^/]+/([0-9a-f-]{36}|[0-9a-f]{32})$",
+}
 KEY_OF_REJECTED = {"type": "string", "description": "rejection_id"}
+KEYS = {SUBMISSIONS: KEY_OF_SUBMISSION, REJECTED: KEY_OF_REJECTED}
 CLOUDEVENT = {
     "type": "object",
     "description": "CloudEvents in binary mode (absent without POSTBACKS_CLOUDEVENTS), and a mark of repair",
@@ -87,7 +95,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "postbacks",
             "version": "1.0.0",
-            "description": "An SMS provider's postbacks, and the messages they are about, as Kafka topics. "
+            "description": "An SMS provider's postbacks, its answers to sends, and the messages they are "
+            "about, as Kafka topics. "
             "docs/consuming.md has example consumers, and documents ordering and duplicates.",
         },
         "defaultContentType": "application/json",
@@ -129,12 +138,12 @@ def _message(topic: str) -> dict[str, Any]:
         "summary": SUMMARY[topic],
         "contentType": "application/json",
         "payload": {"$ref": f"#/components/schemas/{STRUCT_OF[topic].__name__}"},
-        "bindings": {"kafka": {"key": KEY_OF_REJECTED if topic == REJECTED else KEY}},
+        "bindings": {"kafka": {"key": KEYS.get(topic, KEY)}},
         "examples": [{"payload": json.decode(value)}],
     }
     if topic == MESSAGES:
         message["headers"] = TRANSITION
-    elif topic in POSTBACK_TOPICS:
+    elif topic in (*POSTBACK_TOPICS, SUBMISSIONS):
         message["headers"] = CLOUDEVENT
         message["examples"][0]["headers"] = {
             name: header.decode() for name, header in headers_of(topic, value)

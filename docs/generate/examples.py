@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from gateway.parsing.postback import parse
 from gateway.parsing.request import RawRequest
+from gateway.parsing.submission import parse_answers
 from gateway.postback import RECEIPT, RESPONSE, SENT, AnyPostback, encode, key_of
 from gateway.rejected import REJECTED, reject_request
+from gateway.submission import SUBMISSIONS, Submission, submission_key
 from streams.message import MESSAGES, encode_message, merge
 
 BODIES = {
@@ -20,6 +22,13 @@ BODIES = {
     "id:18579674100201040 sub:001 dlvrd:001 submit date:1209281334 done date:1209281334 "
     "stat:DELIVERED TO CARRIER err:003 text:&Code=003",
 }
+SUBMISSION = (
+    '{"request": {"SMSRequests": [{"AssignedDID": "17575449510", "Message": "Your table is ready", '
+    '"PhoneNumbers": ["17575449511"], "ScheduledDateTime": "2026-11-23T05:00:00Z"}]}, '
+    '"response": [{"Cancelled":false,"MessageID":"9a35e913-ded0-7574-4642-5f60c550c706","Queued":true,'
+    '"ReferenceID":"12345","SMSError":0,"SMSIncomingMessages":null,"Sent":false,'
+    '"SentDateTime":"\\/Date(-62135578800000-0500)\\/"}]}'
+)
 REJECTION_ID = "5f2b6c0e9d3a4a0f8a43c2c0f0b7d1e6"
 
 
@@ -29,6 +38,12 @@ def postbacks() -> dict[str, AnyPostback]:
         topic: parse(_request(body, f"2026-11-23T04:39:4{second}.123Z"))
         for second, (topic, body) in enumerate(BODIES.items(), 1)
     }
+
+
+def submission() -> Submission:
+    """The submission of the message that the postbacks are about."""
+    (parsed,) = parse_answers(_request(SUBMISSION, "2026-11-23T04:39:40.123Z")).submissions
+    return parsed
 
 
 def records() -> dict[str, tuple[bytes, bytes]]:
@@ -41,6 +56,7 @@ def records() -> dict[str, tuple[bytes, bytes]]:
     rejected = reject_request(_request("hello=world", "2026-11-23T04:39:44.123Z"), "no_type", REJECTION_ID)
     return {
         **{topic: (key, encode(postback)) for topic, postback in postbacks().items()},
+        SUBMISSIONS: (submission_key(submission()), encode(submission())),
         REJECTED: (REJECTION_ID.encode(), encode(rejected)),
         MESSAGES: (key, encode_message(message)),
     }

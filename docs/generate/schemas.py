@@ -11,12 +11,14 @@ from msgspec import Struct, json
 
 from gateway.postback import TOPIC_OF
 from gateway.rejected import REJECTED, Rejected
+from gateway.submission import SUBMISSIONS, Submission
 from streams.message import MESSAGES, Message
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: The struct of each topic's values.
 STRUCT_OF: dict[str, type[Struct]] = {
     **{topic: struct for struct, topic in TOPIC_OF.items()},
+    SUBMISSIONS: Submission,
     REJECTED: Rejected,
     MESSAGES: Message,
 }
@@ -42,7 +44,7 @@ def components(reference: str, *structs: type[Struct]) -> dict[str, Any]:
         schema["description"] = inspect.cleandoc(schema.get("description", "")).replace("\n", " ")
         descriptions = dict(comments(classes[name]))
         for field, definition in schema["properties"].items():
-            if field.endswith("_at"):
+            if field.endswith("_at") or field == "scheduled_for":
                 definition["format"] = "date-time"
             if field in descriptions:
                 definition["description"] = descriptions[field]

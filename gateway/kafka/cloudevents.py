@@ -1,7 +1,8 @@
-"""CloudEvents headers of a postback's record (Kafka binding, binary mode), read from its encoded value. Pure.
+"""CloudEvents headers of a record (Kafka binding, binary mode), read from its encoded value. Pure.
 
-The value is our own encoding (`gateway.postback`): a quote inside a text is always escaped, so the searched
-names only match real fields, and both come before any field whose name the sender chooses.
+The record is a postback or a submission, in our own encoding (`gateway.postback`, `gateway.submission`): a
+quote inside a text is always escaped, so the searched names only match real fields, and both come before any
+field whose name the sender chooses.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from gateway.postback import POSTBACK_TOPICS
+from gateway.submission import SUBMISSIONS
 
 Headers: TypeAlias = list[tuple[str, bytes]]
 #: Builds the headers of a record from its topic and value.
@@ -25,12 +27,12 @@ _CONSTANT: dict[str, Headers] = {
         ("ce_source", b"/postbacks/gateway"),
         ("content-type", b"application/json"),
     ]
-    for topic in POSTBACK_TOPICS
+    for topic in (*POSTBACK_TOPICS, SUBMISSIONS)
 }
 
 
 def headers_of(topic: str, value: bytes) -> Headers:
-    """The headers of a record; empty if it is not a postback."""
+    """The headers of a record; empty if it is neither a postback nor a submission."""
     constant = _CONSTANT.get(topic)
     event_id = value.find(EVENT_ID)
     received_at = value.find(RECEIVED_AT, event_id)

@@ -20,6 +20,7 @@ from docs.generate import examples
 from docs.generate.schemas import STRUCT_OF, page
 from gateway.postback import POSTBACK_TOPICS, decode, encode
 from gateway.rejected import REJECTED, decode_rejected
+from gateway.submission import SUBMISSIONS, decode_submission
 from streams.message import MESSAGES, NewerVersion, decode_message, encode_message, join, merge
 from tests.support.engines import Engines
 from tests.support.process import ROOT
@@ -49,6 +50,14 @@ def test_earlier_rejection_decodes_without_loss() -> None:
     assert stored(REJECTED)
     for name, value in stored(REJECTED).items():
         assert json.loads(value).items() <= msgspec.to_builtins(decode_rejected(value)).items(), name
+
+
+def test_earlier_submission_decodes_without_loss() -> None:
+    assert stored(SUBMISSIONS)
+    for name, value in stored(SUBMISSIONS).items():
+        submission = decode_submission(value)
+        assert json.loads(value).items() <= msgspec.to_builtins(submission).items(), name
+        assert decode_submission(value[:-1] + b',"weather":"fair"}') == submission
 
 
 def test_earlier_state_decodes_without_loss_and_joins() -> None:

@@ -10,6 +10,7 @@ from docs.generate import examples
 from gateway.kafka.cloudevents import headers_of
 from gateway.postback import POSTBACK_TOPICS, Response, decode, encode
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS, decode_submission
 from tests.support.gateway import open_gateway, post
 from tests.support.samples import RECEIVED_AT, SENT
 from tests.support.workload import read_all
@@ -27,6 +28,14 @@ def test_headers_carry_id_type_source_and_time(topic: str) -> None:
         "ce_time": postback.received_at.encode(),
         "content-type": b"application/json",
     }
+
+
+def test_submission_has_the_headers_of_a_postback() -> None:
+    _, value = examples.records()[SUBMISSIONS]
+    headers, submission = dict(headers_of(SUBMISSIONS, value)), decode_submission(value)
+    assert headers["ce_type"] == b"submissions"
+    assert headers["ce_id"] == submission.event_id.encode()
+    assert headers["ce_time"] == submission.received_at.encode()
 
 
 FORGED = ',"event_id":"0000","received_at":"1970'

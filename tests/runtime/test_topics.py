@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from gateway.topics import gateway_topics
 from runtime.errors import KafkaUnavailable, TopicMismatch
 from runtime.kafka.clients import client_options
@@ -116,10 +117,10 @@ async def test_unavailable_kafka_is_retried_until_the_timeout(tmp_path: Path) ->
 
 def test_postbacks_are_retained_a_week_rejections_a_month() -> None:
     specs = {spec.name: spec for spec in gateway_topics(12, 3)}
-    assert specs.keys() == {*POSTBACK_TOPICS, REJECTED}
+    assert specs.keys() == {*POSTBACK_TOPICS, SUBMISSIONS, REJECTED}
     assert {spec.partitions for spec in specs.values()} == {12}
     days = {name: int(spec.config["retention.ms"]) // 86_400_000 for name, spec in specs.items()}
-    assert days == {**dict.fromkeys(POSTBACK_TOPICS, 7), REJECTED: 30}
+    assert days == {**dict.fromkeys((*POSTBACK_TOPICS, SUBMISSIONS), 7), REJECTED: 30}
 
 
 def test_three_replicas_require_two_in_sync() -> None:

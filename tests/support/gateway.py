@@ -17,6 +17,7 @@ from msgspec import json
 
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from tests.support.process import running
 from tests.support.stage import RunningStage
 from tests.support.wait import eventually
@@ -128,7 +129,7 @@ async def find_record(
 ) -> tuple[str, bytes, dict[str, object]]:
     """Wait for a record with these fields in any of the gateway's topics; return topic, key and value."""
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest", fetch_max_wait_ms=50)
-    topics = (*POSTBACK_TOPICS, REJECTED)
+    topics = (*POSTBACK_TOPICS, SUBMISSIONS, REJECTED)
     async with consumer, asyncio.timeout(TIMEOUT):
         consumer.assign([TopicPartition(topic, number) for topic in topics for number in range(partitions)])
         await consumer.seek_to_beginning()

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.submission import SUBMISSIONS
+from tests.support.answers import answer, as_json
 from tests.support.engines import Engines
 from tests.support.gateway import RunningGateway, find_record, free_address, open_gateway
 from tests.support.kafka import wipe
@@ -64,6 +66,17 @@ async def test_postback_arrives_unchanged(kafka: str, proxy: RunningProxy, sampl
     assert value["account"] == "acme"
 
 
+async def test_submission_arrives_unchanged(kafka: str, proxy: RunningProxy) -> None:
+    body = as_json(answer(ReferenceID=(reference := uuid4().hex)))
+    async with proxy.connection() as wire:
+        await wire.send(head(body, f"/submission/{TOKEN}", NAME))
+        assert (await wire.head())[0] == 100
+        await wire.send(body)
+        assert (await wire.response()).status == 200
+    topic, _, value = await find_record(kafka, reference_id=reference)
+    assert (topic, str(value["body"]).encode()) == (SUBMISSIONS, body)
+
+
 async def test_postbacks_sent_byte_by_byte_share_a_connection(kafka: str, proxy: RunningProxy) -> None:
     async with proxy.connection() as wire:
         for _ in range(3):
@@ -93,7 +106,9 @@ async def test_body_over_the_limit_is_refused(proxy: RunningProxy) -> None:
     assert await status_of(proxy, b"x" * 70_000) == 413
 
 
-@pytest.mark.parametrize("path", ["/", "/postback", "/metrics", "/healthz", f"/{TOKEN}", f"/x/{TOKEN}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/postback", "/submission", "/metrics", "/healthz", f"/{TOKEN}", f"/x/{TOKEN}"]
+)
 async def test_other_paths_are_not_found(proxy: RunningProxy, path: str) -> None:
     async with proxy.connection() as wire:
         await wire.send(f"GET {path} HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())

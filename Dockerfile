@@ -12,6 +12,7 @@ RUN pip install --require-hashes -r requirements/service.txt
 COPY pyproject.toml README.md ./
 COPY runtime runtime
 COPY gateway gateway
+COPY sending sending
 COPY streams streams
 COPY sinks sinks
 COPY cli cli

@@ -12,6 +12,7 @@ from runtime.log_filters import RateLimitFilter, redact_phone_numbers
 #: Loggers that may log below INFO. Libraries log records and passwords at DEBUG.
 OWN_LOGGERS = (
     "gateway",
+    "sending",
     "streams",
     "sinks",
     "operations",

@@ -19,11 +19,12 @@ MAY_IMPORT = {
     "runtime": set[str](),
     "gateway": {"runtime"},
     "streams": {"runtime", *GATEWAY_CONTRACTS},
+    "sending": {"runtime", "gateway.sms_errors"},
     "sinks": {"runtime", *CONTRACTS},
     "operations": {"runtime", *CONTRACTS, "gateway.parsing", "streams", "sinks"},
     "embedded": {"runtime"},
     "simulator": {"runtime", *CONTRACTS},
-    "cli": {"runtime", "gateway", "streams", "sinks", "operations", "embedded", "simulator"},
+    "cli": {"runtime", "gateway", "streams", "sinks", "operations", "embedded", "simulator", "sending"},
 }
 OURS = {*MAY_IMPORT, "tests", "benchmarks"}
 

@@ -1,0 +1,115 @@
+"""Posts the provider's answers to the gateway, as submissions, until each is acknowledged.
+
+Repeating a post is safe: the same answer is the same submission. The URL contains a token, so it is not
+logged or shown, and neither are the texts of errors, which quote it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import Self
+
+import aiohttp
+from msgspec import json
+from pydantic import SecretStr
+
+from sending.intent_log import IntentLog
+from sending.intents import AttemptKey, SubmissionAcknowledged
+from sending.sms import OutgoingSms, advanced_request
+
+#: Posts at once.
+CONCURRENCY = 32
+TIMEOUT = 15.0
+MIN_BACKOFF, MAX_BACKOFF = 0.1, 5.0
+
+
+def encode_submission(sms: OutgoingSms, answer: bytes) -> str:
+    """The body to post: the request without its secrets, and the answer as received."""
+    request = advanced_request(sms)
+    request.pop("StatusPostBackURL", None)
+    try:
+        text = answer.decode()
+    except UnicodeDecodeError:
+        text = answer.decode("latin-1")
+    return json.encode({"request": {"SMSRequests": [request]}, "response": text}).decode()
+
+
+class SubmissionPoster:
+    """Posts what is pending in the log, while used as a context."""
+
+    def __init__(self, url: SecretStr, log: IntentLog) -> None:
+        self._url = url
+        self._log = log
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        #: Why the last post failed; empty if it did not.
+        self.problem = ""
+        #: Answers that the gateway stored as rejected.
+        self.rejected = 0
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=TIMEOUT)
+        )
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._session.close()
+
+    def notify(self) -> None:
+        """There is something new in the log."""
+        self._idle.clear()
+        self._work.set()
+
+    async def drain(self, timeout: float) -> bool:
+        """Wait until the gateway has everything, or for so many seconds; return whether it has.
+
+        Raises:
+            OSError: the log cannot be written.
+        """
+        idle = asyncio.create_task(self._idle.wait())
+        await asyncio.wait((idle, self._task), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        if self._task.done():
+            self._task.result()
+        return not self._log.state.pending
+
+    async def _run(self) -> None:
+        backoff = MIN_BACKOFF
+        while True:
+            pending = list(islice(self._log.state.pending.items(), CONCURRENCY))
+            if not pending:
+                self._idle.set()
+                await self._work.wait()
+                self._work.clear()
+            elif any(await asyncio.gather(*(self._post(key, body) for key, body in pending))):
+                backoff = MIN_BACKOFF
+            else:
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, MAX_BACKOFF)
+
+    async def _post(self, key: AttemptKey, body: str) -> bool:
+        """Post a submission; return whether the gateway has it now."""
+        try:
+            async with self._session.post(
+                self._url.get_secret_value(),
+                data=body.encode(),
+                headers={"Content-Type": "application/json"},
+                allow_redirects=False,
+            ) as response:
+                status = response.status
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            self.problem = f"the gateway does not answer ({type(error).__name__})"
+            return False
+        # 400: the gateway has stored it in postbacks.rejected, from where it can be replayed.
+        if status not in (200, 202, 400):
+            self.problem = f"the gateway answers with HTTP status {status}"
+            return False
+        self.problem = ""
+        self.rejected += status == 400
+        await self._log.append(SubmissionAcknowledged(*key))
+        return True

@@ -20,6 +20,7 @@ COMMANDS = {
     "tail": "cli.tail",
     "sql": "cli.sql",
     "simulate": "cli.simulate",
+    "send": "cli.send",
     "settings": "cli.settings",
     "gateway": "cli.run",
     "streams": "cli.run",

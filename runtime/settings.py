@@ -51,6 +51,17 @@ def _clickhouse(value: SecretStr) -> SecretStr:
     return value
 
 
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must be http://… or https://…")
+    return value
+
+
+def _secret_url(value: SecretStr) -> SecretStr:
+    _http_url(value.get_secret_value())
+    return value
+
+
 def _networks(value: str) -> str:
     for part in value.split(","):
         ip_network(part.strip())
@@ -60,6 +71,8 @@ def _networks(value: str) -> str:
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[str, AfterValidator(_addresses)]
 Networks = Annotated[str, AfterValidator(_networks)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]
 
 
 class Settings(BaseModel):
@@ -181,6 +194,18 @@ class Settings(BaseModel):
     batch_rows: int = Field(20_000, ge=1, le=500_000, description="rows per insert into ClickHouse, at most")
     batch_seconds: float = Field(
         1.0, gt=0, le=60, description="seconds a row is buffered for its insert, at most"
+    )
+
+    provider: HttpUrl = Field(
+        "https://sms2.cdyne.com/sms.svc/SecureREST",
+        description="URL of the provider's API, without the name of a call",
+    )
+    license_key: SecretStr = Field(SecretStr(""), description="licence key of the account at the provider")
+    status_postback_url: SecretUrl | None = Field(
+        None, description="StatusPostBackURL of each send; by default the one that the provider has"
+    )
+    submission_url: SecretUrl | None = Field(
+        None, description="where answers to sends are posted; by default the gateway on POSTBACKS_LISTEN"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")

@@ -96,6 +96,7 @@ async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
                 topic_watch.run(),
             )
         if topic_watch.problem:
+            await cluster.verify()  # another cluster has other topics, too
             raise topic_watch.problem
     finally:
         await cluster.close()

@@ -139,6 +139,7 @@ async def test_states_join_although_another_worker_owns_them(streams: Streams) -
             await wait_for_all_states(streams)
 
 
+@pytest.mark.engine
 async def test_store_beyond_its_log_joins_it(tmp_path: Path) -> None:
     async with own_kafka(tmp_path / "kafka") as cluster:
         streams = Streams(cluster.address, tmp_path, partitions=1)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from pydantic import SecretStr
 
 from gateway.postback import SENT, encode
@@ -47,6 +48,7 @@ def test_every_table_is_tested() -> None:
     assert {TABLE_OF[topic] for topic in VALUES} == set(TABLES)
 
 
+@pytest.mark.engine
 @needs_strace
 async def test_inserts_and_merges_sync_before_they_end(tmp_path: Path) -> None:
     with open_clickhouse(tmp_path) as process:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
+
+#: Characters of a row's name.
+WIDTH = 28
 
 
 @dataclass(frozen=True)
@@ -24,27 +28,37 @@ class Report:
     statuses: Mapping[str, int]
     #: Distinct postbacks that were never acknowledged but may have been stored.
     unsure: int
+    #: Distinct postbacks that were answered with 4xx only, so none of them is stored as a postback.
+    refused: int
 
     @property
     def rate(self) -> float:
         """Posts per second."""
         return self.posts / self.seconds if self.seconds else 0.0
 
-    def as_json(self) -> str:
-        """Return a JSON object with the names of the fields."""
-        return json.dumps(asdict(self) | {"seconds": round(self.seconds, 3)})
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by their names."""
+        return asdict(self) | {"seconds": round(self.seconds, 3)}
+
+    def as_json(self, **more: int) -> str:
+        """Return a JSON object with the names of the fields, and with `more` of them."""
+        return json.dumps(more | self.as_dict())
 
     def as_table(self) -> str:
         """Return lines of a name and a number."""
-        rows = [("posts", self.posts), *_indent("status ", self.answers)]
-        rows += [("distinct events acknowledged", self.events), *_indent("first with ", self.acknowledged)]
-        rows += [*_indent("", self.types)]
-        rows += [("messages", self.messages), *_indent("", self.statuses)]
-        rows += [("unacknowledged events", self.unsure)]
-        width = max(len(name) for name, _ in rows)
-        lines = [f"{name:<{width}}  {number:>12,}" for name, number in rows]
-        return "\n".join([*lines, f"{'seconds':<{width}}  {self.seconds:>12,.1f} ({self.rate:,.0f} posts/s)"])
+        rows = [("posts", self.posts), *indented("status ", self.answers)]
+        rows += [("distinct events acknowledged", self.events), *indented("first with ", self.acknowledged)]
+        rows += [*indented("", self.types)]
+        rows += [("messages", self.messages), *indented("", self.statuses)]
+        rows += [("unacknowledged events", self.unsure), ("refused events", self.refused)]
+        return f"{as_lines(rows)}\n{'seconds':<{WIDTH}}  {self.seconds:>12,.1f} ({self.rate:,.0f} posts/s)"
 
 
-def _indent(prefix: str, counts: Mapping[str, int]) -> list[tuple[str, int]]:
+def as_lines(rows: Sequence[tuple[str, int]]) -> str:
+    """Lines of a name and a number."""
+    return "\n".join(f"{name:<{WIDTH}}  {number:>12,}" for name, number in rows)
+
+
+def indented(prefix: str, counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The rows of counts that belong to the row before."""
     return [(f"  {prefix}{name}", number) for name, number in counts.items()]

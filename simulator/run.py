@@ -1,9 +1,4 @@
-"""Posts simulated traffic at a rate, and retries each postback until it is acknowledged.
-
-Whether the real provider retries is not documented. The simulated one does, like comparable providers: it
-posts the same body again after a timeout and after any status but a 2xx, except permanent errors (4xx other
-than 408 and 429).
-"""
+"""Posts simulated traffic at a rate, and retries each postback until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -14,19 +9,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from runtime.process import wait_up_to
-from simulator.connection import Connection, ConnectionBroken, Target, connect
+from simulator.connection import Connection, Target
 from simulator.ledger import Ledger
 from simulator.postback import SimulatedPostback
+from simulator.poster import MAX_ATTEMPTS, TIMEOUT, Observer, Poster
 from simulator.report import Report
 from simulator.traffic import traffic
 
-#: Called after each post with the status of the response (None: connection broken, or timeout).
-Observer = Callable[[SimulatedPostback, int | None], None]
 #: Called about once per second.
 OnProgress = Callable[["RunProgress"], None]
 
-#: Seconds of backoff before the first retry, doubled up to the maximum.
-MIN_BACKOFF, MAX_BACKOFF = 0.05, 2.0
 #: A run that is behind its rate catches up at most this much, and skips the rest.
 MAX_CATCH_UP_SECONDS = 1.0
 #: A postback may be sent this much before it is due, so that not each one needs a timer.
@@ -45,10 +37,8 @@ class Plan:
     count: int | None = None
     seconds: float | None = None
     connections: int = 128
-    #: Posts of one postback until it is given up.
-    max_attempts: int = 100
-    #: Seconds to wait for a response, including those to connect.
-    timeout: float = 15.0
+    max_attempts: int = MAX_ATTEMPTS
+    timeout: float = TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -77,10 +67,11 @@ async def simulate(
     reporter = asyncio.create_task(run.report_progress(progress)) if progress else None
     try:
         await run.post_all()
+        return run.ledger.report(run.seconds)
     finally:
+        run.ledger.close()
         if reporter:
             reporter.cancel()
-    return run.ledger.report(run.seconds)
 
 
 class _Run:
@@ -88,11 +79,11 @@ class _Run:
         self._plan = plan
         self._target = Target(plan.url)
         self._stop = stop
-        self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._queue: asyncio.Queue[SimulatedPostback | None] = asyncio.Queue(plan.connections)
         self.ledger = Ledger()
+        self._poster = Poster(self.ledger, stop, observe, plan.max_attempts, plan.timeout)
 
     @property
     def seconds(self) -> float:
@@ -135,30 +126,8 @@ class _Run:
     async def _post_from_queue(self) -> None:
         connection: Connection | None = None
         while postback := await self._queue.get():
-            connection = await self._post(postback, connection)
+            if self._stop.is_set():
+                continue
+            connection = await self._poster.post(self._target, postback, connection)
         if connection:
             connection.close()
-
-    async def _post(self, postback: SimulatedPostback, connection: Connection | None) -> Connection | None:
-        """Post with retries until acknowledged or given up; return the connection for the next post."""
-        backoff = MIN_BACKOFF
-        for _ in range(self._plan.max_attempts):
-            if self._stop.is_set():
-                break
-            status: int | None = None
-            try:
-                async with asyncio.timeout(self._plan.timeout):
-                    if not (connection and connection.usable):
-                        connection = await connect(self._target)
-                    status = await connection.post(postback.body)
-            except (OSError, ConnectionBroken, TimeoutError):
-                if connection:
-                    connection.close()
-            self.ledger.record(postback, status)
-            if self._observe:
-                self._observe(postback, status)
-            if status and (status < 300 or (400 <= status < 500 and status not in (408, 429))):
-                break
-            await wait_up_to(backoff, self._stop)
-            backoff = min(backoff * 2, MAX_BACKOFF)
-        return connection

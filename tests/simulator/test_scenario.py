@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -109,6 +110,34 @@ def test_unacknowledged_postbacks_are_unsure_and_not_counted() -> None:
     assert report.answers == {"none": 2, "202": 1, "400": 1, "503": 1}
     assert (report.posts, report.events, report.unsure, report.rate) == (5, 1, 1, 2.5)
     assert report.acknowledged == {"202": 1}
+
+
+def test_refused_postbacks_are_counted_apart() -> None:
+    first, second, third = postbacks(3)
+    ledger = Ledger()
+    for postback, status in (
+        *((first, 404), (first, 404), (second, 404), (second, 503)),
+        *((third, 429), (third, 200)),
+    ):
+        ledger.record(postback, status)
+    report = ledger.report(1.0)
+    assert (report.events, report.unsure, report.refused) == (1, 1, 1)
+
+
+def test_memory_of_the_ledger_is_bounded() -> None:
+    generated, ledger = postbacks(12_000), Ledger()
+    tracemalloc.start()
+    try:
+        for postback in generated[:2_000]:
+            ledger.record(postback, 200)
+        before, _ = tracemalloc.get_traced_memory()
+        for postback in generated[2_000:]:
+            ledger.record(postback, 200)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 100_000, "10 bytes per postback: nothing is kept of each"
+    assert ledger.report(1.0).events > 11_000
 
 
 def test_duplicate_counts_once_by_its_first_2xx() -> None:

@@ -42,6 +42,12 @@ class Target:
             "Connection: Keep-Alive\r\n\r\n"
         )
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Target) and (self._head, self.tls) == (other._head, other.tls)
+
+    def __hash__(self) -> int:
+        return hash((self._head, self.tls))
+
     def head(self, body: bytes) -> bytes:
         """Return the request head for this body."""
         return (self._head % len(body)).encode()

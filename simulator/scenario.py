@@ -60,6 +60,8 @@ REPLIES = ("Yes", "no", "OK, danke schön", "5:30 & 2=1 + 42%", "Ack", "Who is t
 NO_MATCH = (None, "", ZERO_GUID, ZERO_GUID[:-1])
 SHORT_CODES = ("74121", "88588", "312045")
 LONG_NUMBERS = ("17575449510", "17575449512", "7575449514")
+#: Digits of a short code, at most.
+MAX_SHORT_CODE = 6
 #: Only messages from short codes get receipts.
 SHORT_CODE_SHARE = 0.6
 INBOUND_SHARE, REPLY_SHARE, SECOND_REPLY_SHARE, SPLIT_REPLY_SHARE = 0.06, 0.08, 0.2, 0.05
@@ -69,10 +71,22 @@ REORDERED_SHARE, DUPLICATED_SHARE = 0.02, 0.02
 def generate(rng: Random, reference_id: str, at: datetime) -> list[SimulatedPostback]:
     """Generate at least one postback; `at` is the time of the first attempt."""
     if rng.random() < INBOUND_SHARE:
-        return _with_duplicates(rng, _inbound(rng, at))
+        return write_first(rng, at)
     short = rng.random() < SHORT_CODE_SHARE
     sender = rng.choice(SHORT_CODES if short else LONG_NUMBERS)
-    message = Message(_guid(rng), reference_id, sender, _phone(rng))
+    return follow(rng, Message(new_guid(rng), reference_id, sender, _phone(rng)), at)
+
+
+def follow(
+    rng: Random, message: Message, at: datetime, replies: Sequence[str] = REPLIES
+) -> list[SimulatedPostback]:
+    """Generate what becomes of an outgoing message: at least one postback.
+
+    Args:
+        at: the time of the first attempt.
+        replies: texts of which the recipient may reply one or two.
+    """
+    short = len(message.sender) <= MAX_SHORT_CODE
     attempts = _draw(rng, ATTEMPTS)
     postbacks = [
         (sent if attempt == "o" else refused)(message, at + timedelta(seconds=40 * number))
@@ -80,12 +94,25 @@ def generate(rng: Random, reference_id: str, at: datetime) -> list[SimulatedPost
     ]
     if "o" in attempts or not attempts:
         postbacks += _receipts(rng, message, at) if short else []
-        postbacks += _replies(rng, message, at)
+        postbacks += _replies(rng, message, at, replies)
         if not postbacks:
             postbacks = [sent(message, at)]
     if rng.random() < REORDERED_SHARE:
         postbacks.append(postbacks.pop(0))
     return _with_duplicates(rng, postbacks)
+
+
+def write_first(
+    rng: Random, at: datetime, number: str = "", texts: Sequence[str] = REPLIES
+) -> list[SimulatedPostback]:
+    """Generate a message that is not a reply, by default to any long number."""
+    message = Message(new_guid(rng), "", number or rng.choice(LONG_NUMBERS), _phone(rng))
+    return _with_duplicates(rng, [inbound(message, rng.choice(NO_MATCH), rng.choice(texts), at)])
+
+
+def new_guid(rng: Random) -> str:
+    """Generate the id of a message."""
+    return str(UUID(int=rng.getrandbits(128), version=4))
 
 
 def _receipts(rng: Random, message: Message, at: datetime) -> list[SimulatedPostback]:
@@ -102,7 +129,7 @@ def _receipts(rng: Random, message: Message, at: datetime) -> list[SimulatedPost
             postbacks.append(receipt(message, code, text))
             continue
         # Short codes do not reach this carrier: the provider resends from a long number, as another message.
-        backup = Message(_guid(rng), message.reference_id, rng.choice(LONG_NUMBERS), message.recipient)
+        backup = Message(new_guid(rng), message.reference_id, rng.choice(LONG_NUMBERS), message.recipient)
         postbacks += [
             receipt(message, code, text, backup.message_id),
             sent(backup, at + timedelta(minutes=2)),
@@ -110,21 +137,16 @@ def _receipts(rng: Random, message: Message, at: datetime) -> list[SimulatedPost
     return postbacks
 
 
-def _replies(rng: Random, message: Message, at: datetime) -> list[SimulatedPostback]:
+def _replies(rng: Random, message: Message, at: datetime, texts: Sequence[str]) -> list[SimulatedPostback]:
     if rng.random() >= REPLY_SHARE:
         return []
-    reply_id, text, later = _guid(rng), rng.choice(REPLIES), at + timedelta(minutes=3)
+    reply_id, text, later = new_guid(rng), rng.choice(texts), at + timedelta(minutes=3)
     postbacks = [reply(message, reply_id, text, later)]
     if rng.random() < SPLIT_REPLY_SHARE:
         postbacks.append(reply(message, reply_id, f"… and this did not fit: {text}", later))
     if rng.random() < SECOND_REPLY_SHARE:
-        postbacks.append(reply(message, _guid(rng), rng.choice(REPLIES), later + timedelta(minutes=1)))
+        postbacks.append(reply(message, new_guid(rng), rng.choice(texts), later + timedelta(minutes=1)))
     return postbacks
-
-
-def _inbound(rng: Random, at: datetime) -> list[SimulatedPostback]:
-    message = Message(_guid(rng), "", rng.choice(LONG_NUMBERS), _phone(rng))
-    return [inbound(message, rng.choice(NO_MATCH), rng.choice(REPLIES), at)]
 
 
 def _with_duplicates(rng: Random, postbacks: Sequence[SimulatedPostback]) -> list[SimulatedPostback]:
@@ -138,10 +160,6 @@ def _with_duplicates(rng: Random, postbacks: Sequence[SimulatedPostback]) -> lis
 
 def _draw(rng: Random, shares: Mapping[T, int]) -> T:
     return rng.choices(list(shares), list(shares.values()))[0]
-
-
-def _guid(rng: Random) -> str:
-    return str(UUID(int=rng.getrandbits(128), version=4))
 
 
 def _phone(rng: Random) -> str:

@@ -89,6 +89,8 @@ async def raw_server(*reactions: Reaction) -> AsyncIterator[RawServer]:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if b"expect: 100-continue" in head.lower():
+                    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 _, _, after = head.lower().partition(_LENGTH)
                 body = await reader.readexactly(int(after.split(b"\r\n")[0] or 0))
                 server.requests.append(SeenRequest(number, head.split()[1].decode(), body))

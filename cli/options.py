@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import TypeAlias
 
 import click
@@ -15,7 +16,21 @@ from runtime.settings import Settings
 SettingsLoader: TypeAlias = Callable[[], Settings]
 
 PORT = click.IntRange(0, 65535)
-RATE = click.FloatRange(min=0, min_open=True)
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range that is neither infinite nor `nan`, which every range would contain."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+RATE = FiniteRange(min=0, min_open=True)
+SHARE = FiniteRange(0, 1)
+ZERO_OR_MORE = FiniteRange(min=0)
 
 _AGO = re.compile(r"(\d+)\s*(s|m|h|d|w)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -57,3 +72,22 @@ class TimeType(click.ParamType):
 
 
 TIME = TimeType()
+
+
+class ListenType(click.ParamType):
+    """An address to listen on, as (host, port)."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        host, _, port = value.rpartition(":")
+        if not (host and port.isdecimal() and int(port) < 65536):
+            self.fail(f"{value!r}: must be host:port, such as 127.0.0.1:8090", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+LISTEN = ListenType()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from socket import AF_INET, AF_INET6, create_server
 
 from aiohttp import web
 
@@ -74,31 +76,34 @@ async def serve(
     loop = asyncio.get_running_loop()
     started = loop.time()
     target = Target(plan.url)
-    sends, postbacks = SendLedger(plan.ledger), Ledger()
-    # The outbox ends later than the calls, which put postbacks into it.
-    answered = asyncio.Event()
-    outbox = Outbox(Poster(postbacks, answered, observe), answered)
-    provider = _Provider(plan, target, outbox, sends, stop)
-    runner = web.AppRunner(provider.application(), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT)
-    try:
-        await runner.setup()
-        await web.TCPSite(runner, plan.host, plan.port).start()
-        host, port = runner.addresses[0][:2]
-        on_listening(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        posting = asyncio.create_task(outbox.run())
-        waiting = asyncio.create_task(stop.wait())
-        await asyncio.wait((waiting, posting), timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        stop.set()
-        await runner.cleanup()
+    family = AF_INET6 if ":" in plan.host else AF_INET
+    with (
+        # First the address: if it is not free, no ledger is left.
+        create_server((plan.host, plan.port), family=family) as listener,
+        closing(SendLedger(plan.ledger)) as sends,
+        closing(Ledger()) as postbacks,
+    ):
+        # The outbox ends later than the calls, which put postbacks into it.
+        answered = asyncio.Event()
+        outbox = Outbox(Poster(postbacks, answered, observe), answered)
+        provider = _Provider(plan, target, outbox, sends, stop)
+        runner = web.AppRunner(provider.application(), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT)
+        try:
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
+            host, port = listener.getsockname()[:2]
+            on_listening(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            posting = asyncio.create_task(outbox.run())
+            waiting = asyncio.create_task(stop.wait())
+            await asyncio.wait((waiting, posting), timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            stop.set()
+        finally:
+            await runner.cleanup()
         answered.set()
         await posting
         seconds = loop.time() - started
         return provider.report(seconds, postbacks.report(seconds))
-    finally:
-        await runner.cleanup()
-        sends.close()
-        postbacks.close()
 
 
 class _Provider:

@@ -117,6 +117,15 @@ async def test_ledger_that_exists_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "ledger").read_text() == "kept"
 
 
+async def test_address_in_use_leaves_no_ledger(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    async with raw_server(KEPT) as other:
+        done = await simulate("--listen", other.address, "--ledger", str(ledger))
+    assert done.status == 2
+    assert "Address already in use" in done.errors
+    assert not ledger.exists()
+
+
 async def test_seed_is_random_and_printed() -> None:
     async with raw_server(KEPT) as gateway:
         plan = ("--url", f"http://{gateway.address}/", "--count", "20", "--rate", "1000", "--json")

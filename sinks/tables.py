@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from streams.message import MESSAGES, Message
 
 
@@ -29,6 +30,7 @@ class Table:
 DERIVED_FIELDS = {"status", "backup_message_ids", "orphan"}
 
 POSTBACKS = Table("postbacks")
+SUBMITTED = Table("submissions")
 MESSAGE_STATES = Table(
     "message_states",
     fields=(*(field for field in Message.__struct_fields__ if field not in DERIVED_FIELDS), "cluster"),
@@ -39,5 +41,10 @@ REJECTIONS = Table(
     "rejected", suffix=',"cluster":%(cluster)s,"records":[{"partition":%(partition)d,"offset":%(offset)d}]}\n'
 )
 
-TABLES = (POSTBACKS, MESSAGE_STATES, REJECTIONS)
-TABLE_OF = {**dict.fromkeys(POSTBACK_TOPICS, POSTBACKS), REJECTED: REJECTIONS, MESSAGES: MESSAGE_STATES}
+TABLES = (POSTBACKS, SUBMITTED, MESSAGE_STATES, REJECTIONS)
+TABLE_OF = {
+    **dict.fromkeys(POSTBACK_TOPICS, POSTBACKS),
+    SUBMISSIONS: SUBMITTED,
+    REJECTED: REJECTIONS,
+    MESSAGES: MESSAGE_STATES,
+}

@@ -12,6 +12,7 @@ from typing import Any
 from cli.up.stack import ENGINES, SIMULATOR
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.offsets import NotDrained, open_logs
 from runtime.supervisor import Supervisor
@@ -23,7 +24,7 @@ DRAIN_TIMEOUT = 60.0
 #: The topics that each stage reads, by its name, which is also that of its consumer group.
 INPUTS: Mapping[str, tuple[str, ...]] = {
     "streams": POSTBACK_TOPICS,
-    "sinks": (*POSTBACK_TOPICS, REJECTED, MESSAGES),
+    "sinks": (*POSTBACK_TOPICS, SUBMISSIONS, REJECTED, MESSAGES),
 }
 
 

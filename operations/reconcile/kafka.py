@@ -17,6 +17,7 @@ from aiokafka import TopicPartition
 
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from operations.reconcile.expected import LogOffsets
 from runtime.kafka.offsets import Logs, Offsets
 from streams.message import MESSAGES
@@ -53,7 +54,7 @@ async def take_snapshot(logs: Logs, since: datetime) -> Snapshot:
     Raises:
         KafkaUnavailable: no answer.
     """
-    partitions = list(await logs.ends((*POSTBACK_TOPICS, REJECTED, MESSAGES)))
+    partitions = list(await logs.ends((*POSTBACK_TOPICS, SUBMISSIONS, REJECTED, MESSAGES)))
     by_streams = await logs.committed("streams", [tp for tp in partitions if tp.topic in POSTBACK_TOPICS])
     ends = await logs.ends({tp.topic for tp in partitions})
     by_sinks = await logs.committed("sinks", partitions)

@@ -1,7 +1,7 @@
 """Kafka's offsets in ClickHouse: cheap counts of every partition, and details only of those that disagree.
 
-A record is stored if its row is in `postbacks`, if it is one of the `records` of a rejection, or if
-ClickHouse refused its row, so that the sinks put it into `rejected`.
+A record is stored if its row is in `postbacks` or `submissions`, if it is one of the `records` of a
+rejection, or if ClickHouse refused its row, so that the sinks put it into `rejected`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from operations.reconcile.expected import ClusterPartition, ExpectedRange, StoredOffsets
 from operations.rows import Query, array, read_rows, time
 from runtime.clickhouse.sql import quote
@@ -22,6 +23,7 @@ MAX_RANGES = 10_000
 
 #: Where records are stored, each source with the names of its columns.
 _POSTBACKS = "cluster, topic, `partition`, `offset` FROM postbacks"
+_SUBMISSIONS = "cluster, topic, `partition`, `offset` FROM submissions"
 _REFUSED = (
     "cluster, topic, toUInt16(`partition`) AS `partition`, toUInt64(`offset`) AS `offset` "
     f"FROM (SELECT * FROM rejected WHERE stage = 'sinks' AND topic != {quote(MESSAGES)})"
@@ -91,6 +93,7 @@ def _bitmaps(where: str) -> str:
         "GROUP BY cluster, topic, `partition`"
         for source, refused in (
             (_POSTBACKS, "0"),
+            (_SUBMISSIONS, "0"),
             (_REFUSED, "groupBitmap(`offset`)"),
             (_REJECTIONS, "0"),
         )
@@ -109,7 +112,7 @@ def list_missing_ranges(query: Query, partition: ClusterPartition, start: int, s
     )
     stored = " UNION ALL ".join(
         f"SELECT toInt64(`offset`) AS at FROM (SELECT {source}) WHERE {where}"
-        for source in (_POSTBACKS, _REFUSED, _REJECTIONS)
+        for source in (_POSTBACKS, _SUBMISSIONS, _REFUSED, _REJECTIONS)
     )
     missing = read_rows(
         query,
@@ -129,13 +132,16 @@ def count_duplicates(query: Query, partition: ClusterPartition) -> int:
         f"cluster = {quote(partition.cluster)} AND topic = {quote(partition.topic)} "
         f"AND `partition` = {partition.partition}"
     )
+    table, kind = "postbacks", "type, toStartOfHour(received_at), message_id, account, event_id"
+    if partition.topic == SUBMISSIONS:
+        table, kind = "submissions", "toStartOfHour(received_at), account, event_id"
     (duplicates,) = read_rows(
         query,
         RowCount,
         "SELECT sum(kinds - 1) AS rows FROM ("
-        "SELECT uniqExact(type, toStartOfHour(received_at), message_id, account, event_id) AS kinds "
-        f"FROM postbacks WHERE {where} AND `offset` IN ("
-        f"SELECT `offset` FROM postbacks WHERE {where} GROUP BY `offset` HAVING count() > 1"
+        f"SELECT uniqExact({kind}) AS kinds "
+        f"FROM {table} WHERE {where} AND `offset` IN ("
+        f"SELECT `offset` FROM {table} WHERE {where} GROUP BY `offset` HAVING count() > 1"
         ") GROUP BY `offset`)",
     )
     return duplicates.rows

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 
 from gateway.postback import POSTBACK_TOPICS, format_time
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from operations.progress import Progress
 from operations.reconcile.events import LostEvent, StreamsProgress, event_slices, find_lost
 from operations.reconcile.expected import ClusterPartition, LogOffsets
@@ -65,7 +66,8 @@ async def reconcile(
         with progress.step("Reading Kafka's offsets"):
             snapshot = await take_snapshot(logs, since)
         compared = {
-            ClusterPartition(cluster, *tp): log for tp, log in snapshot.of(*POSTBACK_TOPICS, REJECTED).items()
+            ClusterPartition(cluster, *tp): log
+            for tp, log in snapshot.of(*POSTBACK_TOPICS, SUBMISSIONS, REJECTED).items()
         }
         partitions = await PartitionComparison(query, records, compared, progress).run(since)
         with progress.step("Waiting for the sinks to store messages"):

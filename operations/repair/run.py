@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.parsing.values import read_guid
 from gateway.postback import POSTBACK_TOPICS, key_of
+from gateway.submission import SUBMISSIONS
 from operations.progress import Progress
 from operations.reconcile.report import ReconcileReport
 from operations.reconcile.run import Comparison, reconcile
@@ -119,7 +120,8 @@ class Repair:
     async def _wait(self) -> bool:
         """Whether streams and the sinks have processed what was published."""
         async with open_logs(self.kafka) as logs:
-            for group, topics in (("streams", POSTBACK_TOPICS), ("sinks", (*POSTBACK_TOPICS, MESSAGES))):
+            sinks = (*POSTBACK_TOPICS, SUBMISSIONS, MESSAGES)
+            for group, topics in (("streams", POSTBACK_TOPICS), ("sinks", sinks)):
                 if not await self._drain(logs, group, topics):
                     return False
         return True

@@ -9,6 +9,7 @@ import aiohttp
 
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
+from gateway.submission import SUBMISSIONS
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.clients import client_options
 from runtime.kafka.offsets import Logs, NotDrained, Offsets, open_logs
@@ -50,7 +51,7 @@ async def wait_quiescent(kafka: str, gateways: Iterable[str], overdue_after: flo
             await asyncio.sleep(overdue_after)
             while (ends := await logs.ends([MESSAGES])) and await _has_new_records(logs, ends):
                 pass
-            group, ends = "sinks", await logs.ends((*POSTBACK_TOPICS, REJECTED, MESSAGES))
+            group, ends = "sinks", await logs.ends((*POSTBACK_TOPICS, SUBMISSIONS, REJECTED, MESSAGES))
             await logs.wait_drained(group, ends, TIMEOUT, lambda _: None)
     except (NotDrained, KafkaUnavailable) as error:
         raise NotQuiescent(f"{group}: {error}") from error

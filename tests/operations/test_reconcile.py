@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from gateway.postback import RECEIPT, SENT, encode, format_time, key_of
 from gateway.rejected import REJECTED, Rejected
+from gateway.submission import SUBMISSIONS
 from operations.reconcile.messages import PARTITION
 from streams.facts import MAX_FACTS_PER_KIND
 from streams.message import MESSAGES, encode_message, state_of
@@ -24,6 +25,7 @@ from tests.support.pipeline import Pipeline, create_pipeline
 from tests.support.postbacks import MESSAGE_ID, at, receipt, sent
 from tests.support.process import run_module
 from tests.support.sinks import execute, produce_values, rows, run_worker
+from tests.support.submissions import submission
 from tests.support.wait import eventually
 from tests.support.workload import generate_postbacks
 
@@ -94,6 +96,16 @@ async def test_missing_rows_are_named_by_offset(pipeline: Pipeline) -> None:
     text = await reconcile_text(pipeline)
     assert "postbacks.sent/2 offsets 4 to 5" in text
     assert "Not complete" in text
+
+
+async def test_missing_submissions_are_named_by_offset(pipeline: Pipeline) -> None:
+    values = [encode(submission(f"u{n}", n)) for n in range(6)]
+    await produce_values(pipeline.kafka, SUBMISSIONS, *values, partition=2)
+    await pipeline.store()
+    assert (await reconcile(pipeline))[0] == 0
+    delete(pipeline, "submissions", "offset IN (1, 2)")
+    status, report = await reconcile(pipeline)
+    assert (status, list(missing_ranges(report))) == (1, [(SUBMISSIONS, 2, [[1, 2]])])
 
 
 async def test_uncommitted_records_are_pending_and_no_failure(pipeline: Pipeline) -> None:

@@ -12,6 +12,7 @@ from msgspec import json
 
 from gateway.postback import RECEIPT, SENT, encode, format_time
 from gateway.rejected import MAX_KEY_BYTES, REJECTED, decode_rejected
+from gateway.submission import SUBMISSIONS
 from sinks.rows import newest_time, rejection_row, splice
 from sinks.tables import POSTBACKS, REJECTIONS, TABLE_OF
 from streams.message import MESSAGES
@@ -28,6 +29,7 @@ def test_every_topic_has_a_table() -> None:
         SENT: "postbacks",
         "postbacks.response": "postbacks",
         RECEIPT: "postbacks",
+        SUBMISSIONS: "submissions",
         REJECTED: "rejected",
         MESSAGES: "message_states",
     }

@@ -7,10 +7,12 @@ import os
 import signal
 from contextlib import ExitStack
 
+from msgspec import json
 from pydantic import SecretStr
 
 from gateway.postback import RECEIPT, SENT, AnyPostback, encode
 from gateway.rejected import REJECTED, Rejected
+from gateway.submission import SUBMISSIONS
 from sinks.migrate import migrate
 from streams.message import MESSAGES, encode_message, state_of
 from tests.support.kafka import PARTITIONS
@@ -26,6 +28,7 @@ from tests.support.sinks import (
     stored_messages,
     wait_committed,
 )
+from tests.support.submissions import submission
 from tests.support.workload import generate_postbacks, produce
 
 
@@ -59,6 +62,25 @@ async def test_each_topic_is_stored_in_its_table(prepared_kafka: str, database: 
     assert (stored["rejection_id"], stored["stage"], stored["reason"]) == ("1" * 32, "gateway", "no_type")
     assert (stored["method"], stored["partition"], stored["offset"]) == ("POST", -1, -1)
     assert sorted(record["offset"] for record in stored["records"]) == [0, 1]
+
+
+async def test_submissions_are_stored_with_their_coordinates(prepared_kafka: str, database: str) -> None:
+    refused = submission("u2", error=3, message_id=None, reference_id="42", body='{"SMSError":3}')
+    accepted = submission(text="Your table is ready", scheduled_for=at(60))
+    await produce_values(prepared_kafka, SUBMISSIONS, encode(accepted), encode(refused), b"?", partition=2)
+    with open_sink(prepared_kafka, database):
+        await wait_committed(prepared_kafka)
+    stored = rows(database, "SELECT * FROM submissions ORDER BY offset")
+    assert [(row["topic"], row["partition"], row["offset"]) for row in stored] == [
+        (SUBMISSIONS, 2, 0),
+        (SUBMISSIONS, 2, 1),
+    ]
+    for row, given in zip(stored, (accepted, refused), strict=True):
+        fields = json.decode(encode(given))
+        del fields["type"]
+        assert row.items() >= fields.items()
+    (rejected,) = rows(database, "SELECT topic, offset, stage FROM rejected FINAL")
+    assert rejected == {"topic": SUBMISSIONS, "offset": 2, "stage": "sinks"}
 
 
 async def test_killed_sink_neither_loses_nor_duplicates_records(prepared_kafka: str, database: str) -> None:

@@ -18,6 +18,7 @@ from cli.repair import publish_nothing
 from gateway.parsing.postback import parse
 from gateway.postback import POSTBACK_TOPICS, SENT, AnyPostback, encode
 from gateway.rejected import REJECTED, reject_request
+from gateway.submission import SUBMISSIONS
 from gateway.topics import gateway_topics
 from operations.repair.insert import Insert
 from operations.repair.report import RepairReport
@@ -32,7 +33,7 @@ from tests.support.samples import raw_request
 from tests.support.sinks import execute, produce_values, rows, run_worker
 from tests.support.workload import read_all
 
-TOPICS = (*POSTBACK_TOPICS, REJECTED, MESSAGES)
+TOPICS = (*POSTBACK_TOPICS, SUBMISSIONS, REJECTED, MESSAGES)
 #: What must be the same after a repair: a table or view, and the order of its rows.
 WHOLE = {
     "events": "SELECT * FROM events ORDER BY event_id",

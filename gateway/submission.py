@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from msgspec import DecodeError, Struct, json
 
-from gateway.postback import Time, key_of
+from gateway.postback import (
+    FIRST_PROVIDER_YEAR,
+    GUID,
+    LAST_PROVIDER_YEAR,
+    MAX_ACCOUNT,
+    MAX_EVENT_ID,
+    Time,
+    is_time,
+    key_of,
+)
+from runtime.decoding import total
 
 SUBMISSIONS = "submissions"
 #: Characters of `text`, and of `reference_id` if it comes from the request; the rest is cut off.
@@ -58,7 +68,7 @@ class Submission(Struct, kw_only=True, tag_field="type", tag="submission", omit_
     body_base64: str = ""
 
 
-_decode = json.Decoder(Submission).decode
+_decode = total(json.Decoder(Submission).decode)
 
 
 def decode_submission(value: bytes) -> Submission:
@@ -67,10 +77,27 @@ def decode_submission(value: bytes) -> Submission:
     Raises:
         msgspec.DecodeError: not JSON, not UTF-8, or not a submission.
     """
-    try:
-        return _decode(value)
-    except UnicodeDecodeError as error:
-        raise DecodeError(str(error)) from None
+    submission = _decode(value)
+    if invalid := _invalid_field(submission):
+        raise DecodeError(f"{invalid} is not as the contract says")
+    return submission
+
+
+def _invalid_field(submission: Submission) -> str | None:
+    """The first invalid field. Merged into a state, it would make ClickHouse refuse the whole state."""
+    if not is_time(submission.received_at):
+        return "received_at"
+    if len(submission.event_id) > MAX_EVENT_ID:
+        return "event_id"
+    if submission.message_id is not None and not GUID.fullmatch(submission.message_id):
+        return "message_id"
+    if len(submission.account) > MAX_ACCOUNT:
+        return "account"
+    for name in ("occurred_at", "scheduled_for"):
+        at = getattr(submission, name)
+        if at is not None and not is_time(at, FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR):
+            return name
+    return None
 
 
 def submission_key(submission: Submission) -> bytes:

@@ -9,7 +9,7 @@ from datetime import datetime
 from rich.text import Text
 
 from gateway.postback import Time
-from streams.facts import Attempt, ReceiptFact, Reply
+from streams.facts import Attempt, ReceiptFact, Reply, SubmissionFact
 from streams.message import Message, Status
 from streams.receipt_codes import CODES, parse_receipt_text
 
@@ -20,6 +20,9 @@ STATUS_MEANINGS: dict[Status, str] = {
     "sent": "handed to the aggregator; no receipt yet",
     "cancelled": "refused three times; the provider gave up",
     "retrying": "refused by the aggregator; the provider tries three times",
+    "withdrawn": "cancelled before it was sent, according to the provider's answer",
+    "refused": "the provider did not accept it",
+    "submitted": "the provider has queued it; no attempt to send it yet",
     "received": "inbound message, not a reply to one of ours",
     "unknown": "nothing is known about its sending or delivery",
 }
@@ -30,6 +33,9 @@ STATUS_COLOURS: dict[Status, str] = {
     "sent": "cyan",
     "cancelled": "red",
     "retrying": "yellow",
+    "withdrawn": "yellow",
+    "refused": "red",
+    "submitted": "cyan",
     "received": "blue",
     "unknown": "yellow",
 }
@@ -48,6 +54,7 @@ class TimelineEntry:
 def entries(message: Message) -> list[TimelineEntry]:
     """Everything that happened to the message, in order."""
     found = [
+        *map(_submission, message.submissions),
         *_attempts(message.attempts),
         *map(_receipt, message.receipts),
         *(_reply(reply, message) for reply in message.replies),
@@ -68,11 +75,14 @@ def render(message: Message) -> list[Text]:
         "from": message.from_number,
         "to": message.to_number,
         "reference": message.reference_id,
+        "text": message.text,
+        "scheduled": f"for {_format_time(message.scheduled_for)}" if message.scheduled_for else "",
+        "error": message.submission_error,
         "first seen": _format_time(message.first_seen_at),
         "last seen": ""
         if message.last_seen_at == message.first_seen_at
         else _format_time(message.last_seen_at),
-        "orphan": "no postback about its sending; known from later ones only" if message.orphan else "",
+        "orphan": "neither its submission nor an attempt to send it is known" if message.orphan else "",
         "backup": ", ".join(message.backup_message_ids),
     }
     lines = [head]
@@ -93,6 +103,18 @@ def render(message: Message) -> list[Text]:
 def printable(text: str) -> str:
     """Escape what a terminal would interpret instead of showing: strangers write these texts."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _submission(submission: SubmissionFact) -> TimelineEntry:
+    if submission.cancelled:
+        return TimelineEntry(submission.received_at, "withdrawn", "cancelled at the provider")
+    if submission.error:
+        return TimelineEntry(
+            submission.received_at, "refused", printable(f"by the provider: {submission.error}")
+        )
+    return TimelineEntry(
+        submission.received_at, "submitted", "queued by the provider" if submission.queued else "not queued"
+    )
 
 
 def _attempts(attempts: list[Attempt]) -> Iterator[TimelineEntry]:

@@ -12,7 +12,6 @@ from uuid import UUID
 
 import structlog
 
-from gateway.postback import POSTBACK_TOPICS
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options, cluster_id
@@ -25,7 +24,7 @@ from runtime.metrics import STREAMS_LAG, STREAMS_UNOWNED
 from runtime.process import first_completed, run_process
 from runtime.retry import Retrier
 from runtime.settings import Settings
-from streams.message import MESSAGES
+from streams.message import INPUTS, MESSAGES
 from streams.state.earlier import EarlierStores
 from streams.state.folders import StoreFolders
 from streams.state.repair import ChangelogRepair
@@ -37,7 +36,7 @@ from streams.state.write_cache import CacheBudget, WriteCache
 from streams.state.writer import StateWriter
 from streams.sweeper import Sweeper
 from streams.tables import MESSAGES_TABLE
-from streams.topics import messages_topic, require_postback_topics
+from streams.topics import messages_topic, require_inputs
 from streams.transport.app import GROUP, faust_app, group_topics
 from streams.watchdog import Watchdog
 from streams.watermark import Watermark
@@ -74,7 +73,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
 async def _prepare_topics(settings: Settings, options: Mapping[str, Any]) -> tuple[str, UUID | None]:
     """Create or check the topics; return the cluster's id, and that of `messages`."""
     await ensure_topics(options, [messages_topic(settings.partitions, settings.replication)])
-    await require_postback_topics(options, settings.partitions)
+    await require_inputs(options, settings.partitions)
     return await cluster_id(options), await topic_id_of(options, MESSAGES)
 
 
@@ -123,7 +122,7 @@ async def run_worker(
         timedelta(seconds=settings.forget_after),
     )
     table.on_ready = sweeper.start_scan
-    async with GroupReader(options, GROUP, group_topics(settings.partitions), POSTBACK_TOPICS) as reader:
+    async with GroupReader(options, GROUP, group_topics(settings.partitions), INPUTS) as reader:
         watchdog = Watchdog(worker.status, reader, health, watermark, settings.stall_after)
         monitor = GroupMonitor(reader, worker.membership, health, STREAMS_LAG, STREAMS_UNOWNED)
         repair = ChangelogRepair(table, writer, options, reader)

@@ -13,9 +13,10 @@ from typing import NamedTuple, Protocol
 
 from msgspec import DecodeError
 
-from gateway.postback import REPUBLISHED, AnyPostback, decode, key_of
+from gateway.postback import REPUBLISHED, decode, key_of
 from gateway.rejected import RecordCoordinates, RecordReason, Rejected, reject_record
-from streams.message import Message, decode_message, encode_message, merge
+from gateway.submission import SUBMISSIONS, decode_submission
+from streams.message import Event, Message, decode_message, encode_message, merge
 from streams.state.spec import Change, Headers
 
 #: Longer values are truncated in their rejection; the record itself stays in its topic for days.
@@ -38,14 +39,14 @@ class Record(Protocol):
 
 
 class Correlated(NamedTuple):
-    """Changes by key, and the records that are not postbacks."""
+    """Changes by key, and the records that are neither postbacks nor submissions."""
 
     changes: dict[bytes, Change]
     rejected: list[Rejected]
 
 
 class InvalidRecord(Exception):
-    """A record is not a postback."""
+    """A record is neither a postback nor a submission."""
 
     def __init__(self, reason: RecordReason) -> None:
         super().__init__(reason)
@@ -74,7 +75,7 @@ def correlate(
     faster.
 
     Args:
-        topic: the topic of postbacks that all records come from.
+        topic: the input topic that all records come from.
         known: the encoded states of the keys, in the same order.
         now: the time of rejections whose record has no credible timestamp.
 
@@ -84,39 +85,43 @@ def correlate(
     changes: dict[bytes, Change] = {}
     rejected: list[Rejected] = []
     for (key, new_records), value in zip(records.items(), known, strict=True):
-        postbacks: list[AnyPostback] = []
+        events: list[Event] = []
         for record in new_records:
             try:
-                postbacks.append(_read(topic, record))
+                event = _read(topic, record)
+                if event.message_id is not None:  # else it is a submission about no message
+                    events.append(event)
             except InvalidRecord as error:
                 coordinates = RecordCoordinates(cluster, topic, partition, record.offset)
                 rejected.append(_reject(coordinates, error.reason, record, now))
-        if not postbacks:  # the key may be anything, and its value no state
+        if not events:  # the key may be anything, and its value no state
             continue
         before = None if value is None else decode_message(value)
         after: Message | None = before
-        for postback in postbacks:
-            after = merge(after, postback)
+        for event in events:
+            after = merge(after, event)
         if after is not None and (after is not before or _is_republished(new_records)):
             changes[key] = change_of(before, after)
     return Correlated(changes, rejected)
 
 
-def _read(topic: str, record: Record) -> AnyPostback:
-    """Decode a record's postback.
+def _read(topic: str, record: Record) -> Event:
+    """Decode a record's postback or submission.
 
     Raises:
-        InvalidRecord: it is not a postback, or has the key of another message.
+        InvalidRecord: it is neither, or has another key than its own.
     """
     if record.value is None:
         raise InvalidRecord("empty_record")
     try:
-        postback = decode(topic, record.value)
+        event: Event = (
+            decode_submission(record.value) if topic == SUBMISSIONS else decode(topic, record.value)
+        )
     except DecodeError:
         raise InvalidRecord("undecodable_record") from None
-    if record.key != key_of(postback.account, postback.message_id):
+    if record.key != key_of(event.account, event.message_id or event.event_id):
         raise InvalidRecord("foreign_key")  # its partition need not be that of its message
-    return postback
+    return event
 
 
 def _is_republished(records: Iterable[Record]) -> bool:

@@ -46,6 +46,15 @@ class Reply(Fact):
     occurred_at: Time | None = None
 
 
+class SubmissionFact(Fact):
+    """The provider's answer to the send; without what its request adds, which no event_id identifies."""
+
+    queued: bool
+    #: Name of SMSError, or its number if that is not listed; empty if it is NoError.
+    error: str = ""
+    cancelled: bool = False
+
+
 F = TypeVar("F", bound=Fact)
 
 

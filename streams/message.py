@@ -19,26 +19,43 @@ from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct, json
 
-from gateway.postback import AnyPostback, Receipt, Sent, Time
+from gateway.postback import POSTBACK_TOPICS, AnyPostback, Receipt, Response, Sent, Time
+from gateway.sms_errors import NO_ERROR
+from gateway.submission import SUBMISSIONS, Submission
 from runtime.decoding import total
 from runtime.errors import StartupError
-from streams.facts import Attempt, ReceiptFact, Reply, with_fact
+from streams.facts import Attempt, ReceiptFact, Reply, SubmissionFact, with_fact
 from streams.receipt_codes import CODES
 
 MESSAGES = "messages"
-#: The format that this code writes. A worker rejects newer ones, so that a rolling upgrade loses no field.
-VERSION = 1
+#: The topics whose records states follow from.
+INPUTS = (*POSTBACK_TOPICS, SUBMISSIONS)
+#: The newest format that this code writes: 2 of states with a submission, 1 of all others, as before.
+#: A worker rejects newer ones, so that a rolling upgrade loses no field.
+VERSION = 2
 #: Characters of a text, and of a number or a code. These caps keep a message below Kafka's record limit;
 #: they affect no status and no time.
 MAX_TEXT, MAX_NUMBER = 1000, 32
 
 Direction: TypeAlias = Literal["outbound", "inbound"]
 Status: TypeAlias = Literal[
-    "delivered", "failed", "in_transit", "sent", "cancelled", "retrying", "received", "unknown"
+    "delivered",
+    "failed",
+    "in_transit",
+    "sent",
+    "cancelled",
+    "retrying",
+    "withdrawn",
+    "refused",
+    "submitted",
+    "received",
+    "unknown",
 ]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
-#: The rank of the type of postback that a value comes from, and the value. The lowest wins.
+#: What a state is merged with.
+Event: TypeAlias = AnyPostback | Submission
+#: The rank of the type of event that a value comes from, and the value. The lowest wins.
 Ranked: TypeAlias = tuple[int, str]
 
 
@@ -56,7 +73,7 @@ class Message(Struct, kw_only=True, omit_defaults=True, gc=False):
     reference_id: str = ""
     from_number: str = ""
     to_number: str = ""
-    #: Rank of the postback type that each of the three above comes from: 0 sent, 1 receipt, 2 response.
+    #: Rank of the event that each of the three above comes from: 0 sent, 1 receipt, 2 response, 3 submission.
     reference_rank: int = 0
     from_rank: int = 0
     to_rank: int = 0
@@ -68,13 +85,24 @@ class Message(Struct, kw_only=True, omit_defaults=True, gc=False):
     failed_at: Time | None = None
     replied_at: Time | None = None
     overdue_at: Time | None = None
+    #: When the first answer to its send was received, whatever the answer is.
+    submitted_at: Time | None = None
+    #: When the first answer with Cancelled was received.
+    withdrawn_at: Time | None = None
+    #: Name of SMSError, or its number if that is not listed; of several the greatest. Empty if not refused.
+    submission_error: str = ""
+    #: The greatest ScheduledDateTime of its requests.
+    scheduled_for: Time | None = None
+    #: Of its requests: the first 1,000 characters, of several texts the greatest.
+    text: str = ""
     #: Ordered by (received_at, event_id).
     attempts: list[Attempt] = []
     receipts: list[ReceiptFact] = []
     replies: list[Reply] = []
+    submissions: list[SubmissionFact] = []
     #: Messages in which the provider retried from another number, sorted.
     backup_message_ids: list[str] = []
-    #: Outbound without any `sent` postback.
+    #: Outbound, with neither a `sent` postback nor a submission.
     orphan: bool = False
 
 
@@ -101,83 +129,116 @@ def decode_message(value: bytes) -> Message:
     return message
 
 
-def merge(state: Message | None, postback: AnyPostback) -> Message:
-    """Return the state including the postback; the same object if the postback adds nothing."""
+def merge(state: Message | None, event: Event) -> Message:
+    """Return the state including the event; the same object if the event adds nothing."""
     if state is None:
-        return state_of(postback)
-    after = _apply(copy(state), postback)
+        return state_of(event)
+    after = _apply(copy(state), event)
     return state if after == state else after
 
 
-def state_of(postback: AnyPostback) -> Message:
-    """Return the state that follows from this postback alone."""
+def state_of(event: Event) -> Message:
+    """Return the state that follows from this event alone.
+
+    Raises:
+        ValueError: it is a submission without a message_id, which is about no message.
+    """
+    if event.message_id is None:
+        raise ValueError("a submission without a message_id is about no message")
     initial = Message(
-        version=VERSION,
-        message_id=postback.message_id,
-        account=postback.account,
+        version=1,
+        message_id=event.message_id,
+        account=event.account,
         direction="inbound",
-        first_seen_at=postback.received_at,
-        last_seen_at=postback.received_at,
+        first_seen_at=event.received_at,
+        last_seen_at=event.received_at,
     )
-    return _apply(initial, postback)
+    return _apply(initial, event)
 
 
-def _apply(state: Message, postback: AnyPostback) -> Message:
-    """Do `join(state, state_of(postback))` without a second state: modify `state`, but not its lists."""
-    at = postback.received_at
-    from_number, to_number = postback.from_number[:MAX_NUMBER], postback.to_number[:MAX_NUMBER]
-    if isinstance(postback, Sent):
+def _apply(state: Message, event: Event) -> Message:
+    """Do `join(state, state_of(event))` without a second state: modify `state`, but not its lists."""
+    at = event.received_at
+    from_number, to_number = event.from_number[:MAX_NUMBER], event.to_number[:MAX_NUMBER]
+    if isinstance(event, Sent):
         rank = 0
         state.direction = "outbound"
         attempt = Attempt(
             received_at=at,
-            event_id=postback.event_id,
-            sent=postback.sent,
-            occurred_at=postback.occurred_at,
+            event_id=event.event_id,
+            sent=event.sent,
+            occurred_at=event.occurred_at,
         )
         state.attempts = with_fact(state.attempts, attempt)
-        if postback.sent:
+        if event.sent:
             state.sent_at = _earliest(state.sent_at, at)
-    elif isinstance(postback, Receipt):
+    elif isinstance(event, Receipt):
         rank = 1
         state.direction = "outbound"
         receipt = ReceiptFact(
             received_at=at,
-            event_id=postback.event_id,
-            code=postback.code[:MAX_NUMBER],
-            text=postback.text[:MAX_TEXT],
-            backup_message_id=postback.backup_message_id,
+            event_id=event.event_id,
+            code=event.code[:MAX_NUMBER],
+            text=event.text[:MAX_TEXT],
+            backup_message_id=event.backup_message_id,
         )
         state.receipts = with_fact(state.receipts, receipt)
-        if known := CODES.get(postback.code):
+        if known := CODES.get(event.code):
             if known.meaning == "delivered":
                 state.delivered_at = _earliest(state.delivered_at, at)
             elif known.meaning == "failed":
                 state.failed_at = _earliest(state.failed_at, at)
             else:
                 state.carrier_at = _earliest(state.carrier_at, at)
-    else:
+    elif isinstance(event, Response):
         rank = 2
         reply = Reply(
             received_at=at,
-            event_id=postback.event_id,
-            text=postback.text[:MAX_TEXT],
-            reply_id=postback.reply_id,
-            occurred_at=postback.occurred_at,
+            event_id=event.event_id,
+            text=event.text[:MAX_TEXT],
+            reply_id=event.reply_id,
+            occurred_at=event.occurred_at,
         )
         state.replies = with_fact(state.replies, reply)
-        if postback.matched:  # a reply travels in the opposite direction to the message it answers
+        if event.matched:  # a reply travels in the opposite direction to the message it answers
             state.direction = "outbound"
             from_number, to_number = to_number, from_number
             state.replied_at = _earliest(state.replied_at, at)
-    _merge_identity(state, (rank, postback.reference_id[:MAX_TEXT]), (rank, from_number), (rank, to_number))
+    else:
+        rank = 3
+        _apply_submission(state, event)
+    _merge_identity(state, (rank, event.reference_id[:MAX_TEXT]), (rank, from_number), (rank, to_number))
     _widen_seen(state, at, at)
     return _derive(state)
+
+
+def _apply_submission(state: Message, submission: Submission) -> None:
+    at = submission.received_at
+    error = ""
+    if submission.error != NO_ERROR:
+        error = (submission.error_name or str(submission.error))[:MAX_NUMBER]
+    fact = SubmissionFact(
+        received_at=at,
+        event_id=submission.event_id,
+        queued=submission.queued,
+        error=error,
+        cancelled=submission.cancelled,
+    )
+    state.version = max(state.version, 2)
+    state.direction = "outbound"
+    state.submissions = with_fact(state.submissions, fact)
+    state.submitted_at = _earliest(state.submitted_at, at)
+    if submission.cancelled:
+        state.withdrawn_at = _earliest(state.withdrawn_at, at)
+    state.submission_error = max(state.submission_error, error)
+    state.scheduled_for = _latest(state.scheduled_for, submission.scheduled_for)
+    state.text = max(state.text, submission.text[:MAX_TEXT])
 
 
 def join(a: Message, b: Message) -> Message:
     """Return the least upper bound of two states; `a` itself if `b` adds nothing."""
     state = copy(a)
+    state.version = max(a.version, b.version)
     if b.direction == "outbound":
         state.direction = "outbound"
     _merge_identity(
@@ -193,8 +254,19 @@ def join(a: Message, b: Message) -> Message:
     state.attempts = reduce(with_fact, b.attempts, a.attempts)
     state.receipts = reduce(with_fact, b.receipts, a.receipts)
     state.replies = reduce(with_fact, b.replies, a.replies)
+    if b.submissions:
+        _join_submissions(state, b)
     _derive(state)
     return a if state == a else state
+
+
+def _join_submissions(state: Message, other: Message) -> None:
+    state.submissions = reduce(with_fact, other.submissions, state.submissions)
+    state.submitted_at = _earliest(state.submitted_at, other.submitted_at)
+    state.withdrawn_at = _earliest(state.withdrawn_at, other.withdrawn_at)
+    state.submission_error = max(state.submission_error, other.submission_error)
+    state.scheduled_for = _latest(state.scheduled_for, other.scheduled_for)
+    state.text = max(state.text, other.text)
 
 
 def _merge_identity(state: Message, reference: Ranked, from_number: Ranked, to_number: Ranked) -> None:
@@ -220,6 +292,12 @@ def _earliest(a: Time | None, b: Time | None) -> Time | None:
     return a
 
 
+def _latest(a: Time | None, b: Time | None) -> Time | None:
+    if a is None or (b is not None and b > a):
+        return b
+    return a
+
+
 def _derive(state: Message) -> Message:
     """Set the fields that follow from the facts."""
     if state.receipts:
@@ -228,7 +306,7 @@ def _derive(state: Message) -> Message:
         backups = [receipt.backup_message_id for receipt in state.receipts if receipt.backup_message_id]
         if backups or state.backup_message_ids:
             state.backup_message_ids = sorted({*backups})
-    state.orphan = state.direction == "outbound" and not state.attempts
+    state.orphan = state.direction == "outbound" and not state.attempts and state.submitted_at is None
     state.status = _status(state)
     return state
 
@@ -245,4 +323,8 @@ def _status(state: Message) -> Status:
         return "sent"
     if state.attempts:  # all of them refusals, as `sent_at` is unset; the provider gives up after the third
         return "cancelled" if len(state.attempts) >= 3 else "retrying"
+    if state.submitted_at is not None:
+        if state.withdrawn_at is not None:
+            return "withdrawn"
+        return "refused" if state.submission_error else "submitted"
     return "received" if state.direction == "inbound" else "unknown"

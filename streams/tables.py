@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import DecodeError
 
-from gateway.postback import is_time
+from gateway.postback import FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR, is_time
 from streams.correlate import headers
-from streams.message import MESSAGES, decode_message, encode_message, join
+from streams.message import MESSAGES, Message, decode_message, encode_message, join
 from streams.state.spec import Change, TableSpec
 
 #: Longer values may be nested so deeply that whether they can be decoded depends on the stack of the caller.
@@ -15,7 +15,9 @@ MAX_SHALLOW_BYTES = 1500
 
 def _join(known: bytes | None, value: bytes) -> bytes:
     message = decode_message(value)
-    if not (is_time(message.last_seen_at) and is_time(message.sent_at or message.last_seen_at)):
+    if not (is_time(message.last_seen_at) and is_time(message.sent_at or message.last_seen_at)) or (
+        message.submissions and not _has_valid_submission(message)
+    ):
         raise DecodeError("its times are invalid")  # expiry could not calculate with them
     if len(value) > MAX_SHALLOW_BYTES:
         value = encode_message(message)  # without fields that are not of the contract
@@ -23,6 +25,11 @@ def _join(known: bytes | None, value: bytes) -> bytes:
         return value
     joined = join(message, decode_message(known))
     return value if joined is message else encode_message(joined)
+
+
+def _has_valid_submission(message: Message) -> bool:
+    scheduled = message.scheduled_for or message.last_seen_at
+    return is_time(message.submitted_at or "") and is_time(scheduled, FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR)
 
 
 def _rewrite(value: bytes | None) -> Change:

@@ -15,7 +15,7 @@ from typing import Any
 
 from faust.types import TP, EventT, StreamT
 
-from gateway.postback import POSTBACK_TOPICS, encode
+from gateway.postback import encode
 from gateway.rejected import REJECTED, Rejected
 from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.membership import Membership
@@ -23,6 +23,7 @@ from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS
 from runtime.metrics import REJECTIONS as REJECTED_COUNT
 from runtime.process import force_exit_after
 from streams.correlate import correlate, group_by_key
+from streams.message import INPUTS
 from streams.state.spec import Change
 from streams.state.table import Fenced, StateTable
 from streams.state.writer import StateWriter
@@ -47,7 +48,7 @@ class Worker:
         writer: StateWriter,
         watermark: Watermark,
     ) -> None:
-        """Subscribe the table's app to the postbacks' topics; connects to nothing.
+        """Subscribe the table's app to its input topics; connects to nothing.
 
         Args:
             cluster: the cluster's id, part of the ids of rejections.
@@ -61,7 +62,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._merging = asyncio.Lock()
         inputs = app.topic(
-            *POSTBACK_TOPICS, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes
+            *INPUTS, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes
         )
         app.agent(inputs, name="correlate")(self._consume)
         app.on_partitions_revoked.connect(self._on_revoked)

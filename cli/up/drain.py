@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cli.up.stack import ENGINES, SIMULATOR
-from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
-from gateway.submission import SUBMISSIONS
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.offsets import NotDrained, open_logs
 from runtime.supervisor import Supervisor
+from streams.message import INPUTS as STREAMS_INPUTS
 from streams.message import MESSAGES
 
 #: Seconds without progress after which a stage is stopped although it has not drained.
@@ -23,8 +22,8 @@ DRAIN_TIMEOUT = 60.0
 
 #: The topics that each stage reads, by its name, which is also that of its consumer group.
 INPUTS: Mapping[str, tuple[str, ...]] = {
-    "streams": POSTBACK_TOPICS,
-    "sinks": (*POSTBACK_TOPICS, SUBMISSIONS, REJECTED, MESSAGES),
+    "streams": STREAMS_INPUTS,
+    "sinks": (*STREAMS_INPUTS, REJECTED, MESSAGES),
 }
 
 

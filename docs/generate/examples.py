@@ -8,7 +8,7 @@ from gateway.parsing.submission import parse_answers
 from gateway.postback import RECEIPT, RESPONSE, SENT, AnyPostback, encode, key_of
 from gateway.rejected import REJECTED, reject_request
 from gateway.submission import SUBMISSIONS, Submission, submission_key
-from streams.message import MESSAGES, encode_message, merge
+from streams.message import MESSAGES, encode_message, merge, state_of
 
 BODIES = {
     SENT: "SMSSent=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&ReferenceID=12345"
@@ -48,10 +48,9 @@ def submission() -> Submission:
 
 def records() -> dict[str, tuple[bytes, bytes]]:
     """The key and value of a record of each topic."""
-    message = None
+    message = state_of(submission())
     for postback in postbacks().values():
         message = merge(message, postback)
-    assert message
     key = key_of(message.account, message.message_id)
     rejected = reject_request(_request("hello=world", "2026-11-23T04:39:44.123Z"), "no_type", REJECTION_ID)
     return {

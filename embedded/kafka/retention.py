@@ -30,7 +30,7 @@ CONSUMER_GROUPS: Mapping[str, tuple[str, ...]] = {
     "postbacks.sent": ("streams", "sinks"),
     "postbacks.response": ("streams", "sinks"),
     "postbacks.receipt": ("streams", "sinks"),
-    "submissions": ("sinks",),
+    "submissions": ("streams", "sinks"),
     "postbacks.rejected": ("sinks",),
 }
 MIB = 2**20

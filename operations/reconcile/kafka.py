@@ -15,12 +15,10 @@ from datetime import datetime
 
 from aiokafka import TopicPartition
 
-from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
-from gateway.submission import SUBMISSIONS
 from operations.reconcile.expected import LogOffsets
 from runtime.kafka.offsets import Logs, Offsets
-from streams.message import MESSAGES
+from streams.message import INPUTS, MESSAGES
 
 #: Seconds the sinks get to store what streams has just written, and seconds between two polls.
 CATCH_UP_TIMEOUT, POLL_INTERVAL = 5.0, 0.2
@@ -31,16 +29,16 @@ class Snapshot:
     """A cluster's offsets at one moment."""
 
     logs: Mapping[TopicPartition, LogOffsets]
-    #: Committed by streams, of the topics of postbacks; at least the log's start.
+    #: Committed by streams, of its inputs; at least the log's start.
     streams: Offsets
 
     def of(self, *topics: str) -> dict[TopicPartition, LogOffsets]:
         return {tp: log for tp, log in self.logs.items() if tp.topic in topics}
 
     @property
-    def pending_postbacks(self) -> int:
-        """Records of postbacks that streams has not committed."""
-        return sum(max(0, log.end - self.streams[tp]) for tp, log in self.of(*POSTBACK_TOPICS).items())
+    def pending_events(self) -> int:
+        """Records of its inputs that streams has not committed."""
+        return sum(max(0, log.end - self.streams[tp]) for tp, log in self.of(*INPUTS).items())
 
     @property
     def pending_states(self) -> int:
@@ -54,8 +52,8 @@ async def take_snapshot(logs: Logs, since: datetime) -> Snapshot:
     Raises:
         KafkaUnavailable: no answer.
     """
-    partitions = list(await logs.ends((*POSTBACK_TOPICS, SUBMISSIONS, REJECTED, MESSAGES)))
-    by_streams = await logs.committed("streams", [tp for tp in partitions if tp.topic in POSTBACK_TOPICS])
+    partitions = list(await logs.ends((*INPUTS, REJECTED, MESSAGES)))
+    by_streams = await logs.committed("streams", [tp for tp in partitions if tp.topic in INPUTS])
     ends = await logs.ends({tp.topic for tp in partitions})
     by_sinks = await logs.committed("sinks", partitions)
     starts = await logs.starts(partitions)

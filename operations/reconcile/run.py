@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 
-from gateway.postback import POSTBACK_TOPICS, format_time
+from gateway.postback import format_time
 from gateway.rejected import REJECTED
-from gateway.submission import SUBMISSIONS
 from operations.progress import Progress
 from operations.reconcile.events import LostEvent, StreamsProgress, event_slices, find_lost
 from operations.reconcile.expected import ClusterPartition, LogOffsets
@@ -30,7 +29,7 @@ from operations.rows import Query, read_rows, time
 from runtime.kafka.clients import cluster_id
 from runtime.kafka.offsets import open_logs
 from runtime.kafka.reader import Records, open_records
-from streams.message import MESSAGES
+from streams.message import INPUTS, MESSAGES
 
 
 class Comparison(NamedTuple):
@@ -65,10 +64,7 @@ async def reconcile(
     async with open_logs(kafka) as logs, open_records(kafka) as records:
         with progress.step("Reading Kafka's offsets"):
             snapshot = await take_snapshot(logs, since)
-        compared = {
-            ClusterPartition(cluster, *tp): log
-            for tp, log in snapshot.of(*POSTBACK_TOPICS, SUBMISSIONS, REJECTED).items()
-        }
+        compared = {ClusterPartition(cluster, *tp): log for tp, log in snapshot.of(*INPUTS, REJECTED).items()}
         partitions = await PartitionComparison(query, records, compared, progress).run(since)
         with progress.step("Waiting for the sinks to store messages"):
             lagging = await wait_for_states(logs, snapshot)
@@ -102,7 +98,7 @@ async def _compare_events(
     report = EventsReport(
         checked=rows,
         missing=lost.count,
-        pending=snapshot.pending_postbacks,
+        pending=snapshot.pending_events,
         named=lost.named[:MAX_NAMED],
     )
     return report, lost.named

@@ -13,8 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.parsing.values import read_guid
-from gateway.postback import POSTBACK_TOPICS, key_of
-from gateway.submission import SUBMISSIONS
+from gateway.postback import key_of
 from operations.progress import Progress
 from operations.reconcile.report import ReconcileReport
 from operations.reconcile.run import Comparison, reconcile
@@ -27,7 +26,7 @@ from operations.replay.publish import Publish
 from operations.rows import Query
 from runtime.kafka.offsets import Logs, NotDrained, open_logs
 from runtime.kafka.reader import open_records
-from streams.message import MESSAGES
+from streams.message import INPUTS, MESSAGES
 
 
 @dataclass
@@ -120,8 +119,7 @@ class Repair:
     async def _wait(self) -> bool:
         """Whether streams and the sinks have processed what was published."""
         async with open_logs(self.kafka) as logs:
-            sinks = (*POSTBACK_TOPICS, SUBMISSIONS, MESSAGES)
-            for group, topics in (("streams", POSTBACK_TOPICS), ("sinks", sinks)):
+            for group, topics in (("streams", INPUTS), ("sinks", (*INPUTS, MESSAGES))):
                 if not await self._drain(logs, group, topics):
                     return False
         return True

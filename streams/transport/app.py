@@ -13,11 +13,10 @@ from faust.tables.manager import TableManager
 from faust.types import AppT
 from faust.types.auth import CredentialsT
 
-from gateway.postback import POSTBACK_TOPICS
 from runtime.kafka.commit_metadata import commit_metadata
 from runtime.kafka.compression import Compression
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
-from streams.message import MESSAGES
+from streams.message import INPUTS, MESSAGES
 from streams.transport.consumer import BatchConsumer, Transport
 from streams.transport.producer import BatchProducer
 
@@ -95,7 +94,7 @@ def faust_app(
 
 def group_topics(partitions: int) -> dict[str, int]:
     """The topics whose partitions the group's members own, with their partition counts."""
-    return dict.fromkeys((*POSTBACK_TOPICS, MESSAGES), partitions)
+    return dict.fromkeys((*INPUTS, MESSAGES), partitions)
 
 
 def consumer_of(app: AppT) -> BatchConsumer:

@@ -15,15 +15,17 @@ from msgspec import json
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from gateway.postback import AnyPostback, Receipt, Response
+from gateway.postback import Receipt, Response
+from gateway.submission import Submission
 from runtime.clickhouse.client import INSERT_SETTINGS, open_client
 from sinks.migrate import migrate
 from sinks.rows import splice
 from sinks.tables import MESSAGE_STATES
-from streams.message import MESSAGES, Message, encode_message, join, merge, state_of
+from streams.message import MESSAGES, Event, Message, encode_message, join, merge, state_of
 from tests.support.postbacks import at, receipt, reply, sent
-from tests.support.postbacks import postbacks as any_postback
 from tests.support.records import FakeRecord
+from tests.support.submissions import events as any_event
+from tests.support.submissions import submission
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def guid(number: int) -> str:
     return str(UUID(int=((number + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC834) % 2**128))
 
 
-def parsed(postback: AnyPostback, message: int, parser: int) -> AnyPostback:
+def parsed(postback: Event, message: int, parser: int) -> Event:
     """The postback with valid ids, and with fields of the same event that differ by version of the parser."""
     postback = replace(postback, message_id=guid(message))
     if isinstance(postback, Receipt):
@@ -76,10 +78,12 @@ def parsed(postback: AnyPostback, message: int, parser: int) -> AnyPostback:
             text="!" * parser,
             occurred_at=at(parser) if parser else None,
         )
+    if isinstance(postback, Submission):
+        return replace(postback, queued=parser != 1)
     return replace(postback, occurred_at=at(parser) if parser else None)
 
 
-postbacks = st.builds(parsed, any_postback, st.integers(0, 2), st.integers(0, 2))
+postbacks = st.builds(parsed, any_event, st.integers(0, 2), st.integers(0, 2))
 #: For each state: its postbacks, the number of its insert, and the second of `overdue_at`, if any.
 partial_states = st.lists(
     st.tuples(st.lists(postbacks, min_size=1, max_size=6), st.integers(0, 3), st.none() | st.integers(0, 40)),
@@ -88,7 +92,7 @@ partial_states = st.lists(
 )
 
 
-def states_of(story: list[AnyPostback], mark: int | None) -> list[Message]:
+def states_of(story: list[Event], mark: int | None) -> list[Message]:
     """The states that streams would write for these, one after the other per message."""
     written: list[Message] = []
     for message_id in {postback.message_id for postback in story}:
@@ -115,7 +119,7 @@ def states_of(story: list[AnyPostback], mark: int | None) -> list[Message]:
     ]
 )
 def test_partial_states_join_as_in_python(
-    client: Any, story: list[tuple[list[AnyPostback], int, int | None]]
+    client: Any, story: list[tuple[list[Event], int, int | None]]
 ) -> None:
     client.command("TRUNCATE TABLE message_states")
     inserts: dict[int, list[Message]] = {}
@@ -133,10 +137,18 @@ def test_partial_states_join_as_in_python(
     assert messages(client, f"messages_between(since = '{at(-9)[:19]}', until = '{at(99)[:19]}')") == expected
 
 
-def fold(*events: AnyPostback) -> Message:
+def fold(*events: Event) -> Message:
     state = reduce(merge, (parsed(event, 0, 0) for event in events), None)
     assert state is not None
     return state
+
+
+def test_requests_of_one_submission_join_field_by_field(client: Any) -> None:
+    insert(client, [fold(submission(second=1)), fold(submission(second=3, text="\U0001f600"))])
+    insert(client, [fold(submission(second=2, scheduled_for=at(60), text="é", to_number="42"))])
+    (message,) = messages(client)
+    assert (message.status, message.text, message.scheduled_for) == ("submitted", "\U0001f600", at(60))
+    assert (message.to_number, message.to_rank, message.submitted_at) == ("42", 3, at(1))
 
 
 def test_messages_of_two_accounts_stay_separate(client: Any) -> None:

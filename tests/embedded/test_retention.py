@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from embedded.kafka.retention import CONSUMER_GROUPS
-from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
-from gateway.submission import SUBMISSIONS
+from streams.message import INPUTS
 from tests.chaos.full_disk import fill_disk
 from tests.chaos.scenario import silent_stage
 
 
 def test_all_topics_have_their_consumer_groups() -> None:
     both = {topic for topic, groups in CONSUMER_GROUPS.items() if groups == ("streams", "sinks")}
-    assert (both, CONSUMER_GROUPS.keys() - both) == ({*POSTBACK_TOPICS}, {SUBMISSIONS, REJECTED})
+    assert (both, CONSUMER_GROUPS.keys() - both) == ({*INPUTS}, {REJECTED})
 
 
 @pytest.mark.engine

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 from functools import reduce
 
-from gateway.postback import AnyPostback
 from operations.timeline import STATUS_COLOURS, STATUS_MEANINGS, entries, printable, render
-from streams.message import STATUSES, Message, merge
+from streams.message import STATUSES, Event, Message, merge
 from tests.support.postbacks import MESSAGE_ID, at, receipt, reply, sent
+from tests.support.submissions import submission
 
 
-def message(*postbacks: AnyPostback) -> Message:
-    state = reduce(merge, postbacks, None)
+def message(*events: Event) -> Message:
+    state = reduce(merge, events, None)
     assert state is not None
     return state
 
 
 def page(state: Message) -> str:
     return "\n".join(line.plain for line in render(state))
+
+
+def test_submission_comes_first_with_its_text_and_time() -> None:
+    state = message(
+        sent(second=5),
+        submission(text="Hello\x1b", scheduled_for=at(3)),
+        submission("u2", 1, error=3),
+        submission("u3", 2, cancelled=True),
+    )
+    labels = [entry.label for entry in entries(state)]
+    assert labels == ["submitted", "refused", "withdrawn", "sent"]
+    text = page(state)
+    assert "PhoneNumberInvalid" in text
+    assert "text        Hello\\x1b" in text
+    assert "scheduled   for 2026-11-23 12:00:03.000" in text
 
 
 def test_entries_are_in_order_of_arrival() -> None:

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
 
-from runtime.clickhouse.client import connection
+from runtime.clickhouse.client import INSERT_SETTINGS, connection, open_client
 from runtime.clickhouse.errors import ClickHouseUnavailable, SchemaMismatch
 from runtime.errors import StartupError
 from sinks.migrate import migrate, migrations
-from tests.support.sinks import execute, rows
+from sinks.rows import splice
+from sinks.tables import MESSAGE_STATES
+from streams.message import MESSAGES, decode_message, encode_message, merge
+from tests.support.process import ROOT
+from tests.support.records import FakeRecord
+from tests.support.sinks import execute, rows, stored_messages
+from tests.support.submissions import submission
+
+#: The schema before messages had submissions, and the fields that sinks inserted then.
+EARLIER_VERSION = 6
+EARLIER_FIELDS = (
+    "version", "message_id", "account", "direction", "reference_id", "from_number", "to_number",
+    "reference_rank", "from_rank", "to_rank", "first_seen_at", "last_seen_at", "sent_at", "carrier_at",
+    "delivered_at", "failed_at", "replied_at", "overdue_at", "attempts", "receipts", "replies", "cluster",
+)  # fmt: skip
+RECORDS = sorted((ROOT / "tests" / "fixtures" / "records" / "v1").glob("messages*.json"))
 
 
 def test_missing_database_is_created_and_migrated_once(database: str) -> None:
@@ -38,6 +54,41 @@ def test_partly_applied_migration_is_applied_again(database: str) -> None:
     execute(database, "DROP VIEW messages_between")
     assert migrate(SecretStr(database)) == [migration.name for migration in migrations()[2:]]
     execute(database, "SELECT * FROM messages_between(since = now(), until = now())")
+
+
+def test_states_of_earlier_schema_are_read_after_migration(database: str) -> None:
+    setting = SecretStr(database)
+    for migration in migrations()[:EARLIER_VERSION]:
+        for statement in migration.statements(connection(setting)["database"]):
+            execute(database, statement)
+    execute(
+        database, f"INSERT INTO schema_versions (version, name) VALUES ({EARLIER_VERSION}, 'funnel_hourly')"
+    )
+    states = [file.read_bytes().strip() for file in RECORDS if b'"submissions"' not in file.read_bytes()]
+    insert_rows(database, EARLIER_FIELDS, states)
+    assert migrate(setting) == [migration.name for migration in migrations()[EARLIER_VERSION:]]
+    earlier = {state.message_id: state for state in map(decode_message, states)}
+    assert stored_messages(database) == earlier
+    answers = {
+        state.message_id: merge(state, submission(message_id=state.message_id, text="Hello"))
+        for state in earlier.values()
+    }
+    insert_rows(database, MESSAGE_STATES.fields, map(encode_message, answers.values()))
+    assert stored_messages(database) == answers
+    execute(database, "OPTIMIZE TABLE message_states FINAL")
+    assert stored_messages(database) == answers
+
+
+def insert_rows(database: str, fields: Sequence[str], states: Iterable[bytes]) -> None:
+    records = [FakeRecord(MESSAGES, offset=n, value=state) for n, state in enumerate(states)]
+    with open_client(SecretStr(database)) as client:
+        client.raw_insert(
+            MESSAGE_STATES.name,
+            column_names=list(fields),
+            insert_block=splice(MESSAGE_STATES.suffix, "cluster", records),
+            settings=INSERT_SETTINGS,
+            fmt="JSONEachRow",
+        )
 
 
 def test_newer_schema_is_a_mismatch(database: str) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.postback import RECEIPT, REPUBLISHED, SENT, TOPIC_OF, AnyPostback, encode, key_of
+from gateway.submission import SUBMISSIONS, Submission, submission_key
 from streams.correlate import MAX_REJECTED_BYTES, Correlated, correlate, group_by_key
-from streams.message import VERSION, NewerVersion, decode_message, encode_message, merge, state_of
+from streams.message import VERSION, Event, NewerVersion, decode_message, encode_message, merge, state_of
 from streams.state.spec import Headers
-from tests.support.postbacks import MESSAGE_ID, START, postbacks, receipt, sent
+from tests.support.postbacks import MESSAGE_ID, START, receipt, sent
+from tests.support.submissions import events, submission
 
 KEY = key_of("acme", MESSAGE_ID)
 CLUSTER = "cluster"
@@ -27,7 +29,9 @@ class Record(NamedTuple):
     headers: Headers = []  # noqa: RUF012
 
 
-def record_of(postback: AnyPostback, offset: int = 0) -> Record:
+def record_of(postback: AnyPostback | Submission, offset: int = 0) -> Record:
+    if isinstance(postback, Submission):
+        return Record(encode(postback), submission_key(postback), offset)
     return Record(encode(postback), key_of(postback.account, postback.message_id), offset)
 
 
@@ -63,11 +67,12 @@ def test_republished_postback_rewrites_an_unchanged_state() -> None:
     assert (change.value, change.headers) == (known, [("status", b"sent"), ("previous", b"sent")])
 
 
-@given(st.lists(postbacks, min_size=1, max_size=8), st.integers(0, 8))
-def test_any_split_into_batches_yields_the_fold(story: list[AnyPostback], cut: int) -> None:
+@given(st.lists(events, min_size=1, max_size=8), st.integers(0, 8))
+def test_any_split_into_batches_yields_the_fold(story: list[Event], cut: int) -> None:
     value: bytes | None = None
     for batch in (story[:cut], story[cut:]):
-        for kind, topic in TOPIC_OF.items():
+        kinds: list[tuple[type[Event], str]] = [*TOPIC_OF.items(), (Submission, SUBMISSIONS)]
+        for kind, topic in kinds:
             records = [record_of(postback) for postback in batch if type(postback) is kind]
             changes = correlated(records, topic, value).changes
             value = changes[KEY].value if changes else value
@@ -121,6 +126,30 @@ def test_record_with_foreign_key_is_rejected(key: bytes | None) -> None:
     found = correlated([Record(encode(sent()), key)])
     assert found.changes == {}
     assert [rejected.reason for rejected in found.rejected] == ["foreign_key"]
+
+
+def test_submission_without_message_id_is_skipped() -> None:
+    ours = submission(message_id=None, error=3)
+    assert correlated([record_of(ours)], SUBMISSIONS) == Correlated({}, [])
+
+
+@pytest.mark.parametrize(
+    "invalid",
+    [
+        {"scheduled_for": "tomorrow"},
+        {"occurred_at": "9999-01-01T00:00:00.000Z"},
+        {"message_id": "x" * 36},
+        {"account": "a" * 65},
+    ],
+)
+def test_submission_that_would_spoil_a_state_is_rejected(invalid: dict[str, Any]) -> None:
+    (rejected,) = correlated([record_of(submission(**invalid))], SUBMISSIONS).rejected
+    assert rejected.reason == "undecodable_record"
+
+
+def test_submission_with_foreign_key_is_rejected() -> None:
+    (rejected,) = correlated([record_of(submission())._replace(key=b"acme/other")], SUBMISSIONS).rejected
+    assert rejected.reason == "foreign_key"
 
 
 def test_rejection_is_idempotent() -> None:

@@ -185,7 +185,7 @@ async def test_worker_waits_for_kafka_and_its_topics(tmp_path: Path) -> None:
     with streams.worker() as worker:
         await eventually(lambda: "kafka: Kafka at 127.0.0.1:" in worker.readyz(), "Kafka is missing")
         async with own_kafka(tmp_path / "kafka", port):
-            missing = "kafka: postbacks.sent, postbacks.response, postbacks.receipt"
+            missing = "kafka: postbacks.sent, postbacks.response, postbacks.receipt, submissions"
             await eventually(lambda: missing in worker.readyz(), "topics are missing")
             await streams.create_topics()
             await worker.wait_ready()

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.postback import AnyPostback
+from gateway.postback import Response, Sent
+from gateway.submission import Submission
 from streams.message import (
     VERSION,
+    Event,
     Message,
     NewerVersion,
     decode_message,
@@ -22,17 +24,19 @@ from streams.message import (
     merge,
     state_of,
 )
-from tests.support.postbacks import at, postbacks, receipt, reply, sent
+from tests.support.postbacks import at, receipt, reply, sent
+from tests.support.submissions import events as any_event
+from tests.support.submissions import submission
 
 
-def fold(events: Sequence[AnyPostback]) -> Message:
+def fold(events: Sequence[Event]) -> Message:
     """Merge postbacks one by one: the reference for everything else."""
     state = reduce(merge, events, None)
     assert state is not None
     return state
 
 
-stories = st.lists(postbacks, min_size=1, max_size=12)
+stories = st.lists(any_event, min_size=1, max_size=12)
 
 
 # -- the lattice
@@ -40,35 +44,33 @@ stories = st.lists(postbacks, min_size=1, max_size=12)
 
 @given(stories.flatmap(lambda story: st.tuples(st.just(story), st.permutations(story))))
 def test_state_is_independent_of_order(
-    orders: tuple[list[AnyPostback], list[AnyPostback]],
+    orders: tuple[list[Event], list[Event]],
 ) -> None:
     story, shuffled = orders
     assert encode_message(fold(story)) == encode_message(fold(shuffled))
 
 
 @given(stories, st.data())
-def test_duplicate_postbacks_change_nothing(story: list[AnyPostback], data: st.DataObject) -> None:
+def test_duplicate_postbacks_change_nothing(story: list[Event], data: st.DataObject) -> None:
     duplicates = data.draw(st.lists(st.sampled_from(story)))
     state = fold(story)
     assert reduce(merge, duplicates, state) is state
 
 
 @given(stories, stories)
-def test_partial_states_join_to_state_of_all_postbacks(
-    one: list[AnyPostback], other: list[AnyPostback]
-) -> None:
+def test_partial_states_join_to_state_of_all_postbacks(one: list[Event], other: list[Event]) -> None:
     assert join(fold(one), fold(other)) == fold(one + other) == join(fold(other), fold(one))
 
 
 @given(stories, stories, stories)
-def test_join_is_associative(a: list[AnyPostback], b: list[AnyPostback], c: list[AnyPostback]) -> None:
+def test_join_is_associative(a: list[Event], b: list[Event], c: list[Event]) -> None:
     x, y, z = fold(a), fold(b), fold(c)
     assert join(join(x, y), z) == join(x, join(y, z))
 
 
 @given(stories, stories, st.none() | st.integers(0, 40), st.none() | st.integers(0, 40))
 def test_overdue_marks_join_in_any_order(
-    one: list[AnyPostback], other: list[AnyPostback], mark: int | None, other_mark: int | None
+    one: list[Event], other: list[Event], mark: int | None, other_mark: int | None
 ) -> None:
     x, y = fold(one), fold(other)
     x = join(x, replace(x, overdue_at=mark if mark is None else at(mark)))
@@ -77,19 +79,19 @@ def test_overdue_marks_join_in_any_order(
     assert join(join(x, y), late) == join(x, join(late, y)) == join(join(y, late), x)
 
 
-@given(stories, postbacks)
-def test_merge_equals_join_with_state_of_postback(story: list[AnyPostback], more: AnyPostback) -> None:
+@given(stories, any_event)
+def test_merge_equals_join_with_state_of_postback(story: list[Event], more: Event) -> None:
     assert merge(fold(story), more) == join(fold(story), state_of(more))
 
 
 @given(stories)
-def test_state_survives_encoding(story: list[AnyPostback]) -> None:
+def test_state_survives_encoding(story: list[Event]) -> None:
     state = fold(story)
     assert decode_message(encode_message(state)) == state
 
 
-@given(stories, postbacks)
-def test_merge_does_not_modify_its_argument(story: list[AnyPostback], more: AnyPostback) -> None:
+@given(stories, any_event)
+def test_merge_does_not_modify_its_argument(story: list[Event], more: Event) -> None:
     state = fold(story)
     before = encode_message(state)
     merge(state, more)
@@ -116,9 +118,16 @@ def test_merge_does_not_modify_its_argument(story: list[AnyPostback], more: AnyP
         ([sent(), receipt(code="777")], "sent"),
         ([reply()], "unknown"),
         ([reply(matched=False)], "received"),
+        ([submission()], "submitted"),
+        ([submission(), reply()], "submitted"),
+        ([submission(), submission("u2", error=3)], "refused"),
+        ([submission("u2", error=None, error_name="NewError")], "refused"),
+        ([submission("u2", error=3), submission("u3", cancelled=True)], "withdrawn"),
+        ([submission("u3", cancelled=True), sent("x", ok=False)], "retrying"),
+        ([submission("u2", error=3), sent()], "sent"),
     ],
 )
-def test_status_is_best_founded_in_any_order(events: list[AnyPostback], status: str) -> None:
+def test_status_is_best_founded_in_any_order(events: list[Event], status: str) -> None:
     assert {fold(order).status for order in permutations(events)} == {status}
 
 
@@ -171,6 +180,80 @@ def test_replies_are_ordered_by_time() -> None:
     assert state.replied_at == at(3)
 
 
+def test_identity_of_submission_yields_to_all_postbacks() -> None:
+    events: list[Event] = [
+        submission(reference_id="0", from_number="1", to_number="2"),
+        reply(reference_id="3", from_number="5", to_number=""),
+    ]
+    state = fold(events)
+    assert (state.reference_id, state.from_number, state.to_number) == ("3", "1", "5")
+    assert (state.reference_rank, state.from_rank, state.to_rank) == (2, 3, 2)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_requests_of_one_submission_join_field_by_field(order: tuple[int, ...]) -> None:
+    events = [
+        submission(second=3),
+        submission(second=5, text="Hello", from_number="7"),
+        submission(second=9, scheduled_for=at(60), to_number="42", reference_id="r"),
+    ]
+    state = fold([events[n] for n in order])
+    assert (state.text, state.scheduled_for, state.submitted_at) == ("Hello", at(60), at(3))
+    assert (state.from_number, state.to_number, state.reference_id) == ("7", "42", "r")
+    assert [fact.received_at for fact in state.submissions] == [at(3)]
+
+
+def test_submission_error_is_name_or_unlisted_number() -> None:
+    assert fold([submission(error=3)]).submission_error == "PhoneNumberInvalid"
+    assert fold([submission(error=77)]).submission_error == "77"
+    assert fold([submission()]).submission_error == ""
+
+
+def test_submitted_message_is_no_orphan() -> None:
+    assert not fold([submission(), receipt()]).orphan
+
+
+def test_submission_without_message_id_has_no_state() -> None:
+    with pytest.raises(ValueError, match="no message"):
+        state_of(submission(message_id=None))
+
+
+def test_only_states_with_submissions_have_new_version() -> None:
+    assert fold([sent()]).version == 1
+    story: list[Event] = [sent(), submission(), receipt()]
+    assert {fold(order).version for order in permutations(story)} == {2}
+
+
+def plain_submission_fields(story: Sequence[Event]) -> dict[str, object]:
+    """What submissions contribute, calculated without the join."""
+    own = [event for event in story if isinstance(event, Submission)]
+    return {
+        "submitted_at": min((each.received_at for each in own), default=None),
+        "withdrawn_at": min((each.received_at for each in own if each.cancelled), default=None),
+        "submission_error": max(
+            (each.error_name or str(each.error) for each in own if each.error != 0), default=""
+        ),
+        "scheduled_for": max((each.scheduled_for for each in own if each.scheduled_for), default=None),
+        "text": max((each.text for each in own), default=""),
+        "submissions": sorted(
+            (min(each.received_at for each in own if each.event_id == event_id), event_id)
+            for event_id in {each.event_id for each in own}
+        ),
+        "orphan": not own
+        and not any(isinstance(event, Sent) for event in story)
+        and any(not isinstance(event, Response) or event.matched for event in story),
+    }
+
+
+@given(stories, st.data())
+def test_submissions_in_any_order_equal_plain_fold(story: list[Event], data: st.DataObject) -> None:
+    repeated = [*story, *data.draw(st.lists(st.sampled_from(story)))]
+    state = fold(data.draw(st.permutations(repeated)))
+    found = {name: getattr(state, name) for name in plain_submission_fields(story)}
+    found["submissions"] = [(fact.received_at, fact.event_id) for fact in state.submissions]
+    assert found == plain_submission_fields(story)
+
+
 def test_outbound_message_is_orphan_until_sent_arrives() -> None:
     state = fold([receipt()])
     assert state.orphan
@@ -213,12 +296,13 @@ def test_success_beyond_cap_still_sets_status() -> None:
 
 def test_largest_message_fits_into_kafka_record() -> None:
     escaped = "\x01" * 5000
-    events: list[AnyPostback] = []
+    events: list[Event] = []
     for n in range(150):
         events += [
             sent(f"s{n:031}", n, reference_id=escaped, from_number="1" * 5000),
             receipt(f"r{n:031}", n, code=escaped, text=escaped, backup_message_id="b" * 36),
             reply(f"a{n:031}", n, text=escaped, reply_id="b" * 36),
+            submission(f"u{n:031}", n, error=None, error_name=escaped, text=escaped),
         ]
     state = fold(events)
     assert {len(fact.text) for facts in (state.receipts, state.replies) for fact in facts} == {1000}

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from gateway.postback import RECEIPT, SENT, encode, format_time, key_of
 from gateway.rejected import REJECTED, decode_rejected
+from gateway.submission import SUBMISSIONS
 from streams.message import MESSAGES, VERSION, decode_message, encode_message, state_of
 from tests.support.postbacks import receipt, sent
 from tests.support.streams import Streams
+from tests.support.submissions import submission
 from tests.support.wait import eventually
 from tests.support.workload import compact, diff_states, fold, generate_postbacks, join_states, read_all
 
@@ -52,6 +55,33 @@ async def test_states_equal_the_fold_of_all_postbacks(streams: Streams) -> None:
         assert worker.metric("postbacks_streams_merged_total") == len(given)
         assert worker.metric("postbacks_streams_states_written_total") == len(records)
         assert worker.process.stop() == 0
+
+
+async def test_submissions_among_postbacks_join_their_messages(streams: Streams) -> None:
+    given = generate_postbacks(200, seed=4)
+    answers = [
+        submission(
+            f"u{n:031x}",
+            account=postback.account,
+            message_id=postback.message_id,
+            received_at=postback.received_at,
+            error=n % 3,
+            text=f"text {n}" if n % 2 else "",
+        )
+        for n, postback in enumerate(given)
+    ]
+    without_request = [replace(answer, text="", reference_id="") for answer in answers[::5]]
+    await streams.produce([*answers[:100], *given, *without_request])
+    with streams.worker():
+        await streams.wait_committed()
+        await streams.produce([*answers[100:], *given[:50]])
+        await streams.produce_raw(
+            SUBMISSIONS, [(b"acme/u1", encode(submission(message_id=None, error=3))), (b"?", b"?")]
+        )
+        await streams.wait_committed()
+        assert diff_states(compact(await streams.messages()), streams.expected) == {}
+    (rejected,) = [decode_rejected(record.value) for record in await read_all(streams.kafka, REJECTED)]
+    assert (rejected.topic, rejected.reason) == (SUBMISSIONS, "undecodable_record")
 
 
 async def test_headers_have_the_status_before_and_after(streams: Streams) -> None:

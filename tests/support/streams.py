@@ -10,8 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
-from gateway.postback import POSTBACK_TOPICS, AnyPostback
-from streams.message import MESSAGES
+from streams.message import INPUTS, MESSAGES, Event
 from tests.support.gateway import free_address
 from tests.support.kafka import PARTITIONS, create_topics
 from tests.support.process import running
@@ -30,7 +29,7 @@ class Streams:
         self.kafka = kafka
         self.folder = folder
         self.partitions = partitions
-        self.produced: list[AnyPostback] = []
+        self.produced: list[Event] = []
 
     async def create_topics(self) -> None:
         await create_topics(self.kafka, self.partitions)
@@ -49,17 +48,15 @@ class Streams:
         with running(module, ops=ops, **(defaults | settings)) as process:
             yield RunningStage(process, ops)
 
-    async def produce(self, postbacks: Iterable[AnyPostback], rate: float = float("inf")) -> None:
-        """Produce postbacks to their topics, at most `rate` per second."""
-        batch = list(postbacks)
+    async def produce(self, events: Iterable[Event], rate: float = float("inf")) -> None:
+        """Produce events to their topics, at most `rate` per second."""
+        batch = list(events)
         self.produced += batch
         await produce(self.kafka, batch, self.partitions, rate)
 
     async def wait_committed(self) -> None:
-        """Wait until streams has committed all postbacks."""
-        await eventually(
-            lambda: lag(self.kafka, "streams", POSTBACK_TOPICS), "all committed", lambda lag: lag == 0
-        )
+        """Wait until streams has committed all inputs."""
+        await eventually(lambda: lag(self.kafka, "streams", INPUTS), "all committed", lambda lag: lag == 0)
 
     async def messages(self) -> list[Any]:
         """Read all records of `messages`."""
@@ -81,7 +78,7 @@ class Streams:
 
     @property
     def expected(self) -> dict[bytes, bytes]:
-        """The states that follow from all produced postbacks, encoded, by key."""
+        """The states that follow from everything produced, encoded, by key."""
         return fold(self.produced)
 
     async def produce_raw(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from gateway.sms_errors import BY_NUMBER
 from gateway.submission import Submission
-from tests.support.postbacks import MESSAGE_ID, at
+from streams.message import Event
+from tests.support.postbacks import MESSAGE_ID, at, postbacks
 
 
 def submission(event_id: str = "u1", second: float = 0, error: int | None = 0, **others: Any) -> Submission:
     listed = BY_NUMBER.get(error) if error is not None else None
     fields: dict[str, Any] = {
         "message_id": MESSAGE_ID,
+        "received_at": at(second),
         "account": "acme",
         "reference_id": "",
         "from_number": "",
@@ -31,7 +33,7 @@ def submission(event_id: str = "u1", second: float = 0, error: int | None = 0, *
         "body": "",
         "extra": {},
     } | others
-    return Submission(event_id=event_id, received_at=at(second), error=error, **fields)
+    return Submission(event_id=event_id, error=error, **fields)
 
 
 def _built(event: int, second: int, with_request: bool, variant: int) -> Submission:
@@ -60,3 +62,5 @@ def _built(event: int, second: int, with_request: bool, variant: int) -> Submiss
 submissions: st.SearchStrategy[Submission] = st.builds(
     _built, st.integers(0, 5), st.integers(0, 30), st.booleans(), st.integers(0, 3)
 )
+
+events: st.SearchStrategy[Event] = st.one_of(postbacks, submissions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from gateway.kafka.partitioner import partition_of
 from gateway.postback import TOPIC_OF, AnyPostback, encode, format_time, key_of
-from streams.message import Message, decode_message, encode_message, join, merge
+from gateway.submission import SUBMISSIONS, Submission
+from streams.message import Event, Message, decode_message, encode_message, join, merge
 from tests.support.postbacks import receipt, reply, sent
 
 CODES = ("003", "004", "000", "005", "023", "777")
@@ -73,32 +74,35 @@ def generate_postbacks(
     return [postback for _, postback in timed]
 
 
-def fold(all_postbacks: Iterable[AnyPostback]) -> dict[bytes, bytes]:
-    """Fold postbacks into their messages' states, encoded, by key."""
+def topic_of(event: Event) -> str:
+    """The topic that an event is produced to."""
+    return SUBMISSIONS if isinstance(event, Submission) else TOPIC_OF[type(event)]
+
+
+def fold(events: Iterable[Event]) -> dict[bytes, bytes]:
+    """Fold events into their messages' states, encoded, by key."""
     states: dict[bytes, Message] = {}
-    for postback in all_postbacks:
-        key = key_of(postback.account, postback.message_id)
-        states[key] = merge(states.get(key), postback)
+    for event in events:
+        key = key_of(event.account, event.message_id or event.event_id)
+        states[key] = merge(states.get(key), event)
     return {key: encode_message(state) for key, state in states.items()}
 
 
-async def produce(
-    kafka: str, all_postbacks: list[AnyPostback], partitions: int, rate: float = float("inf")
-) -> None:
-    """Produce postbacks to their topics, at most `rate` per second."""
+async def produce(kafka: str, events: Sequence[Event], partitions: int, rate: float = float("inf")) -> None:
+    """Produce events to their topics, at most `rate` per second."""
     began = time.monotonic()
     async with bulk_producer(kafka) as producer:
-        for start in range(0, len(all_postbacks), BATCH):
+        for start in range(0, len(events), BATCH):
             await produce_batched(
                 producer,
                 partitions,
                 (
                     (
-                        TOPIC_OF[type(postback)],
-                        key_of(postback.account, postback.message_id),
-                        encode(postback),
+                        topic_of(event),
+                        key_of(event.account, event.message_id or event.event_id),
+                        encode(event),
                     )
-                    for postback in all_postbacks[start : start + BATCH]
+                    for event in events[start : start + BATCH]
                 ),
             )
             await asyncio.sleep(max(0, began + (start + BATCH) / rate - time.monotonic()))

@@ -76,6 +76,7 @@ def streams() -> None:
       POSTBACKS_STORE            rocksdb or memory
       POSTBACKS_COMPRESSION      none, gzip, snappy, lz4 or zstd
       POSTBACKS_OVERDUE_AFTER    seconds until a receipt is overdue
+      POSTBACKS_UNSENT_AFTER     seconds until a missing attempt counts
       POSTBACKS_FORGET_AFTER     seconds from a message's last event until
                                  its state expires; more than the above
       POSTBACKS_SESSION_TIMEOUT  seconds until a silent worker's partitions

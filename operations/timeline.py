@@ -61,6 +61,8 @@ def entries(message: Message) -> list[TimelineEntry]:
     ]
     if message.overdue_at:
         found.append(TimelineEntry(message.overdue_at, "overdue", "no receipt up to this time"))
+    if message.unsent_at:
+        found.append(TimelineEntry(message.unsent_at, "unsent", "no attempt and no receipt up to this time"))
     return sorted(found, key=lambda entry: entry.at)
 
 

@@ -113,6 +113,7 @@ LEASE_LOST = Counter(
 )
 CHANGELOG_REPAIRS = Counter("postbacks_streams_changelog_repairs_total", "Stale changelog records rewritten.")
 OVERDUE_MARKED = Counter("postbacks_streams_overdue_total", "Messages marked overdue.")
+UNSENT_MARKED = Counter("postbacks_streams_unsent_total", "Messages marked unsent.")
 TOMBSTONES = Counter("postbacks_streams_tombstones_total", "Messages expired.")
 SINK_ROWS = Counter("postbacks_sinks_rows_total", "Rows inserted, including redeliveries.", ["table"])
 SINK_REFUSED = Counter(

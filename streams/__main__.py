@@ -119,9 +119,11 @@ async def run_worker(
         writer,
         watermark,
         timedelta(seconds=settings.overdue_after),
+        timedelta(seconds=settings.unsent_after),
         timedelta(seconds=settings.forget_after),
     )
     table.on_ready = sweeper.start_scan
+    worker.on_submitted = sweeper.on_submitted
     async with GroupReader(options, GROUP, group_topics(settings.partitions), INPUTS) as reader:
         watchdog = Watchdog(worker.status, reader, health, watermark, settings.stall_after)
         monitor = GroupMonitor(reader, worker.membership, health, STREAMS_LAG, STREAMS_UNOWNED)

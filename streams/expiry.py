@@ -1,8 +1,11 @@
-"""When a message becomes overdue, and when its state expires: pure functions of the state and a time.
+"""When a message becomes overdue or unsent, and when it expires: pure functions of its state and a time.
 
 Overdue: sent from a short code (other numbers get no receipts) and no receipt within the limit. This is
 derived and reversible: `overdue_at` is the deadline that was missed, and a receipt that was received by then
 but merged later clears it (`streams.message.join`).
+
+Unsent: queued, and neither an attempt nor a receipt within the limit of the later of submission and scheduled
+time. `unsent_at` is derived and cleared likewise; a refusal, or a later scheduled time, clears it, too.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from copy import copy
 from datetime import datetime, timedelta
 
 from gateway.postback import Time, format_time
-from streams.message import Message
+from streams.message import Message, is_unsent
 
 SHORT_CODE_DIGITS = (5, 6)
 
@@ -36,6 +39,32 @@ def mark_overdue(message: Message, limit: timedelta, now: Time) -> Message:
     return marked
 
 
+def attempt_due(message: Message, limit: timedelta) -> Time | None:
+    """Return when an attempt is due; None if none is expected, or if the message is marked unsent already."""
+    if message.submitted_at is None or not any(fact.queued for fact in message.submissions):
+        return None
+    start = max(message.submitted_at, message.scheduled_for or "")
+    due = format_time(datetime.fromisoformat(start) + limit)
+    if not is_unsent(message, due):
+        return None
+    return due if message.unsent_at is None or due < message.unsent_at else None
+
+
+def mark_unsent(message: Message, limit: timedelta, now: Time) -> Message:
+    """Return the message with `unsent_at` set if its attempt was due by now; else the same object."""
+    due = attempt_due(message, limit)
+    if due is None or due > now:
+        return message
+    marked = copy(message)
+    marked.unsent_at = due
+    return marked
+
+
 def is_expired(message: Message, expire_after: timedelta, now: Time) -> bool:
-    """Whether the last postback is so old that streams drops the state; ClickHouse keeps it."""
-    return message.last_seen_at <= format_time(datetime.fromisoformat(now) - expire_after)
+    """Whether the last event and the scheduled time are so old that streams drops the state.
+
+    ClickHouse keeps it.
+    """
+    return max(message.last_seen_at, message.scheduled_for or "") <= format_time(
+        datetime.fromisoformat(now) - expire_after
+    )

@@ -85,6 +85,8 @@ class Message(Struct, kw_only=True, omit_defaults=True, gc=False):
     failed_at: Time | None = None
     replied_at: Time | None = None
     overdue_at: Time | None = None
+    #: Queued, and neither attempted nor receipted up to this time, some minutes after it was to be sent.
+    unsent_at: Time | None = None
     #: When the first answer to its send was received, whatever the answer is.
     submitted_at: Time | None = None
     #: When the first answer with Cancelled was received.
@@ -231,7 +233,8 @@ def _apply_submission(state: Message, submission: Submission) -> None:
     if submission.cancelled:
         state.withdrawn_at = _earliest(state.withdrawn_at, at)
     state.submission_error = max(state.submission_error, error)
-    state.scheduled_for = _latest(state.scheduled_for, submission.scheduled_for)
+    if submission.scheduled_for is not None and submission.scheduled_for > (state.scheduled_for or ""):
+        state.scheduled_for, state.unsent_at = submission.scheduled_for, None
     state.text = max(state.text, submission.text[:MAX_TEXT])
 
 
@@ -261,12 +264,21 @@ def join(a: Message, b: Message) -> Message:
 
 
 def _join_submissions(state: Message, other: Message) -> None:
+    state.unsent_at = _join_unsent(state, other)
     state.submissions = reduce(with_fact, other.submissions, state.submissions)
     state.submitted_at = _earliest(state.submitted_at, other.submitted_at)
     state.withdrawn_at = _earliest(state.withdrawn_at, other.withdrawn_at)
     state.submission_error = max(state.submission_error, other.submission_error)
     state.scheduled_for = _latest(state.scheduled_for, other.scheduled_for)
     state.text = max(state.text, other.text)
+
+
+def _join_unsent(a: Message, b: Message) -> Time | None:
+    """A mark counts only with the scheduled time that it was derived from: the later one is right."""
+    of_a, of_b = a.scheduled_for or "", b.scheduled_for or ""
+    if of_a == of_b:
+        return _earliest(a.unsent_at, b.unsent_at)
+    return a.unsent_at if of_a > of_b else b.unsent_at
 
 
 def _merge_identity(state: Message, reference: Ranked, from_number: Ranked, to_number: Ranked) -> None:
@@ -306,9 +318,21 @@ def _derive(state: Message) -> Message:
         backups = [receipt.backup_message_id for receipt in state.receipts if receipt.backup_message_id]
         if backups or state.backup_message_ids:
             state.backup_message_ids = sorted({*backups})
+    if state.unsent_at is not None and not is_unsent(state, state.unsent_at):
+        state.unsent_at = None
     state.orphan = state.direction == "outbound" and not state.attempts and state.submitted_at is None
     state.status = _status(state)
     return state
+
+
+def is_unsent(state: Message, due: Time) -> bool:
+    """Whether a message that the provider accepted had neither an attempt nor a receipt up to then."""
+    return (
+        not state.submission_error
+        and state.withdrawn_at is None
+        and not (state.attempts and state.attempts[0].received_at <= due)
+        and not (state.receipts and state.receipts[0].received_at <= due)
+    )
 
 
 def _status(state: Message) -> Status:

@@ -1,10 +1,11 @@
-"""Marks messages as overdue and expires old ones, in the background.
+"""Marks messages as overdue or unsent and expires old ones, in the background.
 
 The clock of a partition is its watermark (`streams/watermark.py`): a receipt that is still in Kafka is merged
 before its message is judged overdue. `Deadlines` decides, purely; `Sweeper` scans the stores and writes.
 
 Stores are scanned in rounds, and only deadlines of the near future are queued: ten million messages need no
-queue of ten million, and a worker with a restored store starts without reading it first.
+queue of ten million, and a worker with a restored store starts without reading it first. The limit for unsent
+messages is shorter than a round, so their deadlines are queued when their submissions are merged.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from time import monotonic
+from typing import NamedTuple
 
 from gateway.postback import Time, format_time
-from runtime.metrics import OVERDUE_MARKED
+from runtime.metrics import OVERDUE_MARKED, UNSENT_MARKED
 from streams.correlate import change_of, tombstone_of
-from streams.expiry import is_expired, mark_overdue, receipt_due
+from streams.expiry import attempt_due, is_expired, mark_overdue, mark_unsent, receipt_due
 from streams.message import decode_message
 from streams.state.spec import Change
 from streams.state.table import Fenced, StateTable
@@ -37,17 +39,26 @@ DUTY_CYCLE, MAX_PAUSE = 0.1, 1.0
 POLL_INTERVAL = 0.2
 
 
+class Evaluated(NamedTuple):
+    """What time changes in some states, by key, and how many of them become overdue or unsent."""
+
+    changes: dict[bytes, Change]
+    overdue: int
+    unsent: int
+
+
 class Deadlines:
     """The deadlines of one partition. A due key is only a candidate: its state decides what happens."""
 
-    def __init__(self, overdue_after: timedelta, expire_after: timedelta) -> None:
+    def __init__(self, overdue_after: timedelta, unsent_after: timedelta, expire_after: timedelta) -> None:
         self._overdue_after = overdue_after
+        self._unsent_after = unsent_after
         self._expire_after = expire_after
         self._queue: list[tuple[Time, bytes]] = []
         self.round = min(min(overdue_after, expire_after) / ROUNDS_PER_LIMIT, MAX_ROUND)
 
     def scan(self, page: Iterable[tuple[bytes, bytes]], now: datetime) -> list[bytes]:
-        """Return the keys of states that expire now; queue receipts due before the end of the next round.
+        """Return the keys of states that expire now; queue what is due before the end of the next round.
 
         Raises:
             NewerVersion: the format of a state is newer than this code.
@@ -55,11 +66,13 @@ class Deadlines:
         expired = []
         for key, value in page:
             message = decode_message(value)
-            due = receipt_due(message, self._overdue_after)
             if is_expired(message, self._expire_after, format_time(now)):
                 expired.append(key)
-            elif due is not None and due <= format_time(now + 2 * self.round):
-                heappush(self._queue, (due, key))
+                continue
+            dues = receipt_due(message, self._overdue_after), attempt_due(message, self._unsent_after)
+            for due in dues:
+                if due is not None and due <= format_time(now + 2 * self.round):
+                    heappush(self._queue, (due, key))
         return expired
 
     def pop_due(self, now: datetime, limit: int) -> list[bytes]:
@@ -70,13 +83,14 @@ class Deadlines:
             keys[heappop(self._queue)[1]] = None
         return list(keys)
 
-    def evaluate(self, states: Iterable[tuple[bytes, bytes | None]], now: datetime) -> dict[bytes, Change]:
-        """Return what time changes in these states.
+    def evaluate(self, states: Iterable[tuple[bytes, bytes | None]], now: datetime) -> Evaluated:
+        """Return what time changes in these states, and how many become overdue or unsent.
 
         Raises:
             NewerVersion: the format of a state is newer than this code.
         """
         changes: dict[bytes, Change] = {}
+        overdue = unsent = 0
         for key, value in states:
             if value is None:
                 continue
@@ -84,10 +98,13 @@ class Deadlines:
             if is_expired(message, self._expire_after, format_time(now)):
                 changes[key] = tombstone_of(message)
                 continue
-            marked = mark_overdue(message, self._overdue_after, format_time(now))
+            with_overdue = mark_overdue(message, self._overdue_after, format_time(now))
+            marked = mark_unsent(with_overdue, self._unsent_after, format_time(now))
+            overdue += with_overdue is not message
+            unsent += marked is not with_overdue
             if marked is not message:
                 changes[key] = change_of(message, marked)
-        return changes
+        return Evaluated(changes, overdue, unsent)
 
 
 class _Scan:
@@ -99,6 +116,8 @@ class _Scan:
         self.pages: Iterator[list[tuple[bytes, bytes]]] | None = None
         #: Watermark at which the next round starts; None: at once.
         self.next_at: datetime | None = None
+        #: The last watermark; None before the first round.
+        self.now: datetime | None = None
 
 
 class Sweeper:
@@ -110,17 +129,28 @@ class Sweeper:
         writer: StateWriter,
         watermark: Watermark,
         overdue_after: timedelta,
+        unsent_after: timedelta,
         expire_after: timedelta,
     ) -> None:
         self._table = table
         self._writer = writer
         self._watermark = watermark
-        self._limits = overdue_after, expire_after
+        self._limits = overdue_after, unsent_after, expire_after
         self._scans: dict[int, _Scan] = {}
 
     def start_scan(self, partition: int) -> None:
         """Start with a full scan of a partition that has become ready."""
         self._scans[partition] = _Scan(Deadlines(*self._limits))
+
+    def on_submitted(self, partition: int, states: Iterable[tuple[bytes, bytes]]) -> None:
+        """Queue what is due soon of states that were just merged with a submission, and are stored.
+
+        Raises:
+            NewerVersion: the format of a state is newer than this code.
+        """
+        scan = self._scans.get(partition)
+        if scan is not None and scan.now is not None:  # else its first round has not begun, and finds them
+            scan.deadlines.scan(states, scan.now)
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -142,6 +172,7 @@ class Sweeper:
         if now is None:
             return False
         scan = self._scans[partition]
+        scan.now = now
         scanned, keys = self._scan_page(partition, scan, now)
         keys += scan.deadlines.pop_due(now, PAGE_SIZE)
         if keys:
@@ -163,6 +194,7 @@ class Sweeper:
     async def _apply(self, partition: int, deadlines: Deadlines, keys: list[bytes], now: datetime) -> None:
         async with self._table.lock(partition):
             states = self._table.partition_state(partition).load(keys)
-            changes = deadlines.evaluate(states.items(), now)
-            await self._writer.write(partition, changes)
-        OVERDUE_MARKED.inc(sum(change.value is not None for change in changes.values()))
+            evaluated = deadlines.evaluate(states.items(), now)
+            await self._writer.write(partition, evaluated.changes)
+        OVERDUE_MARKED.inc(evaluated.overdue)
+        UNSENT_MARKED.inc(evaluated.unsent)

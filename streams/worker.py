@@ -7,7 +7,7 @@ loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,6 +17,7 @@ from faust.types import TP, EventT, StreamT
 
 from gateway.postback import encode
 from gateway.rejected import REJECTED, Rejected
+from gateway.submission import SUBMISSIONS
 from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.membership import Membership
 from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS
@@ -61,6 +62,8 @@ class Worker:
         self._watermark = watermark
         self._tasks: set[asyncio.Task[None]] = set()
         self._merging = asyncio.Lock()
+        #: Called with a partition and its states that were merged with a submission, once they are stored.
+        self.on_submitted: Callable[[int, Iterable[tuple[bytes, bytes]]], None] = lambda _, __: None
         inputs = app.topic(
             *INPUTS, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes
         )
@@ -146,6 +149,10 @@ class Worker:
             if rejected:
                 await self._reject(tp.partition, rejected)
             await self._writer.write(tp.partition, changes)
+            if tp.topic == SUBMISSIONS:
+                self.on_submitted(
+                    tp.partition, [(key, change.value) for key, change in changes.items() if change.value]
+                )
         MERGED.labels(tp.topic).inc(len(batch.records) - len(rejected))
 
     async def _correlate(self, tp: TP, batch: Batch) -> tuple[dict[bytes, Change], list[Rejected]]:

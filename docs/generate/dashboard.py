@@ -153,6 +153,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 Query(rate("postbacks_streams_states_written_total", "job"), "records"),
                 Query(rate("postbacks_streams_tombstones_total", "job"), "tombstones"),
                 Query(rate("postbacks_streams_overdue_total", "job"), "marked overdue"),
+                Query(rate("postbacks_streams_unsent_total", "job"), "marked unsent"),
             ),
         ),
         Panel(

@@ -84,7 +84,7 @@ def parsed(postback: Event, message: int, parser: int) -> Event:
 
 
 postbacks = st.builds(parsed, any_event, st.integers(0, 2), st.integers(0, 2))
-#: For each state: its postbacks, the number of its insert, and the second of `overdue_at`, if any.
+#: For each state: its events, the number of its insert, and the second of both marks, if any.
 partial_states = st.lists(
     st.tuples(st.lists(postbacks, min_size=1, max_size=6), st.integers(0, 3), st.none() | st.integers(0, 40)),
     min_size=1,
@@ -99,7 +99,7 @@ def states_of(story: list[Event], mark: int | None) -> list[Message]:
         own = [state_of(postback) for postback in story if postback.message_id == message_id]
         written += accumulate(own, join)
         if mark is not None:
-            written.append(join(written[-1], replace(written[-1], overdue_at=at(mark))))
+            written.append(join(written[-1], replace(written[-1], overdue_at=at(mark), unsent_at=at(mark))))
     return written
 
 
@@ -176,6 +176,19 @@ def test_timely_receipt_merged_late_clears_overdue_mark(client: Any) -> None:
     assert messages(client) == [overdue]
     insert(client, [fold(receipt(second=50))])
     assert [message.overdue_at for message in messages(client)] == [None]
+
+
+def test_later_schedule_merged_late_clears_unsent_mark(client: Any) -> None:
+    unsent = replace(fold(submission()), unsent_at=at(50))
+    insert(client, [unsent])
+    assert messages(client) == [unsent]
+    later = fold(submission(scheduled_for=at(60)))
+    insert(client, [later])
+    assert [message.unsent_at for message in messages(client)] == [None]
+    insert(client, [replace(later, unsent_at=at(90))])
+    assert [message.unsent_at for message in messages(client)] == [at(90)]
+    insert(client, [fold(sent(second=90))])
+    assert [message.unsent_at for message in messages(client)] == [None]
 
 
 def test_messages_between_filters_by_first_seen(client: Any) -> None:

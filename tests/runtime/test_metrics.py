@@ -28,6 +28,7 @@ ZERO_WHEN_HEALTHY = {
     "postbacks_streams_lease_lost_total",
     "postbacks_streams_changelog_repairs_total",
     "postbacks_streams_overdue_total",
+    "postbacks_streams_unsent_total",
     "postbacks_streams_tombstones_total",
     "postbacks_sinks_refused_total",
     "postbacks_sinks_retries_total",

@@ -10,6 +10,12 @@ from runtime.errors import InvalidSetting
 from runtime.settings import Settings, load_settings
 
 
+def test_messages_must_not_expire_before_they_are_unsent() -> None:
+    variables = {"POSTBACKS_UNSENT_AFTER": "1209600"}
+    with pytest.raises(InvalidSetting, match="=1209600: must be less than POSTBACKS_FORGET_AFTER"):
+        load_settings(variables)
+
+
 def test_defaults_are_the_ports_of_postbacks_up() -> None:
     settings = load_settings({})
     assert (settings.kafka, settings.listen) == ("127.0.0.1:9092", "127.0.0.1:8080")

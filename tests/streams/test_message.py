@@ -79,6 +79,27 @@ def test_overdue_marks_join_in_any_order(
     assert join(join(x, y), late) == join(x, join(late, y)) == join(join(y, late), x)
 
 
+def with_unsent(state: Message, second: int | None) -> Message:
+    """The state with a mark as streams derives it, of messages with a submission only."""
+    if second is None or not state.submissions:
+        return state
+    return join(state, replace(state, unsent_at=at(second)))
+
+
+@given(st.lists(st.tuples(stories, st.none() | st.integers(0, 40)), min_size=3, max_size=3))
+def test_unsent_marks_join_in_any_order(marked: list[tuple[list[Event], int | None]]) -> None:
+    x, y, z = (with_unsent(fold(story), second) for story, second in marked)
+    joined = join(join(x, y), z)
+    assert joined == join(x, join(y, z)) == join(join(z, y), x) == join(y, join(z, x))
+    assert join(joined, joined) == joined
+
+
+@given(stories, st.integers(0, 40), any_event)
+def test_merge_into_unsent_equals_join(story: list[Event], second: int, more: Event) -> None:
+    state = with_unsent(fold(story), second)
+    assert merge(state, more) == join(state, state_of(more)) == join(state_of(more), state)
+
+
 @given(stories, any_event)
 def test_merge_equals_join_with_state_of_postback(story: list[Event], more: Event) -> None:
     assert merge(fold(story), more) == join(fold(story), state_of(more))

@@ -23,9 +23,10 @@ from streams.state.writer import StateWriter
 from streams.sweeper import MAX_ROUND, Deadlines, Sweeper
 from streams.watermark import Watermark
 from tests.support.postbacks import START, receipt, sent
+from tests.support.submissions import submission
 
 KEY = b"acme/message"
-OVERDUE_AFTER, EXPIRE_AFTER = timedelta(hours=72), timedelta(days=14)
+OVERDUE_AFTER, UNSENT_AFTER, EXPIRE_AFTER = timedelta(hours=72), timedelta(minutes=15), timedelta(days=14)
 AWAITING = state_of(sent(from_number="74121"))
 
 
@@ -34,11 +35,11 @@ def after(**time: float) -> datetime:
 
 
 def deadlines() -> Deadlines:
-    return Deadlines(OVERDUE_AFTER, EXPIRE_AFTER)
+    return Deadlines(OVERDUE_AFTER, UNSENT_AFTER, EXPIRE_AFTER)
 
 
 def evaluate(message: Message, now: datetime) -> Change | None:
-    return deadlines().evaluate([(KEY, encode_message(message))], now).get(KEY)
+    return deadlines().evaluate([(KEY, encode_message(message))], now).changes.get(KEY)
 
 
 # -- deadlines
@@ -60,6 +61,24 @@ def test_receipt_or_long_number_is_never_overdue() -> None:
     assert evaluate(state_of(sent(from_number="17575449510")), after(hours=73)) is None
 
 
+def test_submission_without_attempt_is_marked_once() -> None:
+    submitted = state_of(submission())
+    assert evaluate(submitted, after(minutes=14)) is None
+    evaluated = deadlines().evaluate([(KEY, encode_message(submitted))], after(minutes=15))
+    assert (evaluated.overdue, evaluated.unsent) == (0, 1)
+    value = evaluated.changes[KEY].value
+    assert value
+    assert decode_message(value).unsent_at == "2026-11-23T12:15:00.000Z"
+    assert evaluate(decode_message(value), after(minutes=16)) is None
+
+
+def test_unsent_deadline_is_queued_by_scan() -> None:
+    ours = deadlines()
+    ours.scan([(KEY, encode_message(state_of(submission())))], after(seconds=1))
+    assert ours.pop_due(after(minutes=14), 10) == []
+    assert ours.pop_due(after(minutes=15), 10) == [KEY]
+
+
 def test_old_message_gets_tombstone_with_previous_status() -> None:
     assert evaluate(state_of(receipt(code="000")), after(days=14, seconds=-1)) is None
     expected = Change(None, [("status", b""), ("previous", b"delivered")])
@@ -67,7 +86,7 @@ def test_old_message_gets_tombstone_with_previous_status() -> None:
 
 
 def test_expired_key_is_ignored() -> None:
-    assert deadlines().evaluate([(KEY, None)], after(days=99)) == {}
+    assert deadlines().evaluate([(KEY, None)], after(days=99)).changes == {}
 
 
 def test_distant_deadline_is_left_to_later_round() -> None:
@@ -96,8 +115,8 @@ def test_past_deadlines_are_found_by_first_scan() -> None:
 
 def test_rounds_are_a_fraction_of_limits_up_to_an_hour() -> None:
     assert deadlines().round == MAX_ROUND
-    assert Deadlines(timedelta(seconds=10), EXPIRE_AFTER).round == timedelta(seconds=0.5)
-    assert Deadlines(OVERDUE_AFTER, timedelta(seconds=20)).round == timedelta(seconds=1)
+    assert Deadlines(timedelta(seconds=10), UNSENT_AFTER, EXPIRE_AFTER).round == timedelta(seconds=0.5)
+    assert Deadlines(OVERDUE_AFTER, UNSENT_AFTER, timedelta(seconds=20)).round == timedelta(seconds=1)
 
 
 # -- sweeper
@@ -141,7 +160,12 @@ async def sweep(writer: Writer) -> None:
     watermark = Watermark()
     watermark.observe(after(hours=73), {TopicPartition(SENT, 0): 1}, {TopicPartition(SENT, 0): 1})
     ours = Sweeper(
-        cast(StateTable, Table()), cast(StateWriter, writer), watermark, OVERDUE_AFTER, EXPIRE_AFTER
+        cast(StateTable, Table()),
+        cast(StateWriter, writer),
+        watermark,
+        OVERDUE_AFTER,
+        UNSENT_AFTER,
+        EXPIRE_AFTER,
     )
     ours.start_scan(0)
     sweeping = asyncio.create_task(ours.run())

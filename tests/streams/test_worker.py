@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,19 @@ async def test_submissions_among_postbacks_join_their_messages(streams: Streams)
         assert diff_states(compact(await streams.messages()), streams.expected) == {}
     (rejected,) = [decode_rejected(record.value) for record in await read_all(streams.kafka, REJECTED)]
     assert (rejected.topic, rejected.reason) == (SUBMISSIONS, "undecodable_record")
+
+
+async def test_submission_is_unsent_until_timely_attempt_is_merged(streams: Streams) -> None:
+    event = submission(message_id=message_id(1), received_at=now())
+    await streams.produce([event])
+    with streams.worker(unsent_after=2):
+        due = format_time(datetime.fromisoformat(event.received_at) + timedelta(seconds=2))
+        last = await streams.wait_for_messages(
+            "an unsent message", lambda last: key(1) in last and b"unsent_at" in last[key(1)]
+        )
+        assert decode_message(last[key(1)]).unsent_at == due
+        await streams.produce([sent(message_id=message_id(1), received_at=event.received_at)])
+        await streams.wait_for_states(streams.expected)
 
 
 async def test_headers_have_the_status_before_and_after(streams: Streams) -> None:

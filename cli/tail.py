@@ -15,6 +15,7 @@ from rich.text import Text
 
 from cli.options import SettingsLoader
 from gateway.parsing.values import read_number
+from operations.codes import reason_of
 from operations.timeline import STATUS_COLOURS, printable
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.clients import client_options
@@ -79,8 +80,9 @@ class MessageFilter:
 def tail(load: SettingsLoader, account: str, statuses: tuple[str, ...], number: str, as_json: bool) -> None:
     """Follow messages as they change.
 
-    Prints a line for each state that streams writes from now on: time, message, previous and new status, and
-    the numbers. Without an arrow between statuses, the message changed but its status did not. Ctrl-C stops.
+    Prints a line for each state that streams writes from now on: time, message, previous and new status, the
+    numbers, and for a refused or failed message why, and what to do. Without an arrow between statuses, the
+    message changed but its status did not. Ctrl-C stops.
 
     \b
     Example:
@@ -116,7 +118,7 @@ async def _print(options: Mapping[str, Any], shown: MessageFilter, as_json: bool
         if as_json:
             click.echo(record.value)
         else:
-            console.print(_line(change), soft_wrap=True)
+            console.print(line_of(change), soft_wrap=True)
 
 
 async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
@@ -145,9 +147,11 @@ async def follow(options: Mapping[str, Any]) -> AsyncIterator[ConsumerRecord]:
         await consumer.stop()
 
 
-def _line(change: MessageChange) -> Text:
+def line_of(change: MessageChange) -> Text:
+    """The line that shows a change."""
     message = change.message
     previous = change.previous_status
+    reason = printable(reason_of(message))
     return Text.assemble(
         (f"{message.last_seen_at}  ", "dim"),
         f"{message.account}/{message.message_id}  ",
@@ -155,4 +159,5 @@ def _line(change: MessageChange) -> Text:
         (f"{message.status:<10}", STATUS_COLOURS[message.status]),
         f"  {message.from_number or '?'} → {message.to_number or '?'}",
         f"  {printable(message.reference_id)}",
+        (f"  {reason}" if reason else "", "dim"),
     )

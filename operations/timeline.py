@@ -9,6 +9,7 @@ from datetime import datetime
 from rich.text import Text
 
 from gateway.postback import Time
+from operations.codes import explain_code, explain_error, reason_of
 from streams.facts import Attempt, ReceiptFact, Reply, SubmissionFact
 from streams.message import Message, Status
 from streams.receipt_codes import CODES, parse_receipt_text
@@ -79,7 +80,7 @@ def render(message: Message) -> list[Text]:
         "reference": message.reference_id,
         "text": message.text,
         "scheduled": f"for {_format_time(message.scheduled_for)}" if message.scheduled_for else "",
-        "error": message.submission_error,
+        "reason": reason_of(message),
         "first seen": _format_time(message.first_seen_at),
         "last seen": ""
         if message.last_seen_at == message.first_seen_at
@@ -112,7 +113,9 @@ def _submission(submission: SubmissionFact) -> TimelineEntry:
         return TimelineEntry(submission.received_at, "withdrawn", "cancelled at the provider")
     if submission.error:
         return TimelineEntry(
-            submission.received_at, "refused", printable(f"by the provider: {submission.error}")
+            submission.received_at,
+            "refused",
+            printable(f"by the provider: {explain_error(submission.error)}"),
         )
     return TimelineEntry(
         submission.received_at, "submitted", "queued by the provider" if submission.queued else "not queued"
@@ -133,7 +136,7 @@ def _attempts(attempts: list[Attempt]) -> Iterator[TimelineEntry]:
 
 def _receipt(receipt: ReceiptFact) -> TimelineEntry:
     code = CODES.get(receipt.code)
-    details = [f"{code.name} ({CODE_MEANINGS[code.meaning]})" if code else "code not in the provider's list"]
+    details = [f"{code.name} ({CODE_MEANINGS[code.meaning]})" if code else explain_code(receipt.code)]
     details += [
         f"{name.replace('_', ' ')} {value}"
         for name, value in parse_receipt_text(receipt.text)._asdict().items()

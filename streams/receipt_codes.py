@@ -12,29 +12,103 @@ Meaning = Literal["delivered", "in_transit", "failed"]
 
 
 class ReceiptCode(NamedTuple):
+    """A code of the provider's list. Names are the provider's; descriptions and actions are our advice."""
+
     name: str
     meaning: Meaning
+    description: str
+    #: What the sender should do.
+    action: str
 
 
 #: The provider's list. Carriers also send codes that are not on it: those are stored, without a meaning.
 CODES: dict[str, ReceiptCode] = {
-    "000": ReceiptCode("DeliveredToDevice", "delivered"),
-    "003": ReceiptCode("DeliveredToCarrier", "in_transit"),
-    "004": ReceiptCode("Accepted", "in_transit"),
-    "005": ReceiptCode("UndeliverableOrDeleted", "failed"),
-    "008": ReceiptCode("Expired", "failed"),
-    "015": ReceiptCode("InvalidServiceType", "failed"),
-    "017": ReceiptCode("InvalidCriteria", "failed"),
-    "021": ReceiptCode("MessageTooLong", "failed"),
-    "023": ReceiptCode("Rejected", "failed"),
-    "024": ReceiptCode("Undeliverable", "failed"),
-    "028": ReceiptCode("SenderExceededCarrierThrottle", "failed"),
-    "029": ReceiptCode("RecipientExceededCarrierThrottle", "failed"),
-    "030": ReceiptCode("SenderAndRecipientExceededCarrierThrottle", "failed"),
-    "032": ReceiptCode("InvalidFormatOrContentTooLarge", "failed"),
-    "090": ReceiptCode("BadAddress", "failed"),
-    "091": ReceiptCode("InvalidRouting", "failed"),
-    "999": ReceiptCode("CarrierErrorUnknown", "failed"),
+    "000": ReceiptCode("DeliveredToDevice", "delivered", "The phone has it", "Nothing"),
+    "003": ReceiptCode(
+        "DeliveredToCarrier",
+        "in_transit",
+        "The carrier has it",
+        "Wait: a receipt of the phone may follow, or never come",
+    ),
+    "004": ReceiptCode(
+        "Accepted",
+        "in_transit",
+        "The carrier has accepted it",
+        "Wait: a receipt of the phone may follow, or never come",
+    ),
+    "005": ReceiptCode(
+        "UndeliverableOrDeleted",
+        "failed",
+        "The carrier could not deliver it, or has deleted it",
+        "Send it again later; if that fails too, check the number",
+    ),
+    "008": ReceiptCode(
+        "Expired", "failed", "The phone could not be reached until the message expired", "Send it again later"
+    ),
+    "015": ReceiptCode(
+        "InvalidServiceType",
+        "failed",
+        "The carrier does not allow this kind of message",
+        "Ask the provider to check the short code with this carrier",
+    ),
+    "017": ReceiptCode(
+        "InvalidCriteria",
+        "failed",
+        "The carrier does not accept a field of the message",
+        "Ask the provider; sending it again fails likewise",
+    ),
+    "021": ReceiptCode(
+        "MessageTooLong", "failed", "The carrier takes no message of this length", "Shorten the text"
+    ),
+    "023": ReceiptCode(
+        "Rejected",
+        "failed",
+        "The carrier has rejected it",
+        "Ask the provider why: the content, the sender, or a block by the subscriber",
+    ),
+    "024": ReceiptCode(
+        "Undeliverable",
+        "failed",
+        "The carrier cannot deliver it to this phone",
+        "Check that the number is a mobile phone in service",
+    ),
+    "028": ReceiptCode(
+        "SenderExceededCarrierThrottle",
+        "failed",
+        "The sender has exceeded the carrier's rate",
+        "Send more slowly, then send it again",
+    ),
+    "029": ReceiptCode(
+        "RecipientExceededCarrierThrottle",
+        "failed",
+        "The recipient gets too many messages",
+        "Send it again later",
+    ),
+    "030": ReceiptCode(
+        "SenderAndRecipientExceededCarrierThrottle",
+        "failed",
+        "Both the sender's and the recipient's rates are exceeded",
+        "Send more slowly, and send it again later",
+    ),
+    "032": ReceiptCode(
+        "InvalidFormatOrContentTooLarge",
+        "failed",
+        "The format is not supported, or the content is too large",
+        "Shorten the text, or send it without Unicode",
+    ),
+    "090": ReceiptCode("BadAddress", "failed", "The address is not valid", "Correct the number"),
+    "091": ReceiptCode(
+        "InvalidRouting",
+        "failed",
+        "The carrier is not supported from this number",
+        "The provider tries a backup number, if the account has one; else use a long number",
+    ),
+    "999": ReceiptCode(
+        "CarrierErrorUnknown",
+        "failed",
+        "The carrier reports an error without a reason",
+        "Send it again once; if that fails too, ask the provider",
+    ),
 }
 
 

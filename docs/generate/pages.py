@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.generate import asyncapi, dashboard, metrics, schemas, sms_errors
+from docs.generate import asyncapi, dashboard, metrics, receipt_codes, schemas, sms_errors
 from docs.generate.metrics import ROOT
 
 
@@ -13,6 +13,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "docs" / "metrics.md": metrics.page(),
         ROOT / "docs" / "sms-errors.md": sms_errors.page(),
+        ROOT / "docs" / "receipt-codes.md": receipt_codes.page(),
         ROOT / "docs" / "asyncapi.yaml": asyncapi.page(),
         **{ROOT / "docs" / "schemas" / f"{topic}.json": schemas.page(topic) for topic in schemas.STRUCT_OF},
         ROOT / "deploy" / "grafana" / "dashboards" / "postbacks.json": dashboard.page(),

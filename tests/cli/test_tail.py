@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cli.tail import MessageChange, MessageFilter, read_change
+from cli.tail import MessageChange, MessageFilter, line_of, read_change
 from streams.message import encode_message, state_of
 from tests.support.postbacks import receipt, sent
+from tests.support.submissions import submission
 
 MESSAGE = state_of(sent(from_number="17575449510", to_number="17575449511"))
 
@@ -16,6 +17,12 @@ def test_change_has_state_and_previous_status() -> None:
 
 def test_new_message_has_no_previous_status() -> None:
     assert read_change(encode_message(MESSAGE), [("status", b"sent")]) == MessageChange("", MESSAGE)
+
+
+def test_line_of_refused_message_says_why() -> None:
+    refused = MessageChange("", state_of(submission(error=1)))
+    assert "STOPfromPhoneNumber: The recipient has sent STOP" in line_of(refused).plain
+    assert "STOP" not in line_of(MessageChange("", MESSAGE)).plain
 
 
 def test_tombstone_is_skipped() -> None:

@@ -30,9 +30,16 @@ def test_submission_comes_first_with_its_text_and_time() -> None:
     labels = [entry.label for entry in entries(state)]
     assert labels == ["submitted", "refused", "withdrawn", "sent"]
     text = page(state)
-    assert "PhoneNumberInvalid" in text
+    assert "by the provider: PhoneNumberInvalid: " in text
+    assert "Correct the number" in text
     assert "text        Hello\\x1b" in text
     assert "scheduled   for 2026-11-23 12:00:03.000" in text
+
+
+def test_failed_message_says_why_and_what_to_do() -> None:
+    text = page(message(sent(), receipt(code="024"), receipt("r2", 1, code="003")))
+    assert "reason      024 Undeliverable: The carrier cannot deliver it to this phone" in text
+    assert "Check that the number is a mobile phone" in text
 
 
 def test_entries_are_in_order_of_arrival() -> None:

@@ -1,0 +1,103 @@
+"""Codes are explained in ClickHouse as in Python, wherever they occur."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from gateway.postback import encode
+from gateway.sms_errors import SMS_ERRORS
+from gateway.submission import SUBMISSIONS, Submission
+from runtime.clickhouse.client import INSERT_SETTINGS, open_client
+from sinks.migrate import migrate
+from sinks.rows import splice
+from sinks.tables import MESSAGE_STATES, SUBMITTED
+from streams.message import MESSAGES, Message, encode_message, merge, state_of
+from streams.receipt_codes import CODES
+from tests.support.postbacks import at, receipt, sent
+from tests.support.records import FakeRecord
+from tests.support.sinks import rows
+from tests.support.submissions import submission
+
+IDS = [f"00000000-0000-4000-8000-{n:012x}" for n in range(4)]
+
+
+def store(database: str, states: list[Message], answers: list[Submission]) -> None:
+    """Insert states and submissions as the sink does."""
+    migrate(SecretStr(database))
+    with open_client(SecretStr(database)) as client:
+        for table, topic, values in (
+            (MESSAGE_STATES, MESSAGES, [encode_message(state) for state in states]),
+            (SUBMITTED, SUBMISSIONS, [encode(answer) for answer in answers]),
+        ):
+            records = [FakeRecord(topic, offset=n, value=value) for n, value in enumerate(values)]
+            if records:
+                client.raw_insert(
+                    table.name,
+                    column_names=table.fields or None,
+                    insert_block=splice(table.suffix, "cluster", records),
+                    settings=INSERT_SETTINGS,
+                    fmt="JSONEachRow",
+                )
+
+
+def test_codes_are_those_of_python(database: str) -> None:
+    migrate(SecretStr(database))
+    stored = {(row["kind"], row["code"]): row for row in rows(database, "SELECT * FROM codes")}
+    assert len(stored) == len(CODES) + len(SMS_ERRORS)
+    for number, code in CODES.items():
+        row = stored["receipt", number]
+        assert (row["name"], row["status"], row["meaning"], row["action"]) == code
+    for error in SMS_ERRORS:
+        row = stored["SMSError", str(error.number)]
+        assert (row["name"], row["meaning"], row["action"]) == (error.name, error.meaning, error.action)
+
+
+def test_refused_sends_are_counted_by_error(database: str) -> None:
+    nameless = submission("u3", 9, error=None, error_name="NewError", message_id=None)
+    store(
+        database,
+        [],
+        [
+            submission("u1", error=3),
+            submission("u1", 5, error=3),
+            submission("u2", 7, error=3),
+            nameless,
+            submission(),
+        ],
+    )
+    found = rows(database, "SELECT * FROM refused_by_error ORDER BY refused DESC")
+    assert [(row["error"], row["error_name"], row["refused"], row["last_at"]) for row in found] == [
+        (3, "PhoneNumberInvalid", 2, at(7)),
+        (None, "NewError", 1, at(9)),
+    ]
+    assert found[0]["action"] == "Correct the number: 10 digits, or 1 and 10 digits"
+    assert found[1]["action"] == ""
+
+
+def test_submitted_messages_are_compared_with_sent_ones(database: str) -> None:
+    unsent = state_of(submission(message_id=IDS[1]))
+    unsent.unsent_at = at(900)
+    states = [
+        merge(state_of(submission(message_id=IDS[0])), sent(message_id=IDS[0])),
+        unsent,
+        state_of(submission(message_id=IDS[2], error=3)),
+        state_of(submission(message_id=IDS[3], scheduled_for="2099-01-01T00:00:00.000Z")),
+    ]
+    store(database, states, [])
+    (row,) = rows(database, "SELECT * FROM submitted_hourly")
+    assert row == {
+        "hour": "2026-11-23T12:00:00Z", "account": "acme", "submitted": 4, "refused": 1, "withdrawn": 0,
+        "attempted": 1, "sent": 1, "unsent": 1,
+    }  # fmt: skip
+    assert [row["message_id"] for row in rows(database, "SELECT * FROM never_reported")] == [IDS[1]]
+    assert [row["message_id"] for row in rows(database, "SELECT * FROM scheduled")] == [IDS[3]]
+
+
+def test_receipts_are_explained(database: str) -> None:
+    state = merge(state_of(receipt(code="024")), receipt("r2", 1, code="777"))
+    store(database, [state], [])
+    found = rows(database, "SELECT code, name, action FROM receipts_explained ORDER BY code")
+    assert found == [
+        {"code": "024", "name": "Undeliverable", "action": CODES["024"].action},
+        {"code": "777", "name": "", "action": ""},
+    ]

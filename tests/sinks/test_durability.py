@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from gateway.postback import SENT, encode
 from gateway.rejected import REJECTED, Rejected
+from gateway.submission import SUBMISSIONS
 from runtime.clickhouse.client import Inserter
 from sinks.migrate import migrate
 from sinks.rows import splice
@@ -20,11 +21,13 @@ from tests.support.fsyncs import fsyncs, needs_strace, traced_fsyncs
 from tests.support.postbacks import at, sent
 from tests.support.records import FakeRecord
 from tests.support.sinks import execute, open_clickhouse, rows
+from tests.support.submissions import submission
 
 #: A value for each table.
 VALUES = {
     SENT: encode(sent()),
     MESSAGES: encode_message(state_of(sent())),
+    SUBMISSIONS: encode(submission()),
     REJECTED: encode(Rejected(rejection_id="1", reason="no_type", received_at=at(0))),
 }
 

@@ -8,3 +8,6 @@ MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsy
 
 ALTER TABLE rejected
 MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, replicated_deduplication_window = 0;
+
+ALTER TABLE submissions
+MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, replicated_deduplication_window = 0;

@@ -7,17 +7,15 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 
-from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
-from gateway.submission import SUBMISSIONS
-from streams.message import MESSAGES
+from streams.message import INPUTS, MESSAGES
 from tests.chaos.observer import Lag, ObservationFailed, Observer
 
 SAMPLE_INTERVAL, POLL_INTERVAL = 1.0, 0.2
 #: The topics that each group reads.
 TOPICS_OF: Mapping[str, Sequence[str]] = {
-    "streams": POSTBACK_TOPICS,
-    "sinks": (*POSTBACK_TOPICS, SUBMISSIONS, REJECTED, MESSAGES),
+    "streams": INPUTS,
+    "sinks": (*INPUTS, REJECTED, MESSAGES),
 }
 
 

@@ -7,14 +7,12 @@ from collections.abc import Iterable
 
 import aiohttp
 
-from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
-from gateway.submission import SUBMISSIONS
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.clients import client_options
 from runtime.kafka.offsets import Logs, NotDrained, Offsets, open_logs
 from runtime.settings import load_settings
-from streams.message import MESSAGES
+from streams.message import INPUTS, MESSAGES
 
 #: Seconds without any progress.
 TIMEOUT = 180.0
@@ -47,11 +45,11 @@ async def wait_quiescent(kafka: str, gateways: Iterable[str], overdue_after: flo
     group = "streams"
     try:
         async with open_logs(options) as logs:
-            await logs.wait_drained(group, await logs.ends(POSTBACK_TOPICS), TIMEOUT, lambda _: None)
+            await logs.wait_drained(group, await logs.ends(INPUTS), TIMEOUT, lambda _: None)
             await asyncio.sleep(overdue_after)
             while (ends := await logs.ends([MESSAGES])) and await _has_new_records(logs, ends):
                 pass
-            group, ends = "sinks", await logs.ends((*POSTBACK_TOPICS, SUBMISSIONS, REJECTED, MESSAGES))
+            group, ends = "sinks", await logs.ends((*INPUTS, REJECTED, MESSAGES))
             await logs.wait_drained(group, ends, TIMEOUT, lambda _: None)
     except (NotDrained, KafkaUnavailable) as error:
         raise NotQuiescent(f"{group}: {error}") from error

@@ -17,6 +17,7 @@ from runtime.kafka.clients import client_options
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
+from runtime.kafka.topic_ids import topic_id_of
 from runtime.kafka.topic_watch import TopicWatch
 from runtime.metrics import SINK_LAG, SINK_RETRIES, SINK_UNOWNED
 from runtime.process import first_completed, run_process
@@ -77,18 +78,18 @@ async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
         if stop.is_set():
             return
         async with GroupReader(client_options(settings), GROUP, topics, topics) as reader:
-            topic_ids = await retrier.call("kafka", lambda: reader.topic_ids(MESSAGES)) or {}
+            topic_id = await retrier.call("kafka", lambda: topic_id_of(client_options(settings), MESSAGES))
             worker = Worker(
                 _consumer(settings),
                 ClickHouseWriter(inserter, cluster, retrier),
                 BatchLimits(settings.batch_rows, BATCH_BYTES, settings.batch_seconds),
                 settings.session_timeout / 2,
                 topics,
-                topic_ids,
+                {MESSAGES: topic_id} if topic_id else {},
                 health,
             )
             monitor = GroupMonitor(reader, lambda: worker.membership, health, SINK_LAG, SINK_UNOWNED)
-            topic_watch = TopicWatch(reader, MESSAGES, topic_ids.get(MESSAGES), stop)
+            topic_watch = TopicWatch(reader, MESSAGES, topic_id, stop)
             await first_completed(
                 worker.run(stop),
                 monitor.run(),

@@ -75,9 +75,6 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._queue: deque[tuple[Table, list[Record], PendingInsert]] = deque()
         self._inserts: set[asyncio.Task[None]] = set()
         self._acked = asyncio.Event()
-        #: Set once the positions of the assigned partitions are known to be of the current topics. Until then
-        #: nothing is committed, as the commit's metadata would say that they are.
-        self._positions_verified = asyncio.Event()
         #: Completes with an error that ends this worker.
         self._failed: asyncio.Future[None]
         self._newest: dict[Table, float] = {}
@@ -122,17 +119,17 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._flush(self._flush_timeout)
         await self._commit()
         self._discard()
-        self._positions_verified.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._discard()
         partitions = list(assigned)
+        self.consumer.pause(*partitions)  # before an await: nothing is polled from positions that may change
         try:
             await self._rewind_outdated(partitions)
+            self.consumer.resume(*partitions)
         except KafkaError as error:  # aiokafka would only log it
             self._fail(error)
             return
-        self._positions_verified.set()
         self._health.up("partitions")
         log.info("Partitions assigned", partitions=len(partitions))
 
@@ -146,8 +143,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         ]
         if outdated:
             log.warning("Topics were created again, reading from their beginning", partitions=len(outdated))
-            await self.consumer.seek_to_beginning(*outdated)
-            self._discard()  # what was polled meanwhile, which is polled again
+            for partition, start in (await self.consumer.beginning_offsets(outdated)).items():
+                self.consumer.seek(partition, start)
 
     async def _flush(self, timeout: float) -> None:
         """Insert everything that is buffered; gives up after the timeout, or at once during an outage."""
@@ -171,7 +168,6 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _commit_acked(self) -> None:
         while True:
             await self._acked.wait()
-            await self._positions_verified.wait()
             self._acked.clear()
             if not await self._commit():
                 await asyncio.sleep(COMMIT_TIMEOUT)
@@ -179,8 +175,6 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _commit(self) -> bool:
         """Whether the commit succeeded; if not, its offsets stay committable."""
-        if not self._positions_verified.is_set():
-            return False
         tracker = self._tracker
         offsets = tracker.take_committable()
         try:

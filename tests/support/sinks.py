@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from msgspec import convert
@@ -65,7 +66,11 @@ async def open_writer(kafka: str, clickhouse: str) -> AsyncIterator[tuple[ClickH
 
 @asynccontextmanager
 async def run_worker(
-    kafka: str, clickhouse: str, group: str = GROUP, batch_rows: int = 50_000
+    kafka: str,
+    clickhouse: str,
+    group: str = GROUP,
+    batch_rows: int = 50_000,
+    topic_ids: Mapping[str, UUID] | None = None,
 ) -> AsyncIterator[tuple[Worker, asyncio.Task[None]]]:
     """Run a worker in the test's own process for the block; yield it and the task that runs it."""
     migrate(SecretStr(clickhouse))
@@ -81,7 +86,7 @@ async def run_worker(
             BatchLimits(batch_rows, 2**25, 0.2),
             flush_timeout=3,
             topics=topics,
-            topic_ids={},
+            topic_ids=topic_ids or {},
             health=Health(),
         )
         stop = asyncio.Event()

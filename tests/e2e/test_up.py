@@ -84,7 +84,7 @@ def test_message_explains_its_receipt(samples: Stack) -> None:
     done = samples.run("message", RECEIPT_ID)
     text = " ".join(done.stdout.split())
     assert "receipt 003 DeliveredToCarrier (in transit); stat DELIVERED TO CARRIER; err 003" in text
-    assert "orphan no postback about its sending" in text
+    assert "orphan neither its submission nor an attempt to send it is known" in text
 
 
 def test_message_json_follows_the_contract(samples: Stack) -> None:

@@ -57,6 +57,10 @@ class HoldFile:
         self._path = path
         self._exists = path.exists()
 
+    @property
+    def exists(self) -> bool:
+        return self._exists
+
     def write(self, reason: str) -> None:
         """Create the file, unless it exists."""
         if not self._exists:
@@ -78,7 +82,7 @@ async def enforce_limit(address: str, data: Path, limit: int, hold: HoldFile) ->
     while True:
         size = await asyncio.to_thread(disk_usage, data)
         polls_above = polls_above + 1 if size > limit else 0
-        if polls_above:
+        if polls_above or hold.exists:  # also just below the limit, or the hold would never be removed
             await _delete_committed(address)
         if polls_above > MAX_POLLS_ABOVE:
             hold.write(

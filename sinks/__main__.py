@@ -6,6 +6,7 @@ All wiring is here: settings become parts, and parts a process.
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer
 
@@ -68,28 +69,30 @@ async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
     inserter = Inserter(settings.clickhouse, min(INSERT_TIMEOUT, settings.stall_after / 2))
 
     topics: dict[str, int] = {}
+    topic_ids: dict[str, UUID] = {}
 
     async def open_both() -> None:
         await retrier.call("clickhouse", lambda: asyncio.to_thread(migrate, settings.clickhouse))
         topics.update(await retrier.call("kafka", lambda: cluster.open(TABLE_OF)))
+        if found := await retrier.call("kafka", lambda: topic_id_of(client_options(settings), MESSAGES)):
+            topic_ids[MESSAGES] = found
 
     try:
         await first_completed(stop.wait(), open_both())
         if stop.is_set():
             return
         async with GroupReader(client_options(settings), GROUP, topics, topics) as reader:
-            topic_id = await retrier.call("kafka", lambda: topic_id_of(client_options(settings), MESSAGES))
             worker = Worker(
                 _consumer(settings),
                 ClickHouseWriter(inserter, cluster, retrier),
                 BatchLimits(settings.batch_rows, BATCH_BYTES, settings.batch_seconds),
                 settings.session_timeout / 2,
                 topics,
-                {MESSAGES: topic_id} if topic_id else {},
+                topic_ids,
                 health,
             )
             monitor = GroupMonitor(reader, lambda: worker.membership, health, SINK_LAG, SINK_UNOWNED)
-            topic_watch = TopicWatch(reader, MESSAGES, topic_id, stop)
+            topic_watch = TopicWatch(reader, MESSAGES, topic_ids.get(MESSAGES), stop)
             await first_completed(
                 worker.run(stop),
                 monitor.run(),

@@ -24,7 +24,6 @@ from tests.support.records import FakeRecord
 
 VALID = {SENT: encode(sent()), RESPONSE: encode(reply()), RECEIPT: encode(receipt())}
 STATE = encode_message(merge(state_of(sent()), receipt()))
-OTHER_KEY = b"acme/other"
 
 #: A postback with one field that is not as the contract says.
 INVALID: dict[str, AnyPostback] = {

@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 
 GZIP = 1
 #: Bytes of a batch before its attributes, which are the first that its checksum covers.
-CRC_AT, ATTRIBUTES_AT = 17, 21
+ATTRIBUTES_AT = 21
 ALL_REPLICAS, TIMEOUT_MS = -1, 10_000
 
 

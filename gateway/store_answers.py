@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import NamedTuple
 
 import structlog
@@ -16,6 +15,7 @@ from gateway.postback import encode
 from gateway.rejected import REJECTED, NotASubmission, reject_request
 from gateway.sink import Durability, Sink
 from gateway.submission import SUBMISSIONS, submission_key
+from runtime.batched import batched
 from runtime.metrics import REJECTIONS
 
 #: Records that are encoded and put together, so that a request does not take much more memory than its body.
@@ -83,8 +83,7 @@ def _rejection(request: RawRequest, error: NotASubmission, new_id: Callable[[], 
 async def _put_all(sink: Sink, records: Iterable[Record]) -> Durability:
     """Put records, page by page; the weakest durability of them."""
     weakest = Durability.REPLICATED
-    remaining = iter(records)
-    while page := list(islice(remaining, PAGE_SIZE)):
+    for page in batched(records, PAGE_SIZE):
         results = await asyncio.gather(*(sink.put(*record) for record in page), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):

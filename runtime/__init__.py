@@ -2,6 +2,6 @@
 
 - `settings`, `errors`, `logging`, `log_filters`, `metrics`, `multiprocess_metrics`, `health`
 - `process` runs one process from start to exit, `supervisor` several; `watchdog` detects stalls
-- `retry`, `token_bucket`
+- `retry`, `token_bucket`, `batched`
 - `kafka`, `clickhouse`: clients, topics, errors
 """

@@ -7,10 +7,9 @@ for, and records that streams rejected.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 
 from msgspec import Struct
 
@@ -18,6 +17,7 @@ from gateway.postback import POSTBACK_TOPICS
 from operations.progress import Advance
 from operations.rows import Query, array, read_rows, time
 from operations.time_slices import Period, Slice, slices
+from runtime.batched import batched
 from runtime.clickhouse.sql import quote
 from streams.facts import MAX_FACTS_PER_KIND
 
@@ -111,7 +111,7 @@ def find_lost(
         suspects = _suspects(query, streams, slice)
         checked = sum(suspect.lacking for suspect in suspects)
         lost.count += (suspects[0].total if suspects else 0) - checked
-        for batch in _batches(suspects, QUERY_BATCH):
+        for batch in batched(suspects, QUERY_BATCH):
             confirmed = _confirm(query, streams, slice, since, [suspect.message_id for suspect in batch])
             lost.count += len(confirmed)
             lost.named += confirmed
@@ -173,9 +173,3 @@ def _confirm(
 def _facts(column: str) -> str:
     """The column's facts as the tuples by which they are ordered."""
     return f"arrayMap(fact -> (fact.received_at, fact.event_id), {column})"
-
-
-def _batches(suspects: Iterable[SuspectMessage], size: int) -> Iterator[list[SuspectMessage]]:
-    remaining = iter(suspects)
-    while batch := list(islice(remaining, size)):
-        yield batch

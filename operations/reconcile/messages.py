@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 from zlib import crc32
 
 from aiokafka import TopicPartition
@@ -21,6 +20,7 @@ from gateway.parsing.values import read_guid
 from gateway.postback import GUID
 from operations.progress import Advance
 from operations.rows import Query, read_lines, time
+from runtime.batched import batched
 from runtime.clickhouse.sql import quote
 from runtime.kafka.reader import Records
 from streams.message import MESSAGES
@@ -97,8 +97,7 @@ def load_keys(query: Query, keys: Pass, partitions: int, active_since: datetime)
 def without_state(query: Query, keys: set[bytes]) -> set[bytes]:
     """The keys that have no state in ClickHouse at all."""
     missing = set(keys)
-    remaining = iter(keys)
-    while batch := list(islice(remaining, LOOKUP_BATCH)):
+    for batch in batched(keys, LOOKUP_BATCH):
         ids = {key.rpartition(b"/")[2].decode(errors="replace") for key in batch}
         guids = ",".join(quote(guid) for guid in ids if read_guid(guid) == guid)
         if guids:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 from gateway.postback import decode, key_of
 from gateway.rejected import NotAPostback
@@ -16,12 +14,11 @@ from operations.repair.report import RepairReport
 from operations.replay.publish import Publish, page_size, publish_page
 from operations.replay.stored_request import ReplayedRecord, StoredRequest, record_of
 from operations.rows import Query, read_rows
+from runtime.batched import batched
 from runtime.clickhouse.sql import quote
 
 #: Messages in one query, and records published per second at most, as live traffic comes first.
 QUERY_BATCH, RATE = 500, 1_000.0
-
-T = TypeVar("T")
 
 
 class StoredPostback(StoredRequest, frozen=True, kw_only=True):
@@ -68,11 +65,11 @@ async def publish_again(
     """
     published: set[str] = set()
     without_postbacks = set(wanted.messages)
-    for ids in _pages(wanted.message_ids, QUERY_BATCH):
+    for ids in batched(wanted.message_ids, QUERY_BATCH):
         stored = await asyncio.to_thread(_read, query, ids)
         without_postbacks -= {postback.key for postback in stored}
         records = list(_records(filter(wanted.covers, stored), report, published))
-        for page in _pages(records, page_size(RATE)):
+        for page in batched(records, page_size(RATE)):
             await publish_page(page, publish, RATE)
             for record in page:
                 report.on_published(record.topic)
@@ -128,9 +125,3 @@ def _read(query: Query, message_ids: Iterable[str]) -> list[StoredPostback]:
         f"AND (cluster, topic, `partition`, `offset`) NOT IN {STREAMS_REJECTED} "
         "ORDER BY received_at, event_id LIMIT 1 BY received_at, event_id, account",
     )
-
-
-def _pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while page := list(islice(remaining, size)):
-        yield page

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
 
 from gateway.postback import Time
 from gateway.rejected import NotAPostback
@@ -17,6 +16,7 @@ from operations.replay.source import Source
 from operations.replay.stored_request import ReplayedRecord, StoredRequest, record_of
 from operations.rows import Query
 from operations.time_slices import slices
+from runtime.batched import batched
 
 #: Rows in memory at a time.
 SLICE_ROWS = 20_000
@@ -66,8 +66,9 @@ class Replay:
         self, requests: Sequence[StoredRequest], publish: Publish, stop: asyncio.Event, advance: Advance
     ) -> None:
         size = page_size(self.rate)
-        remaining = iter(requests)
-        while (page := list(islice(remaining, size))) and not stop.is_set():
+        for page in batched(requests, size):
+            if stop.is_set():
+                return
             records = list(self._parse(page))
             await publish_page(records, publish, self.rate)
             self.result.published.update(record.topic for record in records)

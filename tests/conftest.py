@@ -52,9 +52,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the tests that use the engines of the run; others that start an engine are marked one by one."""
+    """Mark the tests that use the engines of the run; others that start an engine are marked one by one.
+
+    Group the tests that share a fixture with others of their file: they run in one process of pytest, so that
+    it is set up once, and never twice at a time.
+    """
     if ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
         item.add_marker("engine")
+    if isinstance(item, pytest.Function) and any(
+        definitions[-1].scope == "module" for definitions in item._fixtureinfo.name2fixturedefs.values()
+    ):
+        item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

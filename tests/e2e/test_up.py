@@ -26,7 +26,7 @@ RECEIPT = (
     "done date:1209281334 stat:DELIVERED TO CARRIER err:003 text:&Code=003"
 )
 
-pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("up")]
+pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")

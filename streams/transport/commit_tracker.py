@@ -26,6 +26,8 @@ class _Partition:
         self.offset = offset
         #: Delivery times of batches that the worker has not started, by delivery number.
         self.queued: dict[int, float] = {}
+        #: The same of those that count as lost; one may be started nevertheless, late.
+        self.lost: dict[int, float] = {}
         #: Delivery times of batches that the worker is processing, by delivery number.
         self.in_progress: dict[int, float] = {}
         #: Whether offsets were skipped, so that the consumer has to rewind.
@@ -63,8 +65,11 @@ class CommitTracker(Generic[P]):
     def start(self, partition: P, delivery: int) -> None:
         """Record that the worker has started to process the delivered batch."""
         state = self._partitions.get(partition)
-        if state and delivery in state.queued:
-            state.in_progress[delivery] = state.queued.pop(delivery)
+        if state is None:
+            return
+        for waiting in (state.queued, state.lost):
+            if delivery in waiting:
+                state.in_progress[delivery] = waiting.pop(delivery)
 
     def ack(self, partition: P, start: int, end: int, delivery: int) -> None:
         """Record that the delivered batch, offsets `start` to before `end`, is done."""
@@ -108,7 +113,7 @@ class CommitTracker(Generic[P]):
         for partition, state in self._partitions.items():
             lost = [delivery for delivery, at in state.queued.items() if now - at > LOST_AFTER]
             for delivery in lost:
-                del state.queued[delivery]
+                state.lost[delivery] = state.queued.pop(delivery)
             state.gap = state.gap or bool(lost)
             if state.gap and not state.in_progress:
                 state.gap = False

@@ -94,6 +94,17 @@ def test_returned_batch_is_fetched_again() -> None:
     assert t.take_rewinds(0) == {P: 3}
 
 
+def test_lost_batch_that_starts_late_is_in_progress() -> None:
+    t = tracker(sent_0=0)
+    late = t.deliver(P, 0)
+    assert t.take_rewinds(6) == {P: 0}
+    t.deliver(P, 7)
+    t.start(P, late)
+    assert t.take_rewinds(13) == {}
+    t.ack(P, 0, 5, late)
+    assert t.take_rewinds(14) == {P: 5}
+
+
 def test_slow_batches_do_not_count_as_in_flight() -> None:
     t = tracker(sent_0=0, receipt_0=0)
     t.start(P, t.deliver(P, 0))

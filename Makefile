@@ -12,7 +12,7 @@ run: .venv/run ## run the whole stack on this machine and print the PostBackURL 
 	@$(BIN)/postbacks up $(ARGS)
 
 check: .venv/dev lint ## check types and style, and run the tests that need no engine: before each commit
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not engine" $(ARGS)
+	@$(BIN)/pytest -q -n 3 --dist worksteal -m "not engine" $(ARGS)
 
 test: .venv/dev lint ## check types and style, then run all tests (ARGS="-k wire")
 	@$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)

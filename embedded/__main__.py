@@ -10,7 +10,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from embedded.clickhouse.server import serve_clickhouse
-from embedded.kafka.installation import installed_kafka
+from embedded.kafka.class_cache import with_class_cache
+from embedded.kafka.installation import Kafka, installed_kafka
 from embedded.kafka.server import LogOptions, serve_kafka
 from runtime.process import run_process
 from runtime.settings import Settings
@@ -28,13 +29,17 @@ def main() -> None:
 
     async def work(settings: Settings, stop: asyncio.Event) -> None:
         if options.engine == "kafka":
-            kafka = await asyncio.to_thread(installed_kafka, settings.java, settings.cache_folder)
+            kafka = await asyncio.to_thread(_kafka, settings)
             log = LogOptions(settings.log_bytes, settings.log_flush)
             await serve_kafka(kafka, options.port, (options.data or settings.data) / "kafka", log, stop)
         else:
             await serve_clickhouse(options.port, options.data or settings.data, stop)
 
     run_process(work)
+
+
+def _kafka(settings: Settings) -> Kafka:
+    return with_class_cache(installed_kafka(settings.java, settings.cache_folder))
 
 
 if __name__ == "__main__":

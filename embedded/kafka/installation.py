@@ -41,10 +41,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Kafka:
-    """An installation: a Java and the jars."""
+    """An installation: a Java, the jars, and options of Java beside those of all installations."""
 
     java: Path
     jars: Sequence[Path]
+    #: Whether Java is the one from a wheel.
+    packaged: bool = False
     options: Sequence[str] = ()
 
     def command(self, log: Path, program: str, *arguments: str) -> list[str]:
@@ -64,7 +66,9 @@ def installed_kafka(java: Path | None, cache: Path) -> Kafka:
     Raises:
         StartupError: Java is missing, or a jar is missing and cannot be downloaded.
     """
-    return Kafka(find_java(java), ensure_jars(cache), () if java else PACKAGED_JVM)
+    if java:
+        return Kafka(find_java(java), ensure_jars(cache))
+    return Kafka(find_java(None), ensure_jars(cache), packaged=True, options=PACKAGED_JVM)
 
 
 def find_java(configured: Path | None) -> Path:

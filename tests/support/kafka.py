@@ -23,6 +23,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
+from embedded.kafka.class_cache import with_class_cache
 from embedded.kafka.installation import installed_kafka
 from embedded.kafka.node import KafkaFailed, Node, new_cluster_id, node_properties
 from gateway.topics import gateway_topics
@@ -65,7 +66,7 @@ class ApacheKafka:
         self.cluster = new_cluster_id()
         self._format_options = format_options
         settings = load_settings()
-        kafka = installed_kafka(settings.java, settings.cache_folder)
+        kafka = with_class_cache(installed_kafka(settings.java, settings.cache_folder))
         ports = free_ports(size + (voters or size))
         controllers = dict(enumerate(ports[size:], 1))
         clients = [port or ports[0], *ports[1:size]]

@@ -45,6 +45,7 @@ def retention_properties(limit: int) -> dict[str, str]:
     segment = min(MAX_SEGMENT_BYTES, max(MIN_SEGMENT_BYTES, limit // SEGMENTS))
     return {
         "log.segment.bytes": str(segment),
+        "log.initial.task.delay.ms": "1000",  # by default, a node deletes nothing in its first half minute
         "log.retention.check.interval.ms": "1000",
         "log.segment.delete.delay.ms": "1000",
     }

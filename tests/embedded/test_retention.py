@@ -40,9 +40,7 @@ async def test_gateway_answers_503_while_kafka_is_full(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 async def test_hold_just_below_the_limit_is_removed(tmp_path: Path) -> None:
-    at_once = {"log.initial.task.delay.ms": "0"}  # else Kafka deletes no file in its first half minute
-    properties = retention_properties(100 * 2**20) | at_once
-    cluster = ApacheKafka(tmp_path / "kafka", properties=properties)
+    cluster = ApacheKafka(tmp_path / "kafka", properties=retention_properties(100 * 2**20))
     try:
         await asyncio.to_thread(cluster.start)
         await create_topics(cluster.address, partitions=1)

@@ -1,4 +1,4 @@
-"""A short chaos run with a competing process that uses a whole core; `make chaos` runs longer ones.
+"""A short chaos run beside the other tests, which use all cores; `make chaos` runs longer ones.
 
 Its seed changes each day, and is part of every failure.
 """
@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.faults import exclusion_group, plan_faults
-from tests.chaos.load import burn_cpu
 from tests.chaos.run import RunOptions, run_chaos
 from tests.support.engines import APACHE, CHDB, Engines
 
@@ -22,11 +21,10 @@ TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3
 async def test_nothing_is_lost_duplicated_or_wrong_under_faults(tmp_path: Path, engines: Engines) -> None:
     engines.used |= {APACHE, CHDB}
     seed = datetime.now(UTC).toordinal()
-    command = f'make chaos ARGS="--seed {seed} --postbacks 4000 --rate 400 --faults 4 --burn 1"'
-    with burn_cpu(1):
-        outcome = await run_chaos(RunOptions(seed, postbacks=4_000, rate=400, faults=4, brokers=1), tmp_path)
+    command = f'make chaos ARGS="--seed {seed} --postbacks 3000 --rate 400 --faults 3"'
+    outcome = await run_chaos(RunOptions(seed, postbacks=3_000, rate=400, faults=3, brokers=1), tmp_path)
     assert outcome.faults, command
-    assert outcome.postbacks > 3_500, command
+    assert outcome.postbacks > 2_600, command
     assert not outcome.never_acknowledged, command
     assert not outcome.result.lost, command
     assert not outcome.result.duplicated, command

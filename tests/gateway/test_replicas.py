@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.engines import APACHE, Engines
-from tests.support.gateway import open_gateway, post
+from tests.support.gateway import form_request, open_gateway, post, wait_for_status
 from tests.support.kafka import ApacheKafka
 from tests.support.samples import SENT
 
@@ -19,7 +19,7 @@ async def test_underreplication_is_measured_and_rejects_no_postback(engines: Eng
     try:
         cluster.start()
         with open_gateway(cluster.address, replication=3, partitions=2) as gateway:
-            assert (await post(gateway.address, SENT)).status == 200
+            await wait_for_status(200, gateway.address, form_request(SENT))
             assert gateway.metric("postbacks_gateway_underreplicated_partitions") == 0
             cluster.nodes[2].kill()
             await gateway.wait_for_metric("postbacks_gateway_underreplicated_partitions", 1)

@@ -53,7 +53,7 @@ def _sums(partitions: list[PartitionReport]) -> Iterator[Text]:
 def _checks(report: ReconcileReport) -> Iterator[Text]:
     events, keys = report.events, report.keys
     yield Text(
-        f"Postbacks compared with the facts of their messages: {events.checked:,} checked, "
+        f"Events compared with the facts of their messages: {events.checked:,} checked, "
         f"{events.missing:,} missing, {events.pending:,} pending"
     )
     yield Text(

@@ -1,4 +1,4 @@
-"""Events that are in `postbacks` but in no message: streams could lose records, too.
+"""Events that ClickHouse has a record of but no message contains: streams could lose records, too.
 
 Compares hashes, one slice of time after the other, so that they fit into memory; then checks every event of
 the few messages that seem to lack some. Not counted as lost are events that a message at its cap has no room
@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from gateway.postback import POSTBACK_TOPICS
 from operations.progress import Advance
+from operations.reconcile.event_rows import FACTS_OF, event_rows
 from operations.rows import Query, array, read_rows, time
 from operations.time_slices import Period, Slice, slices
 from runtime.batched import batched
@@ -44,11 +44,10 @@ class StreamsProgress:
 
     def condition(self) -> str:
         """SQL that is true for such a record."""
-        partitions = [(topic, number) for topic, number in self.committed if topic in POSTBACK_TOPICS]
-        if not partitions:
+        if not self.committed:
             return f"cluster != {quote(self.cluster)}"
-        names = array(quote(f"{topic}/{number}") for topic, number in partitions)
-        offsets = array(f"toUInt64({max(0, self.committed[partition])})" for partition in partitions)
+        names = array(quote(f"{topic}/{number}") for topic, number in self.committed)
+        offsets = array(f"toUInt64({max(0, offset)})" for offset in self.committed.values())
         not_lagging = f" AND NOT has({array(sorted(self.lagging))}, `partition`)" if self.lagging else ""
         return (
             f"(cluster != {quote(self.cluster)} OR (`offset` < transform(concat(topic, '/', "
@@ -90,8 +89,8 @@ def event_slices(query: Query, since: datetime) -> list[Slice]:
     hours = read_rows(
         query,
         Period,
-        "SELECT toStartOfHour(received_at)::DateTime64(3, 'UTC') AS start, count() AS rows FROM postbacks "
-        f"WHERE received_at >= {time(since)} GROUP BY start ORDER BY start",
+        "SELECT toStartOfHour(received_at)::DateTime64(3, 'UTC') AS start, count() AS rows "
+        f"FROM {event_rows(f'received_at >= {time(since)}')} GROUP BY start ORDER BY start",
     )
     return [slice._replace(start=max(slice.start, since)) for slice in slices(hours, HOUR, SLICE_ROWS)]
 
@@ -126,18 +125,18 @@ def _suspects(query: Query, streams: StreamsProgress, slice: Slice) -> list[Susp
     and first seen no later.
     """
     during = f"received_at >= {time(slice.start)} AND received_at < {time(slice.stop)}"
-    events = f"SELECT sipHash64(event_id) FROM postbacks WHERE {during}"
+    events = f"SELECT sipHash64(event_id) FROM {event_rows(during)}"
+    event_ids = ", ".join(f"{column}.event_id" for column in FACTS_OF.values())
     facts = (
-        "SELECT sipHash64(arrayJoin(arrayConcat(attempts.event_id, receipts.event_id, replies.event_id))) "
-        "AS hash FROM message_states "
+        f"SELECT sipHash64(arrayJoin(arrayConcat({event_ids}))) AS hash FROM message_states "
         f"WHERE last_seen_at >= {time(slice.start)} AND bucket < {time(slice.stop)}"
     )
     return read_rows(
         query,
         SuspectMessage,
-        "SELECT message_id, uniqExact(event_id) AS lacking, sum(lacking) OVER () AS total FROM postbacks "
-        f"WHERE {during} AND {streams.condition()} "
-        f"AND sipHash64(event_id) NOT IN (SELECT hash FROM ({facts}) WHERE hash IN ({events})) "
+        "SELECT message_id, uniqExact(event_id) AS lacking, sum(lacking) OVER () AS total "
+        f"FROM {event_rows(f'{during} AND {streams.condition()}')} "
+        f"WHERE sipHash64(event_id) NOT IN (SELECT hash FROM ({facts}) WHERE hash IN ({events})) "
         f"GROUP BY message_id ORDER BY message_id LIMIT {MAX_SUSPECTS}",
     )
 
@@ -148,21 +147,24 @@ def _confirm(
     """The events that these messages lack and whose first record (since `since`) is in the slice."""
     first = f"minIf(received_at, received_at >= {time(since)})"
     ids = ",".join(f"toUUID({quote(message_id)})" for message_id in message_ids)
+    records = event_rows(
+        f"message_id IN ({ids}) AND {streams.condition()} "
+        f"AND (cluster, topic, `partition`, `offset`) NOT IN {STREAMS_REJECTED}"
+    )
+    facts_of_type = ", ".join(f"type = {quote(type)}, of_{type}" for type in FACTS_OF)
+    known = ", ".join(f"{_facts(column)} AS of_{type}" for type, column in FACTS_OF.items())
     return read_rows(
         query,
         LostEvent,
         "SELECT account, message_id, type, event_id, at AS received_at, "
         "source.1 AS cluster, source.2 AS topic, source.3 AS `partition`, source.4 AS `offset` FROM ("
-        "SELECT *, multiIf(type = 'sent', of_sent, type = 'receipt', of_receipt, of_response) AS facts FROM ("
+        f"SELECT *, multiIf({facts_of_type}, []) AS facts FROM ("
         "SELECT account, message_id, type, event_id, min(received_at) AS at, "
-        "min((received_at, (cluster, topic, `partition`, `offset`))).2 AS source FROM postbacks "
-        f"WHERE message_id IN ({ids}) AND {streams.condition()} "
-        f"AND (cluster, topic, `partition`, `offset`) NOT IN {STREAMS_REJECTED} "
+        f"min((received_at, (cluster, topic, `partition`, `offset`))).2 AS source FROM {records} "
         f"GROUP BY account, message_id, type, event_id "
         f"HAVING {first} >= {time(slice.start)} AND {first} < {time(slice.stop)}"
-        ") AS event LEFT JOIN (SELECT account, message_id, "
-        f"{_facts('attempts')} AS of_sent, {_facts('receipts')} AS of_receipt, "
-        f"{_facts('replies')} AS of_response FROM messages WHERE message_id IN ({ids})"
+        f") AS event LEFT JOIN (SELECT account, message_id, {known} "
+        f"FROM messages WHERE message_id IN ({ids})"
         ") AS known USING (account, message_id)) "
         "WHERE NOT has(facts.2, event_id) "
         f"AND NOT (length(facts) >= {MAX_FACTS_PER_KIND} AND (at, event_id) > facts[-1]) "

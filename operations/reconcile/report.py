@@ -33,9 +33,9 @@ class PartitionReport(Struct, kw_only=True):
 
 
 class EventsReport(Struct, kw_only=True):
-    """Events of `postbacks` compared with the facts of messages."""
+    """Events about messages compared with the messages' facts."""
 
-    #: Rows of `postbacks`.
+    #: Rows of `postbacks`, and of `submissions` those with a MessageID.
     checked: int
     missing: int
     #: Records that streams has not committed yet.

@@ -19,7 +19,7 @@ from gateway.rejected import REJECTED, Rejected
 from gateway.submission import SUBMISSIONS
 from operations.reconcile.messages import PARTITION
 from streams.facts import MAX_FACTS_PER_KIND
-from streams.message import MESSAGES, encode_message, state_of
+from streams.message import MESSAGES, encode_message, merge, state_of
 from tests.support.kafka import own_kafka
 from tests.support.pipeline import Pipeline, create_pipeline
 from tests.support.postbacks import MESSAGE_ID, at, receipt, sent
@@ -164,6 +164,25 @@ async def test_event_in_no_message_is_named(pipeline: Pipeline) -> None:
         == len({postback.event_id for postback in given if postback.message_id == lost.message_id})
     )
     assert f"{lost.event_id} of message {lost.message_id} of acme" in await reconcile_text(pipeline)
+
+
+async def test_submission_in_no_message_is_named(pipeline: Pipeline) -> None:
+    about_none = submission("u3", 3, error=3, message_id=None)
+    given = [submission("u1", 1), submission("u2", 2, error=3), submission("u2", 4, error=3), about_none]
+    await pipeline.streams.produce([sent(), *given])
+    await pipeline.run()
+    status, report = await reconcile(pipeline)
+    assert (status, report["events"]["checked"]) == (0, 4), "one is about no message"
+    delete(pipeline, "message_states", "1")
+    without = encode_message(merge(state_of(sent()), given[0]))
+    await pipeline.streams.produce_raw(MESSAGES, [(key_of("acme", MESSAGE_ID), without)])
+    await pipeline.store()
+    status, report = await reconcile(pipeline)
+    assert (status, report["missing"], report["events"]["missing"]) == (1, 1, 1)
+    (lost,) = report["events"]["named"]
+    assert (lost["type"], lost["event_id"], lost["message_id"]) == ("submission", "u2", MESSAGE_ID)
+    assert (lost["topic"], lost["received_at"]) == (SUBMISSIONS, at(2))
+    assert f"submission u2 of message {MESSAGE_ID} of acme" in await reconcile_text(pipeline)
 
 
 async def test_message_missing_in_clickhouse_is_named_by_key(pipeline: Pipeline) -> None:

@@ -59,10 +59,11 @@ def reconcile(load: SettingsLoader, since: datetime, repair: bool, dry_run: bool
     transaction markers, are not missing. Of a cluster that no longer exists, only offsets between stored
     rows can be found missing.
 
-    --repair reads from Kafka what ClickHouse lacks, and inserts it as the sinks do. Postbacks that are in no
-    message are published again, which needs running streams and sinks. Nothing is counted twice; `postbacks`
-    then has a row more for each of them, as it has one per record. What neither Kafka nor ClickHouse has any
-    more is listed. A dry run does not know which postbacks among the missing rows must be published, too.
+    --repair reads from Kafka what ClickHouse lacks, and inserts it as the sinks do. Postbacks and submissions
+    that are in no message are published again, which needs running streams and sinks. Nothing is counted
+    twice; their table then has a row more for each of them, as it has one per record. What neither Kafka nor
+    ClickHouse has any more is listed. A dry run does not know which of the missing rows must be published,
+    too.
 
     \b
     Columns:
@@ -86,7 +87,7 @@ def reconcile(load: SettingsLoader, since: datetime, repair: bool, dry_run: bool
       POSTBACKS_KAFKA            Kafka's brokers
       POSTBACKS_KAFKA_SECURITY…  TLS and authentication
       POSTBACKS_CLICKHOUSE       URL of ClickHouse, with user and password
-      POSTBACKS_PARTITIONS       of the topics, if postbacks are published
+      POSTBACKS_PARTITIONS       of the topics, if events are published
 
     \b
     Exit status:

@@ -28,7 +28,7 @@ from runtime.retry import Retrier
 from runtime.settings import Settings
 from sinks.batch import Record
 from sinks.cluster import ClusterGuard
-from sinks.tables import POSTBACKS, TABLE_OF, Table
+from sinks.tables import POSTBACKS, SUBMITTED, TABLE_OF, Table
 from sinks.writer import ClickHouseWriter
 
 #: Columns of the text.
@@ -91,8 +91,8 @@ def render_repair(report: RepairReport) -> Group:
         for name, count in sorted(counts.items()):
             done.add_row(Text(f"  {verb} {name}"), Text(f"{count:,}"))
     parts.append(done if report.changes else Text("  nothing"))
-    if report.dry_run and report.inserted.get(POSTBACKS.name):
-        parts.append(Text("  publish those of the inserted postbacks that are in no message"))
+    if report.dry_run and not {POSTBACKS.name, SUBMITTED.name}.isdisjoint(report.inserted):
+        parts.append(Text("  publish those of the inserted events that are in no message"))
     if report.unrepairable:
         parts += [Text(), Text(f"Cannot be repaired: {report.unrepairable:,}", style="bold red")]
         parts += _losses(report)

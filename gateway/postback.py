@@ -94,7 +94,7 @@ TOPIC_OF: dict[type[AnyPostback], str] = {Sent: SENT, Response: RESPONSE, Receip
 POSTBACK_TOPICS = (SENT, RESPONSE, RECEIPT)
 
 #: The header of a record that `postbacks reconcile --repair` publishes again: streams then writes the state
-#: of its message, even if it contains the postback already.
+#: of its message, even if it contains the event already.
 REPUBLISHED = ("republished", b"1")
 
 encode = json.Encoder().encode

@@ -4,11 +4,12 @@
 |---|---|
 | `missing` | records of Kafka whose rows ClickHouse lacks, inserted as the sinks do |
 | `states` | states of the topic `messages` that ClickHouse lacks, inserted as the sinks do |
-| `postbacks` | postbacks that are in no message, published again |
+| `stored_events` | postbacks and submissions in ClickHouse, and their records; pure |
+| `republish` | events that are in no message, published again |
 | `spans` | which offsets to read together; pure |
 | `report` | what was done, and what cannot be repaired |
 | `run` | all of it, and the reconciliations between |
 
-Nothing counts twice: the tables collapse rows of the same record, states are joined, and a postback that is
+Nothing counts twice: the tables collapse rows of the same record, states are joined, and an event that is
 published again has its event_id and its time.
 """

@@ -21,9 +21,9 @@ class RepairReport(Struct, kw_only=True):
     dry_run: bool
     #: Records inserted, by table; those that ClickHouse refuses are in `rejected`, as for the sinks.
     inserted: dict[str, int] = {}
-    #: Postbacks published again, by topic.
+    #: Postbacks and submissions published again, by topic.
     published: dict[str, int] = {}
-    #: How many records, messages and postbacks cannot be repaired, and the first of them.
+    #: How many records, messages and events cannot be repaired, and the first of them.
     unrepairable: int = 0
     losses: list[Loss] = []
     #: What was published and is not stored yet, in words; empty if nothing is.

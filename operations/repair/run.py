@@ -1,7 +1,7 @@
 """Repairs in rounds until a reconciliation finds nothing that another round could change.
 
 A round inserts what Kafka has, then publishes what is only in ClickHouse. What it inserted may show losses in
-what follows from it (postbacks that are in no message), which the next round finds.
+what follows from it (events that are in no message), which the next round finds.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from operations.reconcile.report import ReconcileReport
 from operations.reconcile.run import Comparison, reconcile
 from operations.repair.insert import Insert
 from operations.repair.missing import insert_missing, lose_partition
-from operations.repair.postbacks import Wanted, publish_again
 from operations.repair.report import RepairReport
+from operations.repair.republish import Wanted, publish_again
 from operations.repair.states import StatesFound, insert_states
 from operations.replay.publish import Publish
 from operations.rows import Query
@@ -112,7 +112,7 @@ class Repair:
         wanted = Wanted(events.keys(), without_state.keys(), {*events.values(), *without_state.values()})
         if not wanted.message_ids:
             return
-        with self.progress.step("Publishing postbacks again", len(wanted.message_ids)) as advance:
+        with self.progress.step("Publishing events again", len(wanted.message_ids)) as advance:
             async with self.open_publisher() as publish:
                 self._published |= await publish_again(self.query, publish, wanted, self.report, advance)
 

@@ -63,5 +63,7 @@ def _events(value: bytes) -> set[str]:
     except DecodeError:
         return set()
     return {
-        fact.event_id for facts in (message.attempts, message.receipts, message.replies) for fact in facts
+        fact.event_id
+        for facts in (message.attempts, message.receipts, message.replies, message.submissions)
+        for fact in facts
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -18,14 +19,15 @@ from msgspec import convert, to_builtins
 from cli.publisher import open_publisher
 from cli.repair import insert_nothing
 from gateway.parsing.postback import parse
-from gateway.postback import SENT, AnyPostback, key_of
-from operations.repair.postbacks import ParsedDifferently, StoredPostback, record_again
+from gateway.postback import SENT, key_of
+from gateway.submission import SUBMISSIONS, Submission, decode_submission
 from operations.repair.report import RepairReport
 from operations.repair.spans import spans
+from operations.repair.stored_events import ParsedDifferently, StoredPostback, StoredSubmission
 from runtime.settings import load_settings
 from sinks.batch import Record
 from sinks.tables import Table
-from streams.message import MESSAGES
+from streams.message import MESSAGES, Event
 from tests.support.losses import (
     delete,
     delete_records,
@@ -44,7 +46,8 @@ from tests.support.pipeline import Pipeline, create_pipeline
 from tests.support.process import run_module
 from tests.support.samples import raw_request
 from tests.support.sinks import execute, open_writer, rows, wait_committed
-from tests.support.workload import read_all
+from tests.support.submissions import submissions
+from tests.support.workload import read_all, topic_of
 
 
 @pytest_asyncio.fixture
@@ -56,6 +59,7 @@ async def test_rows_deleted_from_each_table_are_inserted(pipeline: Pipeline) -> 
     before, stored = await fill(pipeline), stored_records(pipeline)
     assert {row["stage"] for row in before["rejected"]} == {"gateway", "streams", "sinks"}
     delete(pipeline, "postbacks", "offset % 2 = 1")
+    delete(pipeline, "submissions", "offset % 2 = 1 OR message_id IS NULL")
     delete(pipeline, "message_states", f"message_id <= '{UUID(int=5)}'")
     delete(pipeline, "rejected", "1")
     left = len(stored_records(pipeline))
@@ -70,7 +74,10 @@ async def test_rows_deleted_from_each_table_are_inserted(pipeline: Pipeline) -> 
     assert (report["repair"]["unrepairable"], report["repair"]["published"]) == (0, {})
     inserted = report["repair"]["inserted"]
     assert inserted == planned.inserted
-    assert inserted["postbacks"] == len(stored) - left + 1, "and the one that ClickHouse refuses"
+    assert inserted["submissions"] > 2
+    assert inserted["postbacks"] + inserted["submissions"] == len(stored) - left + 1, (
+        "and the one that ClickHouse refuses"
+    )
     assert inserted["message_states"] >= 5
     assert inserted["rejected"] == 4
 
@@ -79,23 +86,24 @@ async def check_published_again(
     pipeline: Pipeline,
     before: dict[str, list[dict[str, Any]]],
     stored: list[dict[str, Any]],
-    lost: list[AnyPostback],
+    lost: list[Event],
 ) -> None:
-    """Repair, and check that only the lost postbacks are published, and that their messages are back."""
+    """Repair, and check that only the lost events are published, and that their messages are back."""
     status, report = await repair(pipeline)
     assert (status, report["missing"], report["duplicates"]) == (0, 0, 0)
     assert report["repair"]["pending"] == ""
-    assert sum(report["repair"]["published"].values()) == len(lost)
+    assert report["repair"]["published"] == Counter(map(topic_of, lost))
+    assert report["repair"]["published"][SUBMISSIONS] == 4
     assert whole(pipeline) == before
     assert len(stored_records(pipeline)) == len(stored) + len(lost), "a row per record, old and new"
     keys = {record.key for record in await read_all(pipeline.kafka, MESSAGES) if record.value}
-    assert keys == {key_of(postback.account, postback.message_id) for postback in lost}
+    assert keys == {key_of(event.account, event.message_id or "") for event in lost}
 
 
 async def test_messages_lost_everywhere_are_published_again(pipeline: Pipeline) -> None:
     before, stored = await fill(pipeline), stored_records(pipeline)
     lost = await lose_messages(pipeline)
-    keys = {key_of(postback.account, postback.message_id) for postback in lost}
+    keys = {key_of(event.account, event.message_id or "") for event in lost}
     await pipeline.streams.produce_raw(MESSAGES, [(key, None) for key in keys])
     async with running(pipeline):
         await check_published_again(pipeline, before, stored, lost)
@@ -115,11 +123,13 @@ async def test_dry_run_says_what_it_would_do(pipeline: Pipeline) -> None:
     await fill(pipeline)
     lost = await lose_messages(pipeline)
     delete(pipeline, "rejected", "stage = 'gateway'")
+    delete(pipeline, "submissions", "message_id IS NULL")
     left, stored, produced = whole(pipeline), stored_records(pipeline), await record_count(pipeline)
     status, report = await repair(pipeline, "--dry-run")
     assert status == 1
-    assert (report["repair"]["dry_run"], report["repair"]["inserted"]) == (True, {"rejected": 3})
-    assert sum(report["repair"]["published"].values()) == len(lost)
+    assert report["repair"]["dry_run"]
+    assert report["repair"]["inserted"] == {"rejected": 3, "submissions": 2}
+    assert report["repair"]["published"] == Counter(map(topic_of, lost))
     assert (whole(pipeline), stored_records(pipeline)) == (left, stored)
     assert await record_count(pipeline) == produced
 
@@ -127,6 +137,7 @@ async def test_dry_run_says_what_it_would_do(pipeline: Pipeline) -> None:
 async def test_rows_and_messages_lost_together_are_whole_again(pipeline: Pipeline) -> None:
     before = await fill(pipeline)
     delete(pipeline, "postbacks", "1")
+    delete(pipeline, "submissions", "1")
     delete(pipeline, "message_states", "1")
     await delete_records(pipeline, MESSAGES)
     async with running(pipeline):
@@ -137,7 +148,7 @@ async def test_rows_and_messages_lost_together_are_whole_again(pipeline: Pipelin
 
 async def test_insert_racing_with_a_sink_counts_once(pipeline: Pipeline) -> None:
     before, stored = await fill(pipeline), stored_records(pipeline)
-    for table in ("postbacks", "message_states", "rejected"):
+    for table in ("postbacks", "submissions", "message_states", "rejected"):
         execute(pipeline.clickhouse, f"SYSTEM STOP MERGES {table}")
         execute(pipeline.clickhouse, f"TRUNCATE TABLE {table}")
     held: list[tuple[Table, Sequence[Record]]] = []
@@ -151,9 +162,15 @@ async def test_insert_racing_with_a_sink_counts_once(pipeline: Pipeline) -> None
     async with open_writer(pipeline.kafka, pipeline.clickhouse) as (writer, _):
         for found, records in held:
             await writer.write(found, records)
-    assert {found.name for found, _ in held} == {"postbacks", "message_states", "rejected"}
-    (physical,) = rows(pipeline.clickhouse, "SELECT count()::UInt32 AS n FROM postbacks")
-    assert physical["n"] == 2 * len(stored), "both inserted each row, and nothing is merged"
+    assert {found.name for found, _ in held} == {"postbacks", "submissions", "message_states", "rejected"}
+    physical = [
+        row
+        for table in ("postbacks", "submissions")
+        for row in rows(pipeline.clickhouse, f"SELECT count()::UInt32 AS n FROM {table}")
+    ]
+    assert sum(row["n"] for row in physical) == 2 * len(stored), (
+        "both inserted each row, and nothing is merged"
+    )
     assert whole(pipeline) == before
     assert stored_records(pipeline) == stored
     status, report = await reconcile(pipeline)
@@ -192,7 +209,7 @@ async def test_stopped_streams_are_named(pipeline: Pipeline) -> None:
     repairing = in_process(pipeline, insert_nothing, report)
     repairing.open_publisher, repairing.stall_timeout = partial(open_publisher, settings), 1.0
     assert not (await repairing.run()).complete
-    assert report.pending == "streams: 7 records left, and no progress"
+    assert report.pending == "streams: 9 records left, and no progress"
 
 
 def test_dry_run_alone_is_refused() -> None:
@@ -212,10 +229,18 @@ def stored_postback(body: bytes, **others: str) -> StoredPostback:
 
 def test_request_that_parses_to_another_event_is_refused() -> None:
     body = f"SMSSent=1&MessageID={UUID(int=1)}".encode()
-    assert record_again(stored_postback(body)).topic == SENT
+    assert stored_postback(body).record_again().topic == SENT
     for other in ({"event_id": "another"}, {"message_id": str(UUID(int=2))}, {"type": "receipt"}):
         with pytest.raises(ParsedDifferently):
-            record_again(stored_postback(body, **other))
+            stored_postback(body, **other).record_again()
+
+
+@given(submissions)
+def test_stored_submission_is_republished_as_it_was(given: Submission) -> None:
+    record = convert(to_builtins(given), StoredSubmission).record_again()
+    assert record.topic == SUBMISSIONS
+    assert record.key == key_of(given.account, given.message_id or given.event_id)
+    assert decode_submission(record.value) == given
 
 
 @given(st.sets(st.integers(0, 60)), st.integers(0, 10))

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from cli.progress import ProgressBars
 from cli.repair import publish_nothing
 from gateway.parsing.postback import parse
-from gateway.postback import POSTBACK_TOPICS, SENT, AnyPostback, encode
+from gateway.parsing.submission import parse_answers
+from gateway.postback import POSTBACK_TOPICS, SENT, encode
 from gateway.rejected import REJECTED, reject_request
 from gateway.submission import SUBMISSIONS
 from gateway.topics import gateway_topics
@@ -24,8 +25,9 @@ from operations.repair.insert import Insert
 from operations.repair.report import RepairReport
 from operations.repair.run import Repair
 from operations.rows import connect
-from streams.message import MESSAGES
+from streams.message import MESSAGES, Event
 from streams.topics import messages_topic
+from tests.support.answers import answer, as_json, refusal
 from tests.support.kafka import PARTITIONS, open_admin, set_topic_config
 from tests.support.pipeline import Pipeline
 from tests.support.postbacks import START, at
@@ -37,17 +39,26 @@ TOPICS = (*POSTBACK_TOPICS, SUBMISSIONS, REJECTED, MESSAGES)
 #: What must be the same after a repair: a table or view, and the order of its rows.
 WHOLE = {
     "events": "SELECT * FROM events ORDER BY event_id",
+    "submissions": "SELECT DISTINCT * EXCEPT (cluster, topic, partition, offset) FROM submissions "
+    "ORDER BY ALL",
     "messages": "SELECT * FROM messages ORDER BY message_id",
     "rejected": "SELECT * REPLACE (arraySort(records) AS records) FROM rejected FINAL "
     "ORDER BY rejection_id, stage",
 }
-RECORDS = "SELECT * FROM postbacks FINAL ORDER BY topic, partition, offset"
+RECORDS = "SELECT * FROM {} FINAL ORDER BY topic, partition, offset"
 
 
-def requests(count: int) -> list[AnyPostback]:
-    """Postbacks of so many messages, as the gateway parses them: sent twice, a receipt, some replies."""
-    found = []
+def requests(count: int) -> list[Event]:
+    """Events of so many messages, as the gateway parses them.
+
+    Of each message a submission, with or without the request, two attempts and a receipt; of some a reply.
+    """
+    found: list[Event] = []
     for n in range(count):
+        response = answer(MessageID=str(UUID(int=n + 1)), ReferenceID=f"r{n}")
+        asked = {"PhoneNumber": f"1757555{n:04}", "Message": "Ihr Tisch ist frei \u20ac"}
+        posted = as_json({"request": asked, "response": response} if n % 2 else response)
+        found += parse_answers(raw_request(posted, "a=1", received_at=at(n))).submissions
         message = (
             f"MessageID={UUID(int=n + 1)}&ReferenceID=r{n}&FromPhoneNumber=74121&ToPhoneNumber=1757555{n:04}"
         )
@@ -60,15 +71,16 @@ def requests(count: int) -> list[AnyPostback]:
 
 
 async def fill(pipeline: Pipeline, messages: int = 12) -> dict[str, list[dict[str, Any]]]:
-    """Store postbacks, messages, and rejections of all three stages; return what is whole."""
+    """Store events, messages, and rejections of all three stages; return what is whole."""
     await load(pipeline, messages)
     await pipeline.run()
     return whole(pipeline)
 
 
 async def load(pipeline: Pipeline, messages: int = 12) -> None:
-    """Produce postbacks of so many messages, and what is rejected by each of the three stages."""
-    await pipeline.streams.produce(requests(messages))
+    """Produce events of so many messages and of none, and what is rejected by each of the three stages."""
+    about_none = parse_answers(raw_request(as_json([refusal(2), refusal(2)]), received_at=at(0))).submissions
+    await pipeline.streams.produce([*requests(messages), *about_none])
     by_gateway = [
         encode(reject_request(raw_request(b"nothing=1", received_at=at(n)), "no_type", str(n)))
         for n in range(3)
@@ -82,7 +94,8 @@ def whole(pipeline: Pipeline) -> dict[str, list[dict[str, Any]]]:
 
 
 def stored_records(pipeline: Pipeline) -> list[dict[str, Any]]:
-    return rows(pipeline.clickhouse, RECORDS)
+    tables = ("postbacks", "submissions")
+    return [row for table in tables for row in rows(pipeline.clickhouse, RECORDS.format(table))]
 
 
 async def record_count(pipeline: Pipeline) -> dict[str, int]:
@@ -132,8 +145,8 @@ async def running(pipeline: Pipeline) -> AsyncIterator[None]:
             yield
 
 
-async def lose_messages(pipeline: Pipeline) -> list[AnyPostback]:
-    """Delete four messages from ClickHouse, and all from Kafka; return the postbacks of the four."""
+async def lose_messages(pipeline: Pipeline) -> list[Event]:
+    """Delete four messages from ClickHouse, and all from Kafka; return the events of the four."""
     delete(pipeline, "message_states", f"message_id <= '{UUID(int=4)}'")
     await delete_records(pipeline, MESSAGES)
-    return [postback for postback in requests(12) if UUID(postback.message_id).int <= 4]
+    return [event for event in requests(12) if UUID(event.message_id or "").int <= 4]

@@ -15,6 +15,7 @@ from cli.progress import ProgressBars
 from cli.publisher import discard, open_publisher
 from gateway.postback import POSTBACK_TOPICS
 from gateway.sink import Unavailable
+from gateway.submission import SUBMISSIONS
 from operations.replay.publish import Publish
 from operations.replay.run import Replay, ReplayResult
 from operations.replay.source import Source
@@ -40,7 +41,7 @@ from runtime.settings import Settings
     metavar="RATE",
     default=1_000.0,
     show_default=True,
-    help="Postbacks per second, at most.",
+    help="Records per second, at most.",
 )
 @click.pass_obj
 def replay(
@@ -56,8 +57,9 @@ def replay(
     """Publish stored rejections or postbacks again.
 
     Reads requests from ClickHouse in the order in which they came, and parses them with this version. So a
-    fixed parser accepts requests that an older one rejected; the others stay rejected. Nothing is counted
-    twice, as event ids and times stay the same. If the replay is interrupted, it prints where to continue.
+    fixed parser accepts requests that an older one rejected, those to /submission as submissions; the others
+    stay rejected. Nothing is counted twice, as event ids and times stay the same. If the replay is
+    interrupted, it prints where to continue.
 
     \b
     Example:
@@ -110,7 +112,7 @@ def _print_result(result: ReplayResult, verb: str) -> None:
     counts = Table(box=None, pad_edge=False, show_header=False)
     counts.add_column()
     counts.add_column(justify="right")
-    for topic in POSTBACK_TOPICS:
+    for topic in (*POSTBACK_TOPICS, SUBMISSIONS):
         counts.add_row(f"{verb} to {topic}", f"{result.published[topic]:,}")
     for reason, count in sorted(result.rejected.items()):
         counts.add_row(f"Still rejected: {reason}", f"{count:,}")

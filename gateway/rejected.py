@@ -17,16 +17,11 @@ from runtime.decoding import total
 
 REJECTED = "postbacks.rejected"
 
-#: Closed sets, as they are labels of a metric. `failure` is a bug in the parser.
-RequestReason: TypeAlias = Literal[
-    "no_type",
-    "ambiguous_type",
-    "no_message_id",
-    "undecodable",
-    "no_submission",
-    "undecodable_submission",
-    "failure",
-]
+#: Closed sets, as they are labels of a metric. They tell as what a request was parsed, and is to be parsed
+#: again: as a postback, or as answers to sends. Failures are bugs in the parser.
+PostbackReason: TypeAlias = Literal["no_type", "ambiguous_type", "no_message_id", "undecodable", "failure"]
+SubmissionReason: TypeAlias = Literal["no_submission", "undecodable_submission", "submission_failure"]
+RequestReason: TypeAlias = PostbackReason | SubmissionReason
 RecordReason: TypeAlias = Literal["undecodable_record", "empty_record", "foreign_key"]
 
 #: Range of a record's timestamp, which its producer chose. ClickHouse would delete a row of 400 days ago at
@@ -39,27 +34,29 @@ MAX_KEY_BYTES = 1024
 class NotAPostback(Exception):
     """Raised by the parser: the reason for machines, and a sentence for the client."""
 
-    def __init__(self, reason: RequestReason, sentence: str) -> None:
+    def __init__(self, reason: PostbackReason, sentence: str) -> None:
         super().__init__(sentence)
-        self.reason: RequestReason = reason
+        self.reason: PostbackReason = reason
 
 
 class NotASubmission(Exception):
     """Raised by the parser of answers to a send: the reason for machines, and a sentence for the client."""
 
-    def __init__(self, reason: RequestReason, sentence: str) -> None:
+    def __init__(self, reason: SubmissionReason, sentence: str) -> None:
         super().__init__(sentence)
-        self.reason: RequestReason = reason
+        self.reason: SubmissionReason = reason
 
 
 class Rejected(Struct, kw_only=True, omit_defaults=True):
     """A request or record that is not a postback, complete enough to be replayed.
 
-    Either a request that the gateway answered with 400, or a Kafka record that a later stage could not use;
-    then `topic`, `partition` and `offset` are set.
+    Either a request that the gateway answered with 400, or one answer in a request to /submission (then
+    `body` is the answer), or a Kafka record that a later stage could not use; then `topic`, `partition` and
+    `offset` are set.
     """
 
-    #: Random for a request, a hash of the coordinates for a record.
+    #: Random for a request, a hash of the coordinates for a record. For an answer its place: a hash of all
+    #: answers in the body, a slash, and its position among them, from 0.
     rejection_id: str
     reason: str
     received_at: Time
@@ -92,7 +89,11 @@ decode_rejected = total(json.Decoder(Rejected).decode)
 
 
 def reject_request(request: RawRequest, reason: RequestReason, rejection_id: str) -> Rejected:
-    """The rejection of a request, or of a part that its body was replaced by; the id must be random."""
+    """The rejection of a request, or of an answer that its body was replaced by.
+
+    Args:
+        rejection_id: random; of an answer its place (`gateway.parsing.submission.RejectedAnswer`).
+    """
     body, body_base64 = encode_body(request.body)
     return Rejected(
         rejection_id=rejection_id,

@@ -47,7 +47,7 @@ async def store_answers(request: RawRequest, sink: Sink, new_id: Callable[[], st
     """Return once every submission and rejection of the request is durable.
 
     Args:
-        new_id: returns a unique id for each rejection.
+        new_id: returns a unique id for the rejection of a whole request.
 
     Raises:
         Unavailable: not all of it is known to be durable. The client should repeat the request: submissions
@@ -56,26 +56,26 @@ async def store_answers(request: RawRequest, sink: Sink, new_id: Callable[[], st
     try:
         parsed = parse_answers(request)
     except NotASubmission as error:
-        await _put_all(sink, [_rejection(request, error, new_id)])
+        await _put_all(sink, [_rejection(request, error, new_id())])
         return StoredAnswers(None, str(error))
     except Exception:  # a bug: the rejection can be parsed again with a fixed parser
         log.exception("Parser failed, request rejected")
-        failure = NotASubmission("failure", "It could not be read")
-        await _put_all(sink, [_rejection(request, failure, new_id)])
+        failure = NotASubmission("submission_failure", "It could not be read")
+        await _put_all(sink, [_rejection(request, failure, new_id())])
         return StoredAnswers(None, str(failure))
-    durability = await _put_all(sink, _records(request, parsed, new_id))
+    durability = await _put_all(sink, _records(request, parsed))
     return StoredAnswers(durability if parsed.submissions else None, "\n".join(_lines(parsed)))
 
 
-def _records(request: RawRequest, parsed: ParsedAnswers, new_id: Callable[[], str]) -> Iterator[Record]:
+def _records(request: RawRequest, parsed: ParsedAnswers) -> Iterator[Record]:
     for submission in parsed.submissions:
         yield Record(SUBMISSIONS, submission_key(submission), encode(submission))
     for rejected in parsed.rejected:
-        yield _rejection(replace(request, body=rejected.raw), rejected.error, new_id)
+        yield _rejection(replace(request, body=rejected.raw), rejected.error, rejected.place)
 
 
-def _rejection(request: RawRequest, error: NotASubmission, new_id: Callable[[], str]) -> Record:
-    rejection = reject_request(request, error.reason, new_id())
+def _rejection(request: RawRequest, error: NotASubmission, rejection_id: str) -> Record:
+    rejection = reject_request(request, error.reason, rejection_id)
     REJECTIONS.labels("gateway", error.reason).inc()
     return Record(REJECTED, rejection.rejection_id.encode(), encode(rejection))
 

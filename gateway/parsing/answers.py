@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from gateway.parsing.json_nodes import cut_array, cut_object, first_byte, read_json
 from gateway.parsing.nodes import Node, Unreadable
+from gateway.parsing.values import decode_text
 from gateway.parsing.xml_nodes import looks_like_xml, read_xml
 
 #: The XML element of one answer; any other root is an array, such as ArrayOfSMSResponse.
@@ -70,6 +71,22 @@ def _unquote(raw: bytes) -> bytes:
         return raw
     text = read_json(raw)
     return text.encode() if isinstance(text, str) else raw
+
+
+def read_answer(raw: bytes) -> Answer:
+    """Read an answer alone that was cut from a body (`Answer.raw`).
+
+    An XML element lacks the declaration of its document: if it is not UTF-8, Windows-1252 is assumed.
+    """
+    if not looks_like_xml(raw):
+        return _read_item(raw)
+    error = ""
+    for document in (raw, decode_text(raw).encode()):
+        try:
+            return Answer(raw, read_xml(document)[0].node)
+        except Unreadable as unreadable:
+            error = str(unreadable)
+    return Answer(raw, None, error)
 
 
 def _cut_answers(raw: bytes) -> list[Answer]:

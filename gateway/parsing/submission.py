@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import json
 
-from gateway.parsing.answers import Answer, Exchange, read_exchange
+from gateway.parsing.answers import Answer, Exchange, read_answer, read_exchange
 from gateway.parsing.nodes import Fields, Node, Unreadable, text_at
 from gateway.parsing.request import RawRequest
 from gateway.parsing.send_request import RequestedMessage, match_answers, read_requests
@@ -45,6 +45,8 @@ class RejectedAnswer(NamedTuple):
 
     #: In the array, from 0.
     position: int
+    #: Identifies it among all answers of all bodies: a hash of those in the body, a slash, and its position.
+    place: str
     #: As received.
     raw: bytes
     error: NotASubmission
@@ -81,13 +83,21 @@ def parse_answers(request: RawRequest) -> ParsedAnswers:
     submissions: list[Submission] = []
     rejected: list[RejectedAnswer] = []
     for position, answer in enumerate(answers):
+        place = f"{together}/{position}"
         try:
-            submissions.append(
-                _read_submission(request, answer, messages[position], f"{together}/{position}")
-            )
+            submissions.append(_read_submission(request, answer, messages[position], place))
         except NotASubmission as error:
-            rejected.append(RejectedAnswer(position, answer.raw, error))
+            rejected.append(RejectedAnswer(position, place, answer.raw, error))
     return ParsedAnswers(submissions, rejected, unused_request)
+
+
+def parse_answer(request: RawRequest, place: str) -> Submission:
+    """Parse one answer that was rejected: the request's body is its `raw`, without what was posted with it.
+
+    Raises:
+        NotASubmission: it still is not one.
+    """
+    return _read_submission(request, read_answer(request.body), RequestedMessage(), place)
 
 
 def _match_request(exchange: Exchange) -> tuple[list[RequestedMessage], str]:
@@ -110,7 +120,7 @@ def _read_submission(
 ) -> Submission:
     """
     Args:
-        place: identifies the answer among all answers that were given at once.
+        place: as in `RejectedAnswer`.
     """
     if answer.node is None:
         raise NotASubmission("undecodable_submission", f"It must be JSON: {answer.error}")

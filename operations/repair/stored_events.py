@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
-from gateway.postback import decode, encode, key_of
-from gateway.submission import SUBMISSIONS, Submission, submission_key
-from operations.replay.stored_request import ReplayedRecord, StoredRequest, record_of
+from gateway.postback import decode, key_of
+from gateway.submission import Submission, submission_key
+from operations.replay.stored_request import ReplayedRecord, StoredRequest, record_of, record_of_submission
 
 
 class ParsedDifferently(Exception):
@@ -65,4 +65,4 @@ class StoredSubmission(Submission, tag="submission", omit_defaults=True):
         return submission_key(self)
 
     def record_again(self) -> ReplayedRecord:
-        return ReplayedRecord(SUBMISSIONS, self.key, encode(self))
+        return record_of_submission(self)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from gateway.postback import Time
-from gateway.rejected import NotAPostback
 from operations.progress import Advance, Progress
 from operations.replay.publish import Publish, page_size, publish_page
+from operations.replay.rejection import parse_again
 from operations.replay.source import Source
-from operations.replay.stored_request import ReplayedRecord, StoredRequest, record_of
+from operations.replay.stored_request import ReplayedRecord, StoredRequest
 from operations.rows import Query
 from operations.time_slices import slices
 from runtime.batched import batched
@@ -28,7 +28,7 @@ class ReplayResult:
 
     #: Records published, by topic.
     published: Counter[str] = field(default_factory=Counter)
-    #: Requests that still are not postbacks, by reason.
+    #: Requests, and answers in them, that still are neither postbacks nor submissions, by reason.
     rejected: Counter[str] = field(default_factory=Counter)
     #: Everything received before this time is done, and possibly some of what was received at it.
     reached: Time | None = None
@@ -69,15 +69,14 @@ class Replay:
         for page in batched(requests, size):
             if stop.is_set():
                 return
-            records = list(self._parse(page))
-            await publish_page(records, publish, self.rate)
-            self.result.published.update(record.topic for record in records)
+            for records in batched(self._parse(page), size):  # a request may have many answers
+                await publish_page(records, publish, self.rate)
+                self.result.published.update(record.topic for record in records)
             self.result.reached = page[-1].received_at
             advance(len(page))
 
-    def _parse(self, requests: Iterable[StoredRequest]) -> Iterable[ReplayedRecord]:
+    def _parse(self, requests: Iterable[StoredRequest]) -> Iterator[ReplayedRecord]:
         for request in requests:
-            try:
-                yield record_of(request)
-            except NotAPostback as error:
-                self.result.rejected[error.reason] += 1
+            parsed = parse_again(request)
+            self.result.rejected.update(parsed.rejected)
+            yield from parsed.records

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from operations.replay.rejection import StoredRejection
 from operations.replay.stored_request import StoredRequest
 from operations.rows import Query, read_rows, time
 from operations.time_slices import Period, Slice
@@ -13,6 +14,8 @@ from runtime.clickhouse.sql import quote
 
 SourceTable: TypeAlias = Literal["rejected", "postbacks"]
 
+#: What is read of each row.
+_ROW: dict[SourceTable, type[StoredRequest]] = {"rejected": StoredRejection, "postbacks": StoredRequest}
 #: How to read each request once, without unmerged rejections, redelivered records and records of earlier
 #: replays. A postback that the provider repeated has another time, so it is read each time.
 _FROM: dict[SourceTable, str] = {"rejected": "rejected FINAL", "postbacks": "postbacks"}
@@ -54,10 +57,11 @@ class Source:
             QueryFailed: with ClickHouse's error message.
         """
         start, stop = max(slice.start, self.since), min(slice.stop, self.until)
+        row = _ROW[self.table]
         return read_rows(
             query,
-            StoredRequest,
-            f"SELECT {', '.join(StoredRequest.__struct_fields__)} FROM {_FROM[self.table]} "
+            row,
+            f"SELECT {', '.join(row.__struct_fields__)} FROM {_FROM[self.table]} "
             f"WHERE {self._where(start, stop)} {_ORDER[self.table]}",
         )
 

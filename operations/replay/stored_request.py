@@ -15,6 +15,7 @@ from gateway.parsing.postback import parse
 from gateway.parsing.request import RawRequest
 from gateway.postback import TOPIC_OF, Time, encode, key_of
 from gateway.rejected import NotAPostback
+from gateway.submission import SUBMISSIONS, Submission, submission_key
 
 
 class StoredRequest(Struct, frozen=True, kw_only=True):
@@ -50,6 +51,11 @@ def request_of(stored_request: StoredRequest) -> RawRequest:
         client_ip=stored_request.client_ip,
         received_at=stored_request.received_at,
     )
+
+
+def record_of_submission(submission: Submission) -> ReplayedRecord:
+    """The record of a submission."""
+    return ReplayedRecord(SUBMISSIONS, submission_key(submission), encode(submission))
 
 
 def record_of(stored_request: StoredRequest) -> ReplayedRecord:

@@ -18,15 +18,19 @@ from msgspec import convert, structs
 
 from gateway.parsing.postback import parse
 from gateway.parsing.request import PROVIDER_FIELDS, RawRequest
+from gateway.parsing.submission import parse_answers
 from gateway.postback import POSTBACK_TOPICS, TOPIC_OF, AnyPostback, decode, encode
 from gateway.rejected import REJECTED, NotAPostback, Rejected, reject_request
+from gateway.submission import SUBMISSIONS, decode_submission
+from operations.replay.rejection import StoredRejection, parse_again
 from operations.replay.stored_request import StoredRequest, record_of
 from operations.time_slices import Period, slices
+from tests.support.answers import answer, as_json, refusal
 from tests.support.gateway import open_gateway, post, request
 from tests.support.pipeline import Pipeline, create_pipeline
 from tests.support.postbacks import MESSAGE_ID
 from tests.support.process import run_module, running
-from tests.support.samples import RECEIPT, RESPONSE, SENT, raw_request
+from tests.support.samples import RECEIPT, RECEIVED_AT, RESPONSE, SENT, raw_request
 from tests.support.sinks import produce_values, rows
 from tests.support.wait import eventually
 from tests.support.workload import generate_postbacks, read_all
@@ -107,6 +111,46 @@ def test_multipart_and_non_utf8_bodies_parse_the_same() -> None:
         assert decode(TOPIC_OF[type(postback)], record_of(stored_request_of(postback)).value) == postback
 
 
+def stored_rejection(
+    body: str, reason: str, rejection_id: str = "1", body_base64: str = ""
+) -> StoredRejection:
+    """The row of a rejection of the gateway."""
+    return StoredRejection(
+        received_at=RECEIVED_AT,
+        account="acme",
+        client_ip="",
+        query="",
+        headers={},
+        body=body,
+        body_base64=body_base64,
+        rejection_id=rejection_id,
+        reason=reason,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "rejection_id", "topics", "still"),
+    [
+        ("failure", "1", [], ["no_type"]),
+        ("submission_failure", "1", [SUBMISSIONS], []),
+        ("no_submission", "1", [SUBMISSIONS], []),
+        ("undecodable_submission", "1", [SUBMISSIONS], []),
+        ("no_submission", "1/0", [], ["no_submission"]),
+    ],
+)
+def test_reason_decides_what_is_parsed(
+    reason: str, rejection_id: str, topics: list[str], still: list[str]
+) -> None:
+    parsed = parse_again(stored_rejection(f"[{as_json(answer()).decode()}]", reason, rejection_id))
+    assert [record.topic for record in parsed.records] == topics
+    assert parsed.rejected == still
+
+
+@pytest.mark.parametrize("reason", ["failure", "submission_failure"])
+def test_unreadable_stored_rejection_is_a_failure_again(reason: str) -> None:
+    assert parse_again(stored_rejection("", reason, body_base64="a")).rejected == [reason]
+
+
 # -- time slices
 
 
@@ -165,6 +209,7 @@ async def test_rejection_that_now_parses_is_published(pipeline: Pipeline) -> Non
         ["Would publish to postbacks.sent", "0"],
         ["Would publish to postbacks.response", "0"],
         ["Would publish to postbacks.receipt", "1"],
+        ["Would publish to submissions", "0"],
         ["Still rejected: no_type", "1"],
     ]
     assert await records_of(pipeline) == []
@@ -180,6 +225,41 @@ async def test_rejection_that_now_parses_is_published(pipeline: Pipeline) -> Non
     assert count_rows(pipeline, "rejected FINAL") == 2, (
         "a request that still does not parse is not rejected again"
     )
+
+
+async def test_rejected_submissions_are_replayed_as_submissions(pipeline: Pipeline) -> None:
+    body = as_json([answer(MessageID=MESSAGE_ID), refusal(2), refusal(2), {"odd": 1}])
+    rejections = [  # as a gateway with a bug rejected them
+        reject_request(raw_request(body, "a=1"), "submission_failure", "1"),
+        *(
+            reject_request(raw_request(as_json(refusal(3))), "no_submission", f"{'0' * 32}/{position}")
+            for position in range(2)
+        ),
+        reject_request(raw_request(as_json([answer()])), "no_submission", f"{'0' * 32}/2"),
+        reject_request(raw_request(SENT), "undecodable_submission", "2"),
+    ]
+    await produce_values(pipeline.kafka, REJECTED, *map(encode, rejections))
+    await pipeline.run()
+    since = ("--since", "2026-11-23")
+    dry_run = await replay(pipeline, "rejected", *since, "--dry-run")
+    assert [line.rsplit(maxsplit=1) for line in dry_run.stdout.splitlines()[3:]] == [
+        ["Would publish to submissions", "5"],
+        ["Still rejected: no_submission", "2"],
+        ["Still rejected: undecodable_submission", "1"],
+    ]
+    for _ in range(2):
+        assert (await replay(pipeline, "rejected", *since)).returncode == 0
+    await pipeline.run()
+    assert await records_of(pipeline) == []
+    published = [decode_submission(record.value) for record in await read_all(pipeline.kafka, SUBMISSIONS)]
+    assert len(published) == 10
+    whole = parse_answers(raw_request(body, "a=1")).submissions
+    assert all(published.count(submission) == 2 for submission in whole)
+    assert count_rows(pipeline, "(SELECT DISTINCT event_id FROM submissions)") == 5, (
+        "equal refusals in an array stay different events"
+    )
+    (message,) = rows(pipeline.clickhouse, "SELECT message_id, status, submitted_at FROM messages")
+    assert message == {"message_id": MESSAGE_ID, "status": "submitted", "submitted_at": RECEIVED_AT}
 
 
 async def test_replaying_everything_changes_no_count(pipeline: Pipeline) -> None:

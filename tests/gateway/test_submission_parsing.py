@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.parsing.request import RawRequest
-from gateway.parsing.submission import MAX_ANSWERS, ParsedAnswers, parse_answers
+from gateway.parsing.submission import MAX_ANSWERS, ParsedAnswers, parse_answer, parse_answers
 from gateway.postback import encode
 from gateway.rejected import NotASubmission
 from gateway.submission import MAX_TEXT, Submission, decode_submission, submission_key
@@ -494,3 +494,38 @@ def test_any_body_is_stored_or_rejected(body: bytes) -> None:
         assert (submission.body.encode() or b64decode(submission.body_base64)) in body
     for rejected in parsed.rejected:
         assert rejected.raw in body
+
+
+# -- answers that were rejected, one by one
+
+
+@given(st.lists(answers, max_size=4), st.sampled_from(["JSON", "XML", "Windows-1252"]))
+def test_answer_alone_is_the_same_submission(given: list[dict[str, Any]], form: str) -> None:
+    unusable = {"odd": 1}
+    if form == "JSON":
+        body = as_json([*given, unusable])
+    else:
+        for each in given:  # not all characters may be in XML; a "ü" in Windows-1252 is never UTF-8
+            each["ReferenceID"] = "".join(filter(str.isprintable, each["ReferenceID"])) + "ü"
+        documented = [{name: each[name] for name in answer()} for each in given]
+        elements = b"".join(map(as_xml, [*documented, unusable]))
+        body = b"<ArrayOfSMSResponse>" + elements + b"</ArrayOfSMSResponse>"
+    if form == "Windows-1252":
+        text = body.decode().encode("cp1252", errors="xmlcharrefreplace")
+        body = b'<?xml version="1.0" encoding="windows-1252"?>' + text
+    parsed = parse(body)
+    (rejected,) = parsed.rejected
+    assert (rejected.position, len(parsed.submissions)) == (len(given), len(given))
+    together = rejected.place.removesuffix(f"/{len(given)}")
+    for position, submission in enumerate(parsed.submissions):
+        raw = submission.body.encode() or b64decode(submission.body_base64)
+        assert parse_answer(raw_request(raw), f"{together}/{position}") == submission
+    with pytest.raises(NotASubmission) as error:
+        parse_answer(raw_request(rejected.raw), rejected.place)
+    assert (error.value.reason, str(error.value)) == (rejected.error.reason, str(rejected.error))
+
+
+@pytest.mark.parametrize("raw", [as_json([answer()]), as_json({"response": answer()}), b"{"])
+def test_answer_alone_is_not_a_body(raw: bytes) -> None:
+    with pytest.raises(NotASubmission):
+        parse_answer(raw_request(raw), "1/0")

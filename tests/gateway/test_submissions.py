@@ -211,6 +211,28 @@ async def test_repeated_request_stores_equal_submissions() -> None:
     assert [key for _, key, _ in sink.records] == [submission_key(value) for value in values]
 
 
+async def test_repeated_unusable_answer_is_one_rejection() -> None:
+    sink = RecordingSink()
+    for _ in range(2):
+        await store_answers(raw_request(as_json([answer(), 7, 7])), sink, lambda: "random")
+    rejected = [decode_rejected(value) for topic, _, value in sink.records if topic == REJECTED]
+    ids = [each.rejection_id for each in rejected]
+    assert ids[:2] == ids[2:]
+    assert [each.partition("/")[2] for each in ids] == ["1", "2"] * 2
+
+
+async def test_failure_of_the_parser_names_the_endpoint() -> None:
+    class Breaking(bytes):
+        def startswith(self, *_: object) -> bool:
+            raise RuntimeError("as a bug would")
+
+    sink = RecordingSink()
+    stored = await store_answers(raw_request(Breaking(b"[]")), sink, lambda: "random")
+    (rejected,) = [decode_rejected(value) for _, _, value in sink.records]
+    assert stored.durability is None
+    assert (rejected.reason, rejected.body, rejected.rejection_id) == ("submission_failure", "[]", "random")
+
+
 async def test_response_describes_some_rejected_answers() -> None:
     stored = await store_answers(raw_request(as_json([answer(), *range(99)])), RecordingSink(), lambda: "1")
     lines = stored.text.splitlines()

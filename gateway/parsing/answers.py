@@ -13,7 +13,7 @@ from gateway.parsing.nodes import Node, Unreadable
 from gateway.parsing.values import decode_text
 from gateway.parsing.xml_nodes import looks_like_xml, read_xml
 
-#: The XML element of one answer; any other root is an array, such as ArrayOfSMSResponse.
+#: The XML element of one answer. Any other root is an array: which one the provider uses is not documented.
 _ANSWER = "smsresponse"
 
 

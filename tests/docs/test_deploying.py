@@ -1,19 +1,22 @@
-"""Files for deployment mention only settings that exist, and systemd accepts the units."""
+"""Files for deployment: their settings exist, proxies forward both endpoints, systemd accepts the units."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
+from gateway.app import PATH, SUBMISSION_PATH
 from runtime.settings import FILE, PREFIX, Settings
 from tests.support.engines import Engines
 from tests.support.process import ROOT
 
 UNITS = ["postbacks-gateway@8080.service", "postbacks-streams@1.service", "postbacks-sinks@1.service"]
+PROXIES = ROOT / "deploy" / "proxy"
 FILES = [
     ROOT / "Dockerfile",
     ROOT / "docker-compose.yml",
@@ -26,6 +29,19 @@ FILES = [
 def test_mentioned_settings_exist(file: Path) -> None:
     mentioned = set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", file.read_text()))
     assert mentioned <= {PREFIX + field.upper() for field in Settings.model_fields} | {FILE}
+
+
+@pytest.mark.parametrize("endpoint", [PATH, SUBMISSION_PATH])
+def test_proxies_forward_each_endpoint_with_a_token(endpoint: str) -> None:
+    (location,) = re.findall(r"location ~ (\S+) {", (PROXIES / "nginx.conf").read_text())
+    (matcher,) = re.findall(r"@gateway path (.+)", (PROXIES / "Caddyfile").read_text())
+    for path, forwarded in (
+        (f"{endpoint}/a-token", True),
+        (endpoint, False),
+        (f"{endpoint}s/a-token", False),
+    ):
+        assert bool(re.search(location, path)) is forwarded
+        assert any(fnmatchcase(path, pattern) for pattern in matcher.split()) is forwarded
 
 
 def test_systemd_accepts_the_units(engines: Engines, tmp_path: Path) -> None:

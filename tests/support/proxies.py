@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -94,7 +95,8 @@ def open_proxy(proxy: str, gateways: Sequence[str], home: Path) -> Iterator[Runn
 
 
 def _program(proxy: str) -> str | None:
-    return shutil.which(proxy, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return shutil.which(proxy, path=f"{Path(sys.executable).parent}:{system}")
 
 
 def _nginx(port: int, gateways: Sequence[str], home: Path) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.usage import cpu_seconds
 from tests.support import malformed
 from tests.support.gateway import RunningGateway, form_request, open_gateway, request
 from tests.support.kafka import wipe
@@ -77,10 +77,10 @@ async def test_ambiguous_requests_are_not_parsed(gateway: RunningGateway, name: 
 @pytest.mark.parametrize(
     "name", [name for name in malformed.UNUSUAL if name.startswith(("a list", "many", "a boundary"))]
 )
-async def test_many_fields_are_parsed_within_two_seconds(gateway: RunningGateway, name: str) -> None:
-    began = time.monotonic()
+async def test_many_fields_cost_less_than_two_seconds(gateway: RunningGateway, name: str) -> None:
+    before = cpu_seconds(gateway.process.pid)
     assert (await request(gateway.address, malformed.UNUSUAL[name])).status == 400
-    assert time.monotonic() - began < 2.0
+    assert cpu_seconds(gateway.process.pid) - before < 2.0
 
 
 SEEDS = st.sampled_from([*CORPUS.values(), malformed.post(), malformed.chunked(b"0\r\n\r\n")]).map(

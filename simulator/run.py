@@ -74,6 +74,16 @@ async def simulate(
             reporter.cancel()
 
 
+def postbacks_of(plan: Plan, started: datetime) -> Iterator[SimulatedPostback]:
+    """The postbacks of a run that starts then, in order; without a count, without end."""
+    postbacks = traffic(
+        plan.seed,
+        concurrency=max(5, min(5_000, int(plan.rate))),
+        clock=lambda number: started + timedelta(seconds=number / plan.rate),
+    )
+    return islice(postbacks, plan.count)
+
+
 class _Run:
     def __init__(self, plan: Plan, stop: asyncio.Event, observe: Observer | None) -> None:
         self._plan = plan
@@ -100,18 +110,9 @@ class _Run:
                 tasks.create_task(self._post_from_queue())
             tasks.create_task(self._feed())
 
-    def _postbacks(self) -> Iterator[SimulatedPostback]:
-        started, rate = datetime.now(UTC), self._plan.rate
-        postbacks = traffic(
-            self._plan.seed,
-            concurrency=max(5, min(5_000, int(rate))),
-            clock=lambda number: started + timedelta(seconds=number / rate),
-        )
-        return islice(postbacks, self._plan.count)
-
     async def _feed(self) -> None:
         started = self._loop.time()
-        for number, postback in enumerate(self._postbacks()):
+        for number, postback in enumerate(postbacks_of(self._plan, datetime.now(UTC))):
             wait = started + number / self._plan.rate - self._loop.time()
             if wait > EARLY_SECONDS:
                 await wait_up_to(wait, self._stop)

@@ -5,9 +5,12 @@
     faults        the schedule of faults, determined by a seed (nemesis)
     cluster       the processes, and how faults are injected into them
     quiesce       waits until the pipeline is quiescent
+    workload      postbacks, and the submissions of their messages (`submission_plan`, `submitter`)
+    posted        what was posted, and what must result from it (`expected`)
     checker       compares what was acknowledged with Kafka and ClickHouse
+    fold          folds what Kafka has; `status_check` compares messages with the posts
     readback      reads Kafka and ClickHouse completely
-    outcome       what was posted, and the result of a run
+    outcome       the result of a run
     run, soak     one run from start to end; run after run, seed by seed
     report        tables of results, and the logs of a failed run
     load          competing CPU load

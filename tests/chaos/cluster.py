@@ -22,7 +22,7 @@ from tests.support.damage import flip_bytes
 from tests.support.kafka import delete_topics
 from tests.support.process import ROOT, environment
 
-PACKAGES = ("cli", "embedded", "gateway", "operations", "runtime", "sinks", "streams")
+PACKAGES = ("cli", "embedded", "gateway", "operations", "runtime", "sending", "simulator", "sinks", "streams")
 #: Seconds until an exited process is restarted, as systemd, compose and Kubernetes do.
 RESTART_DELAY, POLL_INTERVAL = 0.5, 0.1
 #: Seconds that a process gets to shut down, as in production.

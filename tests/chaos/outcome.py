@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from simulator.postback import SimulatedPostback
-from tests.chaos.checker import CheckResult, Posted
+from tests.chaos.checker import CheckResult
+from tests.chaos.expected import SubmittedAnswer
 from tests.chaos.faults import Fault
-from tests.chaos.readback import digest_of
+from tests.chaos.posted import Posted
 
 
 class PostLog:
@@ -28,11 +29,17 @@ class PostLog:
 
     def record(self, postback: SimulatedPostback, status: int | None) -> None:
         """Record a post; `status` is None if there was no response."""
-        digest = digest_of(postback.body)
-        self.posted.attempted.add(digest)
+        self.posted.add_postback(postback, status)
+        self._record_response(status)
+
+    def record_answer(self, answer: SubmittedAnswer, status: int | None) -> None:
+        """Record a post of a submission, likewise."""
+        self.posted.add_answer(answer, status)
+        self._record_response(status)
+
+    def _record_response(self, status: int | None) -> None:
         self.responses[str(status or "none")] += 1
         if status and status < 300:
-            self.posted.acknowledged.add(digest)
             now = time.monotonic()
             self.longest_gap = max(self.longest_gap, now - self._last)
             self._last = now
@@ -56,11 +63,17 @@ class Outcome:
 
     @property
     def postbacks(self) -> int:
-        return len(self.posts.posted.attempted)
+        return len(self.posts.posted.postbacks.attempted)
+
+    @property
+    def submissions(self) -> int:
+        return len(self.posts.posted.submissions.attempted)
 
     @property
     def never_acknowledged(self) -> int:
-        return self.postbacks - len(self.posts.posted.acknowledged)
+        posted = self.posts.posted
+        acknowledged = len(posted.postbacks.acknowledged) + len(posted.submissions.acknowledged)
+        return self.postbacks + self.submissions - acknowledged
 
     @property
     def passed(self) -> bool:

@@ -34,8 +34,11 @@ async def wait_ready(addresses: Iterable[str]) -> None:
     await _wait_for_text([f"http://{address}/readyz" for address in addresses], "ready\n")
 
 
-async def wait_quiescent(kafka: str, gateways: Iterable[str], overdue_after: float) -> None:
-    """Wait until the spools are empty, both groups have committed everything, and nothing becomes overdue.
+async def wait_quiescent(kafka: str, gateways: Iterable[str], longest_limit: float) -> None:
+    """Wait until the spools are empty, both groups have committed everything, and no mark is due.
+
+    Args:
+        longest_limit: seconds after which a message is overdue or unsent, the longer of both.
 
     Raises:
         NotQuiescent: this takes too long.
@@ -46,7 +49,7 @@ async def wait_quiescent(kafka: str, gateways: Iterable[str], overdue_after: flo
     try:
         async with open_logs(options) as logs:
             await logs.wait_drained(group, await logs.ends(INPUTS), TIMEOUT, lambda _: None)
-            await asyncio.sleep(overdue_after)
+            await asyncio.sleep(longest_limit)
             while (ends := await logs.ends([MESSAGES])) and await _has_new_records(logs, ends):
                 pass
             group, ends = "sinks", await logs.ends((*INPUTS, REJECTED, MESSAGES))

@@ -15,7 +15,7 @@ from streams.message import Message, encode_message
 ISO = {"date_time_output_format": "iso", "output_format_json_quote_64bit_integers": 0}
 DIGEST_BYTES = 16
 
-#: MD5 of a postback's body, to keep millions of them in memory.
+#: MD5 of the body of a postback or a submission, to keep millions of them in memory.
 Digest = bytes
 
 
@@ -46,9 +46,9 @@ async def read_records(kafka: str, topics: Sequence[str]) -> AsyncIterator[Consu
             remaining = {tp for tp in remaining if await consumer.position(tp) < ends[tp]}
 
 
-def stored_bodies(client: Client) -> set[Digest]:
-    """Return the digests of all bodies in ClickHouse."""
-    rows: bytes = client.raw_query("SELECT DISTINCT MD5(body) FROM postbacks", fmt="RowBinary")
+def stored_bodies(client: Client, table: str) -> set[Digest]:
+    """Return the digests of all bodies in a table of ClickHouse."""
+    rows: bytes = client.raw_query(f"SELECT DISTINCT MD5(body) FROM {table}", fmt="RowBinary")
     return {rows[start : start + DIGEST_BYTES] for start in range(0, len(rows), DIGEST_BYTES)}
 
 

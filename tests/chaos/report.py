@@ -22,6 +22,7 @@ def run_table(outcome: Outcome, seconds: float) -> Table:
     return key_values(
         {
             "postbacks": f"{outcome.postbacks:,}",
+            "submissions": f"{outcome.submissions:,}",
             "never got a 2xx": f"{outcome.never_acknowledged:,}",
             "responses": ", ".join(f"{code}: {count:,}" for code, count in sorted(posts.responses.items())),
             "faults": f"{len(outcome.faults)}: "
@@ -29,7 +30,8 @@ def run_table(outcome: Outcome, seconds: float) -> Table:
             "restarts": str(outcome.restarts),
             "of these after unexpected exits": _counts(outcome.unexpected_exits),
             "in Kafka": f"{result.records:,} records, {result.events:,} events,"
-            f" {result.messages:,} messages ({result.overdue:,} overdue)",
+            f" {result.submissions:,} submissions, {result.messages:,} messages"
+            f" ({result.overdue:,} overdue, {result.unsent:,} unsent)",
             "keys stale in `messages`, corrected by joining": f"{result.stale:,}",
             "lost": str(len(result.lost)),
             "duplicated": str(len(result.duplicated)),

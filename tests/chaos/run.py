@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from simulator.run import Plan, simulate
 from tests.chaos.checker import check
 from tests.chaos.cluster import (
     Broker,
@@ -25,16 +24,18 @@ from tests.chaos.cluster import (
     reconcile,
 )
 from tests.chaos.faults import Fault, plan_blackouts, plan_faults
+from tests.chaos.fold import Limits
 from tests.chaos.outcome import Outcome, PostLog
 from tests.chaos.progress import TOPICS_OF, LongestStall, measure_stalls
 from tests.chaos.quiesce import NotQuiescent, wait_quiescent, wait_ready
+from tests.chaos.workload import post_workload
 from tests.support.kafka import ApacheKafka, free_ports
 from tests.support.small_disk import small_disk
 
 #: Seconds; the minimum in production, so that more sessions expire in a run.
 SESSION_TIMEOUT = 6.0
-#: Seconds; so short that messages become overdue, and stop being so when a spooled receipt arrives.
-OVERDUE_AFTER = 10.0
+#: So short that messages become overdue and unsent, and stop being so when a spooled postback arrives.
+LIMITS = Limits(overdue_after=timedelta(seconds=10), unsent_after=timedelta(seconds=8))
 SPOOL_DISK_BYTES = 48 * 2**20
 TWO = (1, 2)
 
@@ -85,14 +86,19 @@ async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
             targets["disk"] = Disk(folder / "disk", brokers[: len(brokers) // 2 + 1])
             await asyncio.gather(
                 inject_faults(faults, targets, log),
-                *(_post(options, url, number, posts) for number, url in enumerate(urls)),
+                *(
+                    post_workload(
+                        url, options.seed * 2 + number, options.postbacks // 2, options.rate / 2, posts
+                    )
+                    for number, url in enumerate(urls)
+                ),
             )
             log("all posted, waiting until quiescent")
             await wait_ready(ops.values())
-            await wait_quiescent(cluster.address, [ops["gateway-1"], ops["gateway-2"]], OVERDUE_AFTER)
+            gateways = [ops["gateway-1"], ops["gateway-2"]]
+            await wait_quiescent(cluster.address, gateways, max(LIMITS).total_seconds())
             log("quiescent, checking")
-            overdue_after = timedelta(seconds=OVERDUE_AFTER)
-            result = await check(cluster.address, clickhouse, posts.posted, overdue_after, log)
+            result = await check(cluster.address, clickhouse, posts.posted, LIMITS, log)
             reconciled = await reconcile(cluster.address, clickhouse, folder)
             (folder / "result.txt").write_text("".join(f"{line}\n" for line in result.lines()))
         except NotQuiescent as error:
@@ -117,7 +123,7 @@ async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
 def _services(
     cluster: ApacheKafka, folder: Path, replication: int
 ) -> tuple[dict[str, Service], list[str], dict[str, str], str]:
-    """Return the processes by name, the PostBackURLs, the ops addresses by name, and ClickHouse's URL."""
+    """Return the processes by name, the gateways' URLs, the ops addresses by name, and ClickHouse's URL."""
     ports = iter(free_ports(16))
     clickhouse_port = next(ports)
     clickhouse = f"http://default:@127.0.0.1:{clickhouse_port}/postbacks"
@@ -132,13 +138,14 @@ def _services(
                 "replication": replication,
                 "clickhouse": clickhouse,
                 "session_timeout": SESSION_TIMEOUT,
-                "overdue_after": OVERDUE_AFTER,
+                "overdue_after": LIMITS.overdue_after.total_seconds(),
+                "unsent_after": LIMITS.unsent_after.total_seconds(),
                 "ops": ops[name],
                 "data": folder / ("disk" if stage == "gateway" else "data") / name,
             }
             if stage == "gateway":
                 settings["listen"] = f"127.0.0.1:{next(ports)}"
-                urls.append(f"http://{settings['listen']}/postback")
+                urls.append(f"http://{settings['listen']}")
             services[name] = Service(name, [stage], settings, folder)
     return services, urls, ops, clickhouse
 
@@ -149,16 +156,3 @@ def _faults(options: RunOptions, services: dict[str, Service], disk: bool) -> li
     seconds = options.postbacks / options.rate
     faults = plan_faults(options.seed, seconds, options.faults, targets, SESSION_TIMEOUT)
     return sorted([*faults, *plan_blackouts(seconds, options.blackouts)])
-
-
-async def _post(options: RunOptions, url: str, number: int, posts: PostLog) -> None:
-    plan = Plan(
-        url=url,
-        rate=options.rate / 2,
-        seed=options.seed * 2 + number,
-        count=options.postbacks // 2,
-        max_attempts=1_000,
-        timeout=10.0,
-    )
-    report = await simulate(plan, asyncio.Event(), posts.record)
-    posts.posted.statuses.update(report.statuses)

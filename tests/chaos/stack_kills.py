@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +21,7 @@ import aiohttp
 from simulator.run import Plan, simulate
 from tests.chaos.checker import check
 from tests.chaos.cluster import frozen_code, reconcile
+from tests.chaos.fold import Limits
 from tests.chaos.outcome import PostLog
 from tests.chaos.progress import wait_committed
 from tests.chaos.scenario import Stage
@@ -34,8 +34,6 @@ MIN_UPTIME, MAX_UPTIME = 1.0, 8.0
 READY_TIMEOUT, COMMITTED_TIMEOUT, POLL_INTERVAL = 180.0, 180.0, 0.1
 #: Printed by `postbacks up` when all its processes are ready.
 READY = "Ready. The PostBackURL is"
-#: Far longer than a run: nothing becomes overdue.
-OVERDUE_AFTER = timedelta(hours=72)
 
 
 class RunningStack:
@@ -126,7 +124,7 @@ async def kill_stack(stage: Stage, seed: int, rounds: int) -> None:
             took = time.monotonic() - began
             stage.show(f"round {number}: {killed} processes killed, accepting again after {took:.1f} s")
         await up.wait_ready()
-    acknowledged = len(posts.posted.acknowledged)
+    acknowledged = len(posts.posted.postbacks.acknowledged)
     stage.show(
         f"{acknowledged:,} postbacks acknowledged, longest time without a 2xx {posts.longest_gap:.1f} s"
     )
@@ -137,7 +135,7 @@ async def kill_stack(stage: Stage, seed: int, rounds: int) -> None:
     for group in ("streams", "sinks"):
         lag = await wait_committed(up.kafka, group, time.monotonic() + COMMITTED_TIMEOUT)
         stage.require(lag == 0, f"{group} commits everything, but has a lag of {lag} records")
-    result = await check(up.kafka, up.clickhouse, posts.posted, OVERDUE_AFTER, stage.log)
+    result = await check(up.kafka, up.clickhouse, posts.posted, Limits(), stage.log)
     for line in result.lines():
         stage.log(line)
     stage.require(result.passed, f"nothing is lost, duplicated or wrong: {next(result.lines(), '')}")
@@ -156,7 +154,7 @@ async def _post_continuously(url: str, seed: int, posts: PostLog) -> AsyncIterat
         yield
     finally:
         stop.set()
-        posts.posted.statuses.update((await task).statuses)
+        await task
 
 
 def _with_descendants(pid: int) -> Iterator[int]:

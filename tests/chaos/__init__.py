@@ -21,7 +21,12 @@ Scenarios of their own, each on a `scenario.Stage`:
     joins         kills brokers and workers while groups rebalance
     lost_brokers  two of five brokers are down for a while
     unwritable    one partition of `messages` cannot be written for a while
-    stack_kills   kills `postbacks up` as a whole
+    stack_kills   kills `postbacks up` as a whole (`running_stack`)
+    stack_sends   sends messages while `postbacks up` runs, and kills client and gateway
+    full_disk     Kafka reaches its disk limit
+
+    sends         runs the client (`sender`) and the simulated provider (`send_plan`) on any pipeline;
+                  `send_agreement` compares what they and ClickHouse say (`send_sides`, `send_check`)
 
     traffic       steady load on chosen partitions (`placement`), and its latency
     observer      groups, offsets and metadata as Kafka reports them

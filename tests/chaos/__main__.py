@@ -19,18 +19,25 @@ from tests.chaos.run import RunOptions
 from tests.chaos.scenario import run_scenario
 from tests.chaos.soak import run_folder, run_once, soak
 from tests.chaos.stack_kills import kill_stack as kill_whole_stack
+from tests.chaos.stack_sends import send_through_stack
 from tests.chaos.unwritable import leave_unwritable
 
 #: Defaults of one run of a soak (about two minutes), and of a single run.
 SOAK_RUN = {"postbacks": 24_000, "rate": 400.0, "faults": 12}
 LONG_RUN = {"postbacks": 60_000, "rate": 500.0, "faults": 20}
+#: Messages per second of --send.
+SEND_RATE = 200.0
 
 
 @click.command()
 @click.option("--seed", "seeds", type=int, multiple=True, default=(1,), help="One run per seed; repeatable.")
 @click.option("--brokers", type=click.Choice(["1", "3"]), default="1", help="Nodes of Apache Kafka.")
 @click.option("--postbacks", type=int, help="Postbacks to post.  [60000; with --soak 24000]")
-@click.option("--rate", type=float, help="Postbacks per second, over both gateways.  [500; with --soak 400]")
+@click.option(
+    "--rate",
+    type=float,
+    help="Postbacks, or with --send messages, per second.  [500; with --soak 400, with --send 200]",
+)
 @click.option("--faults", type=int, help="Number of faults, spread over the run.  [20; with --soak 12]")
 @click.option("--blackouts", default=0, help="How often everything is killed at once, in addition.")
 @click.option(
@@ -43,6 +50,8 @@ LONG_RUN = {"postbacks": 60_000, "rate": 500.0, "faults": 20}
 @click.option("--kill-stack", type=int, help="Rounds of killing all of `postbacks up` at once.")
 @click.option("--full-disk", type=int, help="MiB after which Kafka's disk counts as full.")
 @click.option("--unwritable", type=Duration(), help="A partition of `messages` rejects writes: 10m.")
+@click.option("--send", type=Duration(), help="Send messages through the simulated provider: 5m.")
+@click.option("--kills", type=int, help="With --send: how often each of client and gateway is killed.  [0]")
 def main(
     seeds: tuple[int, ...],
     brokers: str,
@@ -58,13 +67,15 @@ def main(
     unwritable: float | None,
     kill_stack: int | None,
     full_disk: int | None,
+    send: float | None,
+    kills: int | None,
 ) -> None:
     """Kill, stop and freeze gateways, workers, sinks, brokers and ClickHouse under load.
 
     Then wait until the pipeline is quiescent, and check that every postback that got a 2xx is in ClickHouse,
     counted once, and that the messages equal an independent fold over the postbacks.
 
-    --joins, --lost-brokers, --unwritable, --kill-stack and --full-disk each run one scenario instead.
+    --joins, --lost-brokers, --unwritable, --kill-stack, --full-disk and --send each run one scenario instead.
     """
     scenarios = {
         "--soak": soaking is not None,
@@ -73,11 +84,14 @@ def main(
         "--unwritable": unwritable is not None,
         "--kill-stack": kill_stack is not None,
         "--full-disk": full_disk is not None,
+        "--send": send is not None,
     }
     if len(chosen := [name for name, given in scenarios.items() if given]) > 1:
         raise click.UsageError(f"{' and '.join(chosen)} exclude each other")
     if minutes is not None and not lost_brokers:
         raise click.UsageError("--minutes is for --lost-brokers")
+    if kills is not None and send is None:
+        raise click.UsageError("--kills is for --send")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns about each broker that is down
     frozen_code()  # an edit during the run must not change the code of later processes
     console = Console()
@@ -106,6 +120,12 @@ def main(
             )
         elif full_disk is not None:
             passed = run_scenario("full-disk", lambda stage: fill_disk(stage, full_disk * 2**20), console)
+        elif send is not None:
+            passed = run_scenario(
+                "send",
+                lambda stage: send_through_stack(stage, seeds[0], send, rate or SEND_RATE, kills or 0),
+                console,
+            )
         elif unwritable is not None:
             passed = run_scenario("unwritable", lambda stage: leave_unwritable(stage, unwritable), console)
         else:

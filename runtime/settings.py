@@ -174,19 +174,20 @@ class Settings(BaseModel):
         le=CENTURY,
         description="seconds after sending until a missing receipt is overdue (short codes)",
     )
-    forget_after: float = Field(
-        14 * 86400.0,
-        validate_default=True,
-        gt=0,
-        le=CENTURY,
-        description="seconds after its last event until streams expires a message; more than overdue_after",
-    )
     unsent_after: float = Field(
         900.0,
         gt=0,
         le=CENTURY,
         description="seconds after submission, or the scheduled time if later, until a missing attempt makes "
         "a message unsent",
+    )
+    forget_after: float = Field(
+        14 * 86400.0,
+        validate_default=True,
+        gt=0,
+        le=CENTURY,
+        description="seconds after its last event, or the scheduled time if later, until streams expires a "
+        "message; more than overdue_after and unsent_after",
     )
     fetch_wait: float = Field(
         0.05, ge=0.001, le=5, description="seconds Kafka may wait to fill a fetch of streams"
@@ -221,21 +222,13 @@ class Settings(BaseModel):
 
     @field_validator("forget_after")
     @classmethod
-    def _overdue_first(cls, forget_after: float, known: ValidationInfo) -> float:
-        """A message that expires before, or when, its receipt is due would never become overdue."""
-        overdue_after = known.data.get("overdue_after", 0.0)  # missing if it is invalid itself
-        if forget_after <= overdue_after:
-            raise ValueError(f"must be greater than {PREFIX}OVERDUE_AFTER={overdue_after:.15g}")
+    def _marked_first(cls, forget_after: float, known: ValidationInfo) -> float:
+        """A message that expires before, or when, it would become overdue or unsent never would."""
+        for name in ("overdue_after", "unsent_after"):
+            limit = known.data.get(name, 0.0)  # missing if it is invalid itself
+            if forget_after <= limit:
+                raise ValueError(f"must be greater than {PREFIX}{name.upper()}={limit:.15g}")
         return forget_after
-
-    @field_validator("unsent_after")
-    @classmethod
-    def _unsent_first(cls, unsent_after: float, known: ValidationInfo) -> float:
-        """A message that expires before its attempt is due would never become unsent."""
-        forget_after = known.data.get("forget_after", float("inf"))  # missing if it is invalid itself
-        if unsent_after >= forget_after:
-            raise ValueError(f"must be less than {PREFIX}FORGET_AFTER={forget_after:.15g}")
-        return unsent_after
 
     @property
     def cache_folder(self) -> Path:

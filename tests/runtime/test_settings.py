@@ -10,12 +10,6 @@ from runtime.errors import InvalidSetting
 from runtime.settings import Settings, load_settings
 
 
-def test_messages_must_not_expire_before_they_are_unsent() -> None:
-    variables = {"POSTBACKS_UNSENT_AFTER": "1209600"}
-    with pytest.raises(InvalidSetting, match="=1209600: must be less than POSTBACKS_FORGET_AFTER"):
-        load_settings(variables)
-
-
 def test_defaults_are_the_ports_of_postbacks_up() -> None:
     settings = load_settings({})
     assert (settings.kafka, settings.listen) == ("127.0.0.1:9092", "127.0.0.1:8080")
@@ -64,14 +58,33 @@ def test_forgetting_before_overdue_is_refused(variables: dict[str, str], value: 
     )
 
 
-def test_forgetting_after_overdue_is_allowed() -> None:
-    settings = load_settings({"POSTBACKS_OVERDUE_AFTER": "60", "POSTBACKS_FORGET_AFTER": "60.5"})
-    assert (settings.overdue_after, settings.forget_after) == (60.0, 60.5)
-
-
-def test_wrong_overdue_limit_is_the_only_error() -> None:
+@pytest.mark.parametrize(
+    ("variables", "value", "unsent_after"),
+    [
+        ({"POSTBACKS_OVERDUE_AFTER": "60", "POSTBACKS_FORGET_AFTER": "600"}, "600", "900"),
+        ({"POSTBACKS_UNSENT_AFTER": "1209600"}, "1209600", "1209600"),
+    ],
+)
+def test_forgetting_before_unsent_is_refused(
+    variables: dict[str, str], value: str, unsent_after: str
+) -> None:
     with pytest.raises(InvalidSetting) as error:
-        load_settings({"POSTBACKS_OVERDUE_AFTER": "0"})
+        load_settings(variables)
+    assert str(error.value).startswith(
+        f"POSTBACKS_FORGET_AFTER={value}: must be greater than POSTBACKS_UNSENT_AFTER={unsent_after} "
+    )
+
+
+def test_forgetting_after_overdue_and_unsent_is_allowed() -> None:
+    limits = {"POSTBACKS_OVERDUE_AFTER": "60", "POSTBACKS_UNSENT_AFTER": "60"}
+    settings = load_settings(limits | {"POSTBACKS_FORGET_AFTER": "60.5"})
+    assert (settings.overdue_after, settings.unsent_after, settings.forget_after) == (60.0, 60.0, 60.5)
+
+
+@pytest.mark.parametrize("name", ["POSTBACKS_OVERDUE_AFTER", "POSTBACKS_UNSENT_AFTER"])
+def test_wrong_limit_is_the_only_error(name: str) -> None:
+    with pytest.raises(InvalidSetting) as error:
+        load_settings({name: "0"})
     assert "POSTBACKS_FORGET_AFTER" not in str(error.value)
 
 

@@ -210,10 +210,10 @@ async def test_state_of_newer_version_ends_the_worker(
 
 async def test_old_messages_expire_across_kill_and_restore(streams: Streams) -> None:
     await streams.produce([sent(message_id=message_id(n), received_at=now()) for n in range(20)])
-    with streams.worker("a", overdue_after=3, forget_after=4) as worker:
+    with streams.worker("a", overdue_after=3, unsent_after=3, forget_after=4) as worker:
         await streams.wait_committed()
         worker.process.kill()
-    with streams.worker("b", overdue_after=3, forget_after=4) as worker:
+    with streams.worker("b", overdue_after=3, unsent_after=3, forget_after=4) as worker:
         await streams.wait_for_messages("all expired", lambda last: not last)
         records = await streams.messages()
         tombstones = [record for record in records if record.value is None]
@@ -228,7 +228,7 @@ async def test_old_messages_expire_across_kill_and_restore(streams: Streams) -> 
             lambda records: alone in [(record.key, record.value) for record in records],
         )
         worker.process.kill()
-    with streams.worker("c", overdue_after=3, forget_after=4):
+    with streams.worker("c", overdue_after=3, unsent_after=3, forget_after=4):
         await streams.wait_for_messages("all expired", lambda last: not last)
 
 

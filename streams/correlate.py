@@ -16,7 +16,8 @@ from msgspec import DecodeError
 from gateway.postback import REPUBLISHED, decode, key_of
 from gateway.rejected import RecordCoordinates, RecordReason, Rejected, reject_record
 from gateway.submission import SUBMISSIONS, decode_submission
-from streams.message import Event, Message, decode_message, encode_message, merge
+from streams.merge import Event, merge
+from streams.message import Message, decode_message, encode_message
 from streams.state.spec import Change, Headers
 
 #: Longer values are truncated in their rejection; the record itself stays in its topic for days.

@@ -2,7 +2,7 @@
 
 Overdue: sent from a short code (other numbers get no receipts) and no receipt within the limit. This is
 derived and reversible: `overdue_at` is the deadline that was missed, and a receipt that was received by then
-but merged later clears it (`streams.message.join`).
+but merged later clears it (`streams/join.py`).
 
 Unsent: queued, and neither an attempt nor a receipt within the limit of the later of submission and scheduled
 time. `unsent_at` is derived and cleared likewise; a refusal, or a later scheduled time, clears it, too.
@@ -14,7 +14,8 @@ from copy import copy
 from datetime import datetime, timedelta
 
 from gateway.postback import Time, format_time
-from streams.message import Message, is_unsent
+from streams.message import Message
+from streams.status import is_unsent
 
 SHORT_CODE_DIGITS = (5, 6)
 

@@ -6,7 +6,8 @@ from msgspec import DecodeError
 
 from gateway.postback import FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR, is_time
 from streams.correlate import headers
-from streams.message import MESSAGES, Message, decode_message, encode_message, join
+from streams.join import join
+from streams.message import MESSAGES, Message, decode_message, encode_message
 from streams.state.spec import Change, TableSpec
 
 #: Longer values may be nested so deeply that whether they can be decoded depends on the stack of the caller.

@@ -12,7 +12,8 @@ import faust
 from faust.types import StreamT
 
 from gateway.postback import POSTBACK_TOPICS, decode
-from streams.message import decode_message, encode_message, merge
+from streams.merge import merge
+from streams.message import decode_message, encode_message
 
 app = faust.App(
     os.environ["GROUP"],

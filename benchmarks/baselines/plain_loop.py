@@ -14,7 +14,8 @@ from time import monotonic
 from aiokafka import AIOKafkaConsumer
 
 from gateway.postback import POSTBACK_TOPICS, decode
-from streams.message import Message, merge
+from streams.merge import merge
+from streams.message import Message
 
 COMMIT_INTERVAL = 1.0
 

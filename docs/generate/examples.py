@@ -8,7 +8,8 @@ from gateway.parsing.submission import parse_answers
 from gateway.postback import RECEIPT, RESPONSE, SENT, AnyPostback, encode, key_of
 from gateway.rejected import REJECTED, reject_request
 from gateway.submission import SUBMISSIONS, Submission, submission_key
-from streams.message import MESSAGES, encode_message, merge, state_of
+from streams.merge import merge, state_of
+from streams.message import MESSAGES, encode_message
 
 BODIES = {
     SENT: "SMSSent=1&MessageID=9a35e913-ded0-7574-4642-5f60c550c706&ReferenceID=12345"

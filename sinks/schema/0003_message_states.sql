@@ -1,5 +1,5 @@
 -- Every state that streams wrote: partial states of a message, joined by the engine when parts merge, and by the views
--- below when they read. The join is that of streams/message.py; a test compares the two. Rows have no coordinates, as
+-- below when they read. The join is that of streams/join.py; a test compares the two. Rows have no coordinates, as
 -- joining the same state twice changes nothing.
 CREATE TABLE IF NOT EXISTS message_states
 (

@@ -20,7 +20,8 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
 from gateway.rejected import REJECTED
-from streams.message import MESSAGES, decode_message, encode_message, join
+from streams.join import join
+from streams.message import MESSAGES, decode_message, encode_message
 from tests.chaos.fold import Folded, Limits, fold_records
 from tests.chaos.posted import Posted
 from tests.chaos.readback import Digest, read_messages, read_records, stored_bodies

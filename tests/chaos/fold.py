@@ -9,7 +9,8 @@ from typing import NamedTuple
 from gateway.postback import decode, format_time
 from gateway.submission import SUBMISSIONS, decode_submission
 from streams.expiry import mark_overdue, mark_unsent
-from streams.message import INPUTS, Event, Message, encode_message, merge
+from streams.merge import Event, merge
+from streams.message import INPUTS, Message, encode_message
 from tests.chaos.readback import Digest, digest_of, read_records
 
 

@@ -14,7 +14,7 @@ from gateway.parsing.postback import parse
 from gateway.parsing.submission import parse_answers
 from simulator.postback import SimulatedPostback
 from simulator.traffic import traffic
-from streams.message import Event
+from streams.merge import Event
 from tests.chaos.posted import Posted
 from tests.chaos.status_check import compare_with_posts
 from tests.chaos.submission_plan import PlannedPost, plan_submissions

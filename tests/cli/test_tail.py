@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cli.tail import MessageChange, MessageFilter, line_of, read_change
-from streams.message import encode_message, state_of
+from streams.merge import state_of
+from streams.message import encode_message
 from tests.support.postbacks import receipt, sent
 from tests.support.submissions import submission
 

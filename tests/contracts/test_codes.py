@@ -11,7 +11,8 @@ from runtime.clickhouse.client import INSERT_SETTINGS, open_client
 from sinks.migrate import migrate
 from sinks.rows import splice
 from sinks.tables import MESSAGE_STATES, SUBMITTED
-from streams.message import MESSAGES, Message, encode_message, merge, state_of
+from streams.merge import merge, state_of
+from streams.message import MESSAGES, Message, encode_message
 from streams.receipt_codes import CODES
 from tests.support.postbacks import at, receipt, sent
 from tests.support.records import FakeRecord

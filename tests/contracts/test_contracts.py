@@ -21,7 +21,9 @@ from docs.generate.schemas import STRUCT_OF, page
 from gateway.postback import POSTBACK_TOPICS, decode, encode
 from gateway.rejected import REJECTED, decode_rejected
 from gateway.submission import SUBMISSIONS, decode_submission
-from streams.message import MESSAGES, NewerVersion, decode_message, encode_message, join, merge
+from streams.join import join
+from streams.merge import merge
+from streams.message import MESSAGES, NewerVersion, decode_message, encode_message
 from tests.support.engines import Engines
 from tests.support.process import ROOT
 

@@ -21,7 +21,9 @@ from runtime.clickhouse.client import INSERT_SETTINGS, open_client
 from sinks.migrate import migrate
 from sinks.rows import splice
 from sinks.tables import MESSAGE_STATES
-from streams.message import MESSAGES, Event, Message, encode_message, join, merge, state_of
+from streams.join import join
+from streams.merge import Event, merge, state_of
+from streams.message import MESSAGES, Message, encode_message
 from tests.support.postbacks import at, receipt, reply, sent
 from tests.support.records import FakeRecord
 from tests.support.submissions import events as any_event

@@ -13,7 +13,9 @@ from aiokafka import AIOKafkaProducer
 from docs.generate import examples
 from gateway.postback import RESPONSE, Receipt, key_of
 from streams.correlate import headers
-from streams.message import MESSAGES, decode_message, encode_message, join, state_of
+from streams.join import join
+from streams.merge import state_of
+from streams.message import MESSAGES, decode_message, encode_message
 from streams.state.spec import Headers
 from tests.support.process import ROOT, Process
 

@@ -10,7 +10,8 @@ from msgspec import json
 
 from gateway.postback import RECEIPT, RESPONSE, SENT, TOPIC_OF, AnyPostback, encode, key_of
 from gateway.rejected import REJECTED
-from streams.message import MESSAGES, decode_message, encode_message, state_of
+from streams.merge import state_of
+from streams.message import MESSAGES, decode_message, encode_message
 from tests.support.pipeline import create_pipeline
 from tests.support.postbacks import MESSAGE_ID, receipt, reply, sent
 from tests.support.raw_records import RawRecord, produce_each

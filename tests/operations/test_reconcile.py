@@ -19,7 +19,8 @@ from gateway.rejected import REJECTED, Rejected
 from gateway.submission import SUBMISSIONS
 from operations.reconcile.messages import PARTITION
 from streams.facts import MAX_FACTS_PER_KIND
-from streams.message import MESSAGES, encode_message, merge, state_of
+from streams.merge import merge, state_of
+from streams.message import MESSAGES, encode_message
 from tests.support.kafka import own_kafka
 from tests.support.pipeline import Pipeline, create_pipeline
 from tests.support.postbacks import MESSAGE_ID, at, receipt, sent

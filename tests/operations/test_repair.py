@@ -27,7 +27,8 @@ from operations.repair.stored_events import ParsedDifferently, StoredPostback, S
 from runtime.settings import load_settings
 from sinks.batch import Record
 from sinks.tables import Table
-from streams.message import MESSAGES, Event
+from streams.merge import Event
+from streams.message import MESSAGES
 from tests.support.losses import (
     delete,
     delete_records,

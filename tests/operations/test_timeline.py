@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import reduce
 
 from operations.timeline import STATUS_COLOURS, STATUS_MEANINGS, entries, printable, render
-from streams.message import STATUSES, Event, Message, merge
+from streams.merge import Event, merge
+from streams.message import STATUSES, Message
 from tests.support.postbacks import MESSAGE_ID, at, receipt, reply, sent
 from tests.support.submissions import submission
 

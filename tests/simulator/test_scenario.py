@@ -14,8 +14,8 @@ from gateway.parsing.postback import parse
 from simulator.ledger import Ledger
 from simulator.postback import Message, SimulatedPostback, escape, receipt, receipt_text, reply, sent, us_date
 from simulator.traffic import traffic
+from streams.merge import merge
 from streams.message import Message as State
-from streams.message import merge
 from tests.support.samples import RECEIPT, RESPONSE, SENT, raw_request
 
 BEGAN = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -16,7 +16,8 @@ from runtime.clickhouse.client import Inserter
 from sinks.migrate import migrate
 from sinks.rows import splice
 from sinks.tables import TABLE_OF, TABLES
-from streams.message import MESSAGES, encode_message, state_of
+from streams.merge import state_of
+from streams.message import MESSAGES, encode_message
 from tests.support.fsyncs import fsyncs, needs_strace, traced_fsyncs
 from tests.support.postbacks import at, sent
 from tests.support.records import FakeRecord

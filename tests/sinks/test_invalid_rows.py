@@ -6,7 +6,8 @@ from base64 import b64decode
 
 from gateway.postback import SENT, encode
 from gateway.rejected import REJECTED
-from streams.message import MESSAGES, encode_message, state_of
+from streams.merge import state_of
+from streams.message import MESSAGES, encode_message
 from tests.support.postbacks import MESSAGE_ID, at, sent
 from tests.support.sinks import (
     open_sink,

@@ -15,7 +15,8 @@ from runtime.errors import StartupError
 from sinks.migrate import migrate, migrations
 from sinks.rows import splice
 from sinks.tables import MESSAGE_STATES
-from streams.message import MESSAGES, decode_message, encode_message, merge
+from streams.merge import merge
+from streams.message import MESSAGES, decode_message, encode_message
 from tests.support.process import ROOT
 from tests.support.records import FakeRecord
 from tests.support.sinks import execute, rows, stored_messages

@@ -22,7 +22,8 @@ from runtime.watchdog import Stalled
 from sinks.migrate import migrate
 from sinks.tables import TABLE_OF
 from sinks.watchdog import watch
-from streams.message import MESSAGES, VERSION, encode_message, state_of
+from streams.merge import state_of
+from streams.message import MESSAGES, VERSION, encode_message
 from tests.support.kafka import PARTITIONS, create_topics, own_kafka
 from tests.support.postbacks import sent
 from tests.support.process import ROOT

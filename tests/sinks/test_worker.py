@@ -14,7 +14,8 @@ from gateway.postback import RECEIPT, SENT, AnyPostback, encode
 from gateway.rejected import REJECTED, Rejected
 from gateway.submission import SUBMISSIONS
 from sinks.migrate import migrate
-from streams.message import MESSAGES, encode_message, state_of
+from streams.merge import state_of
+from streams.message import MESSAGES, encode_message
 from tests.support.kafka import PARTITIONS
 from tests.support.postbacks import MESSAGE_ID, at, receipt, sent
 from tests.support.sinks import (

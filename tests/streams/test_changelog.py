@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.postback import AnyPostback
-from streams.message import VERSION, NewerVersion, encode_message, merge, state_of
+from streams.merge import merge, state_of
+from streams.message import VERSION, NewerVersion, encode_message
 from streams.state import changelog
 from streams.state.changelog import Restored
 from streams.tables import MESSAGES_TABLE

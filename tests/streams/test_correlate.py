@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gateway.postback import RECEIPT, REPUBLISHED, SENT, TOPIC_OF, AnyPostback, encode, key_of
 from gateway.submission import SUBMISSIONS, Submission, submission_key
 from streams.correlate import MAX_REJECTED_BYTES, Correlated, correlate, group_by_key
-from streams.message import VERSION, Event, NewerVersion, decode_message, encode_message, merge, state_of
+from streams.merge import Event, merge, state_of
+from streams.message import VERSION, NewerVersion, decode_message, encode_message
 from streams.state.spec import Headers
 from tests.support.postbacks import MESSAGE_ID, START, receipt, sent
 from tests.support.submissions import events, submission

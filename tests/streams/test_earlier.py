@@ -9,7 +9,8 @@ import pytest
 
 from runtime.kafka.commit_metadata import commit_metadata, is_outdated
 from runtime.kafka.topic_watch import MISSING_AFTER, TopicIdentity
-from streams.message import encode_message, state_of
+from streams.merge import state_of
+from streams.message import encode_message
 from streams.state.earlier import changes_by_joining
 from streams.state.folders import StoreFolders
 from streams.tables import MESSAGES_TABLE

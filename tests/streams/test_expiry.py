@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from streams.expiry import attempt_due, is_expired, mark_overdue, mark_unsent, receipt_due
-from streams.message import Event, Message, join, merge, state_of
+from streams.join import join
+from streams.merge import Event, merge, state_of
+from streams.message import Message
 from tests.support.postbacks import at, receipt, reply, sent
 from tests.support.submissions import submission
 

@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from gateway.postback import SENT, encode, key_of
-from streams.message import MESSAGES, encode_message, state_of
+from streams.merge import state_of
+from streams.message import MESSAGES, encode_message
 from streams.topics import RECORD_BYTES
 from tests.support.kafka import (
     ApacheKafka,

@@ -13,17 +13,9 @@ from msgspec.structs import replace
 
 from gateway.postback import Response, Sent
 from gateway.submission import Submission
-from streams.message import (
-    VERSION,
-    Event,
-    Message,
-    NewerVersion,
-    decode_message,
-    encode_message,
-    join,
-    merge,
-    state_of,
-)
+from streams.join import join
+from streams.merge import Event, merge, state_of
+from streams.message import VERSION, Message, NewerVersion, decode_message, encode_message
 from tests.support.postbacks import at, receipt, reply, sent
 from tests.support.submissions import events as any_event
 from tests.support.submissions import submission

@@ -14,7 +14,8 @@ from gateway.postback import SENT
 from runtime.kafka.consumer_group import TopicPartition
 from streams import sweeper
 from streams.correlate import headers
-from streams.message import Message, decode_message, encode_message, merge, state_of
+from streams.merge import merge, state_of
+from streams.message import Message, decode_message, encode_message
 from streams.state.partition import PartitionState
 from streams.state.spec import Change
 from streams.state.store import MemoryStore

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from gateway.postback import RECEIPT, SENT, encode, format_time, key_of
 from gateway.rejected import REJECTED, decode_rejected
 from gateway.submission import SUBMISSIONS
-from streams.message import MESSAGES, VERSION, decode_message, encode_message, state_of
+from streams.merge import state_of
+from streams.message import MESSAGES, VERSION, decode_message, encode_message
 from tests.support.postbacks import receipt, sent
 from tests.support.streams import Streams
 from tests.support.submissions import submission

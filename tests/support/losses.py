@@ -25,7 +25,8 @@ from operations.repair.insert import Insert
 from operations.repair.report import RepairReport
 from operations.repair.run import Repair
 from operations.rows import connect
-from streams.message import MESSAGES, Event
+from streams.merge import Event
+from streams.message import MESSAGES
 from streams.topics import messages_topic
 from tests.support.answers import answer, as_json, refusal
 from tests.support.kafka import PARTITIONS, open_admin, set_topic_config

@@ -10,7 +10,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
-from streams.message import INPUTS, MESSAGES, Event
+from streams.merge import Event
+from streams.message import INPUTS, MESSAGES
 from tests.support.gateway import free_address
 from tests.support.kafka import PARTITIONS, create_topics
 from tests.support.process import running

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.sms_errors import BY_NUMBER
 from gateway.submission import Submission
-from streams.message import Event
+from streams.merge import Event
 from tests.support.postbacks import MESSAGE_ID, at, postbacks
 
 

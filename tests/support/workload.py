@@ -16,7 +16,9 @@ from msgspec.structs import replace
 from gateway.kafka.partitioner import partition_of
 from gateway.postback import TOPIC_OF, AnyPostback, encode, format_time, key_of
 from gateway.submission import SUBMISSIONS, Submission
-from streams.message import Event, Message, decode_message, encode_message, join, merge
+from streams.join import join
+from streams.merge import Event, merge
+from streams.message import Message, decode_message, encode_message
 from tests.support.postbacks import receipt, reply, sent
 
 CODES = ("003", "004", "000", "005", "023", "777")

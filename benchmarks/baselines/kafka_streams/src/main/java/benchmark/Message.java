@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
-/** The state of a message, with the fields and rules of streams/message.py, modified in place. */
+/** The state of a message, with the fields of streams/message.py and the rules of streams/merge.py, modified in place. */
 @JsonInclude(JsonInclude.Include.NON_EMPTY)
 public final class Message {
     private static final int SENT = 0, RECEIPT = 1, RESPONSE = 2, MAX_FACTS = 100;

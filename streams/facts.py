@@ -1,4 +1,4 @@
-"""Facts: what one event contributes to its message, and how lists of facts join.
+"""Facts: what one event contributes to its message or contact, and how lists of facts join.
 
 A list holds each event once, ordered by (received_at, event_id): the earliest MAX_FACTS_PER_KIND of them.
 """
@@ -21,6 +21,13 @@ class Fact(Struct, kw_only=True, omit_defaults=True, gc=False):
 
     received_at: Time
     event_id: str
+
+    def precedence(self) -> tuple[Any, ...]:
+        """Order versions of one event: the earliest wins. A newer parser may extract other fields from it.
+
+        Ties are broken field by field, as in ClickHouse; null compares as empty.
+        """
+        return self.received_at, *("" if value is None else value for value in astuple(self))
 
 
 class Attempt(Fact):
@@ -64,7 +71,7 @@ def with_fact(facts: list[F], fact: F) -> list[F]:
         return [fact]
     for index, known in enumerate(facts):
         if known.event_id == fact.event_id:
-            if known == fact or min(known, fact, key=_precedence) is known:
+            if known == fact or known.precedence() <= fact.precedence():
                 return facts
             facts = facts[:index] + facts[index + 1 :]
             break
@@ -73,11 +80,3 @@ def with_fact(facts: list[F], fact: F) -> list[F]:
 
 def _order(fact: Fact) -> tuple[Time, str]:
     return fact.received_at, fact.event_id
-
-
-def _precedence(fact: Fact) -> tuple[Any, ...]:
-    """Order two versions of one event: the earliest wins. A newer parser may extract other fields from it.
-
-    Ties are broken field by field, as in ClickHouse; null compares as empty.
-    """
-    return fact.received_at, *("" if value is None else value for value in astuple(fact))

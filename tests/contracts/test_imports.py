@@ -14,7 +14,7 @@ GATEWAY_CONTRACTS = {
     "gateway.sms_errors",
     "gateway.submission",
 }
-CONTRACTS = {*GATEWAY_CONTRACTS, "streams.message"}
+CONTRACTS = {*GATEWAY_CONTRACTS, "streams.contact", "streams.contact_event", "streams.message"}
 MAY_IMPORT = {
     "runtime": set[str](),
     "gateway": {"runtime"},

@@ -1,0 +1,190 @@
+"""The contract of a contact: what a number said about being written to, as a join-semilattice.
+
+The topic is compacted: the last record of a key is its whole state as one worker knew it. Contacts do not
+expire. `join_contacts` is commutative, associative and idempotent, and ClickHouse runs the same join
+(`sinks/schema`). A state has facts only, no verdict: that is derived when read (`streams/verdict.py`).
+
+Workers may have different words, so that one event can have several signals: the severest counts.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import reduce
+from typing import Any
+
+from msgspec import Struct, json
+from msgspec.structs import replace
+
+from gateway.postback import Time
+from runtime.decoding import total
+from streams.contact_event import OPT_OUTS, SEVERITY, ContactEvent, Signal, Source
+from streams.facts import Fact, with_fact
+from streams.message import NewerVersion
+
+CONTACTS = "contacts"
+#: The format that this code writes. A worker rejects newer ones, so that a rolling upgrade loses no field.
+CONTACT_VERSION = 1
+
+
+class ContactFact(Fact, kw_only=True):
+    """One event. Of several versions the earliest, with the severest signal among those of that time."""
+
+    signal: Signal
+    words: str
+    own_number: str = ""
+    source: Source
+    source_name: str = ""
+    occurred_at: Time | None = None
+    message_id: str | None = None
+
+    def precedence(self) -> tuple[Any, ...]:
+        """The severest signal of any time would depend on the order, as a version beyond the cap is lost."""
+        earliest, *fields = super().precedence()
+        return earliest, -SEVERITY[self.signal], *fields
+
+
+class Mark(Struct, kw_only=True, omit_defaults=True, gc=False):
+    """The latest event of one signal at one number of ours, of those with a provider's time."""
+
+    own_number: str = ""
+    signal: Signal
+    #: By the provider's clock.
+    at: Time
+    event_id: str
+    words: str
+
+
+class Untimed(Struct, kw_only=True, omit_defaults=True, gc=False):
+    """An opt-out without a readable time: it counts from when it was first received."""
+
+    event_id: str
+    own_number: str = ""
+    #: The severest of all versions of the event.
+    signal: Signal
+    received_at: Time
+    words: str
+
+
+class Contact(Struct, kw_only=True, omit_defaults=True, gc=False):
+    """The state of one number of an account. Empty fields are omitted from the JSON."""
+
+    version: int
+    account: str
+    number: str
+    first_seen_at: Time
+    last_seen_at: Time
+    #: For display: the earliest 100, ordered by (received_at, event_id).
+    facts: list[ContactFact] = []
+    #: All of them, sorted by (own_number, signal); at most one for each.
+    latest: list[Mark] = []
+    #: All of them, sorted by event_id.
+    untimed: list[Untimed] = []
+
+
+encode_contact = json.Encoder().encode
+_decode = total(json.Decoder(Contact).decode)
+
+
+def decode_contact(value: bytes) -> Contact:
+    """Decode a record's value.
+
+    Raises:
+        NewerVersion: its format is newer than this code.
+        msgspec.DecodeError: it is not a contact.
+    """
+    contact = _decode(value)
+    if contact.version > CONTACT_VERSION:
+        raise NewerVersion(
+            f"a contact has format {contact.version}, this code knows up to {CONTACT_VERSION}: upgrade it"
+        )
+    return contact
+
+
+def merge_contact(state: Contact | None, event: ContactEvent) -> Contact:
+    """Return the state including the event; the same object if the event adds nothing."""
+    contact = _contact_of(event)
+    return contact if state is None else join_contacts(state, contact)
+
+
+def _contact_of(event: ContactEvent) -> Contact:
+    """The state that follows from this event alone."""
+    contact = Contact(
+        version=CONTACT_VERSION,
+        account=event.account,
+        number=event.number,
+        first_seen_at=event.received_at,
+        last_seen_at=event.received_at,
+        facts=[
+            ContactFact(
+                received_at=event.received_at,
+                event_id=event.event_id,
+                signal=event.signal,
+                words=event.words,
+                own_number=event.own_number,
+                source=event.source,
+                source_name=event.source_name,
+                occurred_at=event.occurred_at,
+                message_id=event.message_id,
+            )
+        ],
+    )
+    if event.occurred_at is not None:
+        contact.latest = [
+            Mark(
+                own_number=event.own_number,
+                signal=event.signal,
+                at=event.occurred_at,
+                event_id=event.event_id,
+                words=event.words,
+            )
+        ]
+    elif event.signal in OPT_OUTS:
+        contact.untimed = [
+            Untimed(
+                event_id=event.event_id,
+                own_number=event.own_number,
+                signal=event.signal,
+                received_at=event.received_at,
+                words=event.words,
+            )
+        ]
+    return contact
+
+
+def join_contacts(a: Contact, b: Contact) -> Contact:
+    """Return the least upper bound of two states; `a` itself if `b` adds nothing."""
+    state = copy(a)
+    state.version = max(a.version, b.version)
+    state.first_seen_at = min(a.first_seen_at, b.first_seen_at)
+    state.last_seen_at = max(a.last_seen_at, b.last_seen_at)
+    state.facts = reduce(with_fact, b.facts, a.facts)
+    state.latest = _join_marks(a.latest, b.latest)
+    state.untimed = _join_untimed(a.untimed, b.untimed)
+    return a if state == a else state
+
+
+def _join_marks(a: list[Mark], b: list[Mark]) -> list[Mark]:
+    """The latest of each own number and signal; of those at the same time the greatest id and words."""
+    marks = {(mark.own_number, mark.signal): mark for mark in a}
+    for mark in b:
+        key = mark.own_number, mark.signal
+        known = marks.get(key)
+        if known is None or (mark.at, mark.event_id, mark.words) > (known.at, known.event_id, known.words):
+            marks[key] = mark
+    return [marks[key] for key in sorted(marks)]
+
+
+def _join_untimed(a: list[Untimed], b: list[Untimed]) -> list[Untimed]:
+    """Each event once: its earliest version, with the severest signal of all versions."""
+    events = {event.event_id: event for event in a}
+    for event in b:
+        known = events.get(event.event_id, event)
+        earliest = min(known, event, key=_precedence)
+        severest = max(known.signal, event.signal, key=SEVERITY.__getitem__)
+        events[event.event_id] = replace(earliest, signal=severest)
+    return [events[event_id] for event_id in sorted(events)]
+
+
+def _precedence(event: Untimed) -> tuple[str, ...]:
+    return event.received_at, event.own_number, event.words

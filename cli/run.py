@@ -79,6 +79,7 @@ def streams() -> None:
       POSTBACKS_UNSENT_AFTER     seconds until a missing attempt counts
       POSTBACKS_FORGET_AFTER     seconds from a message's last event until
                                  its state expires; more than the above
+      POSTBACKS_OPT_OUT_WORDS    further words that opt out, like STOP
       POSTBACKS_SESSION_TIMEOUT  seconds until a silent worker's partitions
                                  are reassigned
       POSTBACKS_OPS              where to serve /livez, /readyz and /metrics

@@ -27,6 +27,7 @@ from pydantic import (
 
 from runtime.errors import InvalidSetting
 from runtime.kafka.compression import Compression
+from runtime.opt_words import OPT_IN_WORDS, YES_WORDS, consists_of, letters_of
 
 PREFIX = "POSTBACKS_"
 FILE = PREFIX + "SETTINGS"
@@ -68,9 +69,20 @@ def _networks(value: str) -> str:
     return value
 
 
+def _opt_out_words(value: str) -> str:
+    words = [word.strip() for word in value.split(",")]
+    for word in words:
+        if consists_of(letters_of(word), OPT_IN_WORDS | YES_WORDS):
+            raise ValueError(f"{word!r} opts in; words of opting out must be others")
+        if not letters_of(word):
+            raise ValueError("must be words with letters, such as ARRET,FIN")
+    return ",".join(words)
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[str, AfterValidator(_addresses)]
 Networks = Annotated[str, AfterValidator(_networks)]
+OptOutWords = Annotated[str, AfterValidator(_opt_out_words)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]
 
@@ -198,6 +210,17 @@ class Settings(BaseModel):
     stall_after: float = Field(
         60.0, gt=0, description="seconds of pending work without progress after which a process exits"
     )
+
+    opt_out_words: OptOutWords = Field(
+        "",
+        validate_default=False,
+        description="words that opt out like STOP, if a reply has no others: ARRET,FIN",
+    )
+    opt_out_scope: Literal["number", "account"] = Field(
+        "account",
+        description="what an opt-out is about: the number of ours that it was sent to, or the whole account",
+    )
+    yes_opts_in: bool = Field(False, description="whether the reply YES opts in again")
 
     batch_rows: int = Field(20_000, ge=1, le=500_000, description="rows per insert into ClickHouse, at most")
     batch_seconds: float = Field(

@@ -15,6 +15,10 @@ def test_defaults_are_the_ports_of_postbacks_up() -> None:
     assert (settings.kafka, settings.listen) == ("127.0.0.1:9092", "127.0.0.1:8080")
 
 
+def test_opt_out_words_are_listed_without_blanks() -> None:
+    assert load_settings({"POSTBACKS_OPT_OUT_WORDS": " ARRÊT , no más"}).opt_out_words == "ARRÊT,no más"
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "postbacks.env"
     file.write_text("POSTBACKS_KAFKA=a:1,b:2\nPOSTBACKS_REPLICATION=3\n# a comment\nOTHER=x\n")
@@ -31,6 +35,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("POSTBACKS_STORE", "redis", "'rocksdb' or 'memory'"),
         ("POSTBACKS_OVERDUE_AFTER", "3 days", "valid number"),
         ("POSTBACKS_OVERDUE_AFTER", "1e15", "less than or equal to 3153600000"),
+        ("POSTBACKS_OPT_OUT_WORDS", "FIN, Start!", "'Start!' opts in"),
+        ("POSTBACKS_OPT_OUT_WORDS", "ＹＥＳ", "opts in"),  # noqa: RUF001
+        ("POSTBACKS_OPT_OUT_WORDS", "FIN,,ALTO", "must be words with letters"),
+        ("POSTBACKS_OPT_OUT_SCOPE", "carrier", "'number' or 'account'"),
+        ("POSTBACKS_YES_OPTS_IN", "perhaps", "valid boolean"),
         ("POSTBACKS_FORGET_AFTER", "inf", "less than or equal to 3153600000"),
     ],
 )

@@ -35,22 +35,31 @@ def fold(events: Sequence[ContactEvent]) -> Contact:
     return state
 
 
+def rank(event: ContactEvent) -> tuple[str | int, ...]:
+    """The earliest version of an event is its fact; of those at the same time the severest."""
+    content = (event.words, event.own_number, event.source, event.source_name)
+    return (
+        event.received_at,
+        -SEVERITY[event.signal],
+        *content,
+        event.occurred_at or "",
+        event.message_id or "",
+    )
+
+
 def plain(events: Sequence[ContactEvent]) -> Contact:
     """The state of all these events, from its definition: without a join, and from all of them at once."""
     received = [event.received_at for event in events]
     facts, untimed = [], []
     for event_id in {event.event_id for event in events}:
         versions = [event for event in events if event.event_id == event_id]
-        first = min(event.received_at for event in versions)
-        earliest = [event for event in versions if event.received_at == first]
-        severest = max(earliest, key=lambda event: SEVERITY[event.signal])
-        fields = {name: getattr(severest, name) for name in ContactFact.__struct_fields__}
-        facts.append(ContactFact(**fields))
-        if opt_outs := [e for e in versions if e.signal in OPT_OUTS and e.occurred_at is None]:
-            first = min(event.received_at for event in opt_outs)
-            signal = max((event.signal for event in opt_outs), key=OPT_OUTS.index)
-            fields = {name: getattr(severest, name) for name in Untimed.__struct_fields__}
-            untimed.append(Untimed(**(fields | {"signal": signal, "received_at": first})))
+        version = min(versions, key=rank)
+        facts.append(ContactFact(**{name: getattr(version, name) for name in ContactFact.__struct_fields__}))
+        if versions := [e for e in versions if e.signal in OPT_OUTS and e.occurred_at is None]:
+            version = min(versions, key=attrgetter("received_at", "own_number", "words"))
+            fields = {name: getattr(version, name) for name in Untimed.__struct_fields__}
+            severest = max((event.signal for event in versions), key=OPT_OUTS.index)
+            untimed.append(Untimed(**(fields | {"signal": severest})))
     marks = []
     for own_number, signal in {(event.own_number, event.signal) for event in events}:
         timed = [

@@ -28,19 +28,28 @@ def contact_event(
     return ContactEvent(event_id=event_id, signal=signal, **fields)
 
 
-def _built(event: int, second: int, signal: Signal) -> ContactEvent:
-    """An event whose content is a function of its id; a worker adds the signal, a repetition the second."""
+def _built(event: int, second: int, signal: Signal, parser: int) -> ContactEvent:
+    """An event whose content is a function of its id and of the parser; a repetition adds the second.
+
+    Of two workers with different words, each adds its own signal.
+    """
     return contact_event(
         f"e{event}",
         second,
         signal,
-        own_number=OWN_NUMBERS[event % 3],
+        own_number=OWN_NUMBERS[(event + parser) % 3],
         words=("STOP", "stpo", "yes", "START")[event % 4],
-        occurred_at=None if event % 5 == 0 else at(event * 7 % 12),
+        occurred_at=None if event % 5 == 0 or parser else at(event * 7 % 12),
         message_id="9a35e913-ded0-7574-4642-5f60c550c706" if event % 2 else None,
     )
 
 
 def contact_events(ids: int = 12, seconds: int = 30) -> st.SearchStrategy[ContactEvent]:
     """Events of one contact, of few ids and times: repetitions, ties and other signals are frequent."""
-    return st.builds(_built, st.integers(0, ids - 1), st.integers(0, seconds), st.sampled_from(SIGNALS))
+    return st.builds(
+        _built,
+        st.integers(0, ids - 1),
+        st.integers(0, seconds),
+        st.sampled_from(SIGNALS),
+        st.sampled_from((0, 0, 0, 1)),
+    )

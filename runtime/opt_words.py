@@ -21,7 +21,7 @@ def fold(text: str) -> str:
     """The text in lower case, of compatibility forms, with its accents as characters of their own."""
     if text.isascii():
         return text.lower()
-    return normalize("NFKD", normalize("NFKD", text).casefold()).translate(_DOTLESS)
+    return normalize("NFKD", text).casefold().translate(_DOTLESS)
 
 
 def letters_of(text: str) -> str:

@@ -197,6 +197,14 @@ def test_untimed_opt_out_counts_from_first_receipt() -> None:
     assert [event.received_at for event in fold([later, first]).untimed] == [at(3)]
 
 
+def test_untimed_opt_out_is_its_earliest_version() -> None:
+    first = contact_event("e1", 3, "suspected", own_number="9", occurred_at=None)
+    later = contact_event("e1", 9, own_number="1", occurred_at=None)
+    state = fold([later, first])
+    assert state.untimed == fold([first, later]).untimed
+    assert [(e.own_number, e.received_at, e.signal) for e in state.untimed] == [("9", at(3), "opted_out")]
+
+
 def test_severer_signal_of_another_worker_wins() -> None:
     weak, strong = contact_event("e1", 3, "suspected"), contact_event("e1", 3, "opted_out")
     for events in ([weak, strong], [strong, weak]):

@@ -25,7 +25,7 @@ CERTAIN = texts("STOP | STOPALL | UNSUBSCRIBE | CANCEL | END | QUIT | REVOKE | O
 SPELLINGS = """
 stop | Stop. | "STOP!!!" | STOP STOP | stopstop | Stop. End | s t o p | S.T.O.P. | STOP 🛑 | 🇺🇸 STOP | STOP™
 stop all | Stop-All | un-subscribe | opt_out | [optout] | st\u200bop | sto\u00adp | \ufeffSTOP\ufe0f
-STOP\u3164 | ＳＴＯＰ | 𝐒𝐓𝐎𝐏 | ⓈⓉⓄⓅ | 🅂🅃🄾🄿 | ⒮⒯⒪⒫ | ﬆop | ſtop | QUİT | quıt | STÓP
+STOP\u3164 | \u115fSTOP\u1160 | ＳＴＯＰ | 𝐒𝐓𝐎𝐏 | ⓈⓉⓄⓅ | 🅂🅃🄾🄿 | ⒮⒯⒪⒫ | ﬆop | ſtop | QUİT | quıt | STÓP
 Re\u0301voke | S\u0336T\u0336O\u0336P\u0336
 """
 LIKELY = """

@@ -37,9 +37,9 @@ def _built(event: int, second: int, signal: Signal, parser: int) -> ContactEvent
         f"e{event}",
         second,
         signal,
-        own_number=OWN_NUMBERS[(event + parser) % 3],
-        words=("STOP", "stpo", "yes", "START")[event % 4],
-        occurred_at=None if event % 5 == 0 or parser else at(event * 7 % 12),
+        own_number=OWN_NUMBERS[(event + (parser == 1)) % 3],
+        words=("STOP", "stpo", "yes", "START")[event % 4] + "!" * (parser == 2),
+        occurred_at=None if event % 5 == 0 or parser == 1 else at(event % 6),
         message_id="9a35e913-ded0-7574-4642-5f60c550c706" if event % 2 else None,
     )
 
@@ -51,5 +51,5 @@ def contact_events(ids: int = 12, seconds: int = 30) -> st.SearchStrategy[Contac
         st.integers(0, ids - 1),
         st.integers(0, seconds),
         st.sampled_from(SIGNALS),
-        st.sampled_from((0, 0, 0, 1)),
+        st.sampled_from((0, 0, 0, 1, 2)),
     )

@@ -27,7 +27,7 @@ from gateway.sms_errors import BY_NUMBER
 from gateway.submission import Submission
 from runtime.decoding import total
 from runtime.phone_number import canonical
-from streams.message import MAX_NUMBER
+from streams.merge import MAX_NUMBER
 
 CONTACT_EVENTS = "contact_events"
 #: Characters of the words of an event, and of the name of its source.

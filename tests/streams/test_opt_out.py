@@ -75,15 +75,21 @@ for character in CHARACTERS:
         if not any(map(str.isalnum, plain)):
             PADDING[False].append(character)
 
+FORMS = {
+    symbols: {letter: st.sampled_from(forms) for letter, forms in letters.items()}
+    for symbols, letters in LETTERS.items()
+}
+PADS = {symbols: st.text(st.sampled_from(characters), max_size=4) for symbols, characters in PADDING.items()}
+
 
 @st.composite
 def spelled(draw: st.DrawFn, words: list[str]) -> str:
     """A word in any spelling: its letters in any form, and padding around it and between its parts."""
     symbols = draw(st.booleans())
-    pad = st.text(st.sampled_from(PADDING[not symbols]), max_size=4)
+    pad = PADS[not symbols]
 
     def spell(letter: str) -> str:
-        return draw(st.sampled_from(LETTERS[symbols][letter]) if letter.isalpha() else pad)
+        return draw(FORMS[symbols][letter] if letter.isalpha() else pad)
 
     one = draw(st.sampled_from(words)).lower()
     written = ["".join(map(spell, one)) for _ in range(draw(st.integers(1, 3)))]

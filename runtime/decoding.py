@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from msgspec import DecodeError
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def total(decode: Callable[P, T]) -> Callable[P, T]:
+def total(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
     """Return a decoder that raises only DecodeError because of its value.
 
     msgspec also raises UnicodeDecodeError (text that is not UTF-8) and RecursionError (deep nesting). Lack of
@@ -20,9 +19,9 @@ def total(decode: Callable[P, T]) -> Callable[P, T]:
     """
 
     @wraps(decode)
-    def decode_or_fail(*args: P.args, **kwargs: P.kwargs) -> T:
+    def decode_or_fail(value: bytes) -> T:
         try:
-            return decode(*args, **kwargs)
+            return decode(value)
         except (DecodeError, MemoryError):
             raise
         except Exception as error:

@@ -10,8 +10,9 @@ time. `unsent_at` is derived and cleared likewise; a refusal, or a later schedul
 
 from __future__ import annotations
 
-from copy import copy
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from gateway.postback import Time, format_time
 from streams.message import Message
@@ -33,11 +34,7 @@ def receipt_due(message: Message, limit: timedelta) -> Time | None:
 def mark_overdue(message: Message, limit: timedelta, now: Time) -> Message:
     """Return the message with `overdue_at` set if its receipt was due by now; else the same object."""
     due = receipt_due(message, limit)
-    if due is None or due > now:
-        return message
-    marked = copy(message)
-    marked.overdue_at = due
-    return marked
+    return message if due is None or due > now else replace(message, overdue_at=due)
 
 
 def attempt_due(message: Message, limit: timedelta) -> Time | None:
@@ -54,11 +51,7 @@ def attempt_due(message: Message, limit: timedelta) -> Time | None:
 def mark_unsent(message: Message, limit: timedelta, now: Time) -> Message:
     """Return the message with `unsent_at` set if its attempt was due by now; else the same object."""
     due = attempt_due(message, limit)
-    if due is None or due > now:
-        return message
-    marked = copy(message)
-    marked.unsent_at = due
-    return marked
+    return message if due is None or due > now else replace(message, unsent_at=due)
 
 
 def is_expired(message: Message, expire_after: timedelta, now: Time) -> bool:

@@ -14,9 +14,9 @@ from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
-from msgspec import DecodeError, Struct, json
+from msgspec import DecodeError, Meta, Struct, json
 
 from runtime.decoding import total
 
@@ -30,27 +30,37 @@ TIME_LENGTH = len("2026-11-23T04:39:41.123Z")
 FIRST_YEAR, LAST_YEAR = "2000", "2100"
 #: Times by the provider's clock: the range of ClickHouse's DateTime64.
 FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR = "1900", "2300"
-#: Characters of an event_id and of an account, at most: a message has many, and has to fit into a record.
-MAX_EVENT_ID, MAX_ACCOUNT = 32, 64
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 GUID_LENGTH = 36
+
+# Decoding checks these: an invalid value, merged into a state, would make ClickHouse refuse the whole state.
+Guid: TypeAlias = Annotated[
+    str, Meta(pattern=f"^{GUID.pattern}$", min_length=GUID_LENGTH, max_length=GUID_LENGTH)
+]
+#: Of a record's own message only the length: its key is checked, so that it can spoil no other message.
+MessageId: TypeAlias = Annotated[str, Meta(min_length=GUID_LENGTH, max_length=GUID_LENGTH)]
+#: A message has many events, and has to fit into a record.
+EventId: TypeAlias = Annotated[str, Meta(max_length=32)]
+AccountName: TypeAlias = Annotated[str, Meta(max_length=64)]
+#: The length bounds the cache of valid ones, too.
+ProviderTime: TypeAlias = Annotated[Time, Meta(min_length=TIME_LENGTH, max_length=TIME_LENGTH)]
 
 
 class Postback(Struct, kw_only=True, tag_field="type", gc=False):
     """The fields that all types share, named as in the JSON and as ClickHouse's columns."""
 
     #: 128-bit hash (hex) of the account and every field the provider sent: a repeat has the same id.
-    event_id: str
+    event_id: EventId
     #: The message it is about, lower case with dashes: MatchedMessageID of a matched reply, else MessageID.
-    message_id: str
-    account: str
+    message_id: MessageId
+    account: AccountName
     reference_id: str
     #: Digits only, in the postback's direction: a response has its message's numbers swapped.
     from_number: str
     to_number: str
     #: SentTime or ResponseReceiveDate; null if missing or unreadable.
-    occurred_at: Time | None
+    occurred_at: ProviderTime | None
     #: When the gateway received it, by our clock; all times of a message are counted in it.
     received_at: Time
     client_ip: str
@@ -75,7 +85,7 @@ class Response(Postback, tag="response", omit_defaults=True):
     """An SMS from a phone: a reply to a message (`matched`), or unsolicited."""
 
     #: Its own MessageID; null if a matched response had no usable one.
-    reply_id: str | None
+    reply_id: Guid | None
     matched: bool
     text: str
 
@@ -85,7 +95,7 @@ class Receipt(Postback, tag="receipt", omit_defaults=True):
 
     code: str
     text: str
-    backup_message_id: str | None
+    backup_message_id: Guid | None
 
 
 AnyPostback: TypeAlias = Sent | Response | Receipt
@@ -110,31 +120,11 @@ def decode(topic: str, value: bytes) -> AnyPostback:
         msgspec.DecodeError: not JSON, not UTF-8, or not a postback of this topic.
     """
     postback = _decoders[topic](value)
-    if invalid := _invalid_field(postback):
-        raise DecodeError(f"{invalid} is not as the contract says")
-    return postback
-
-
-def _invalid_field(postback: AnyPostback) -> str | None:
-    """The first invalid field. Merged into a state, it would make ClickHouse refuse the whole state."""
     if not is_time(postback.received_at):
-        return "received_at"
-    if len(postback.event_id) > MAX_EVENT_ID:
-        return "event_id"
-    if len(postback.message_id) != GUID_LENGTH:  # its key is checked, so that it can spoil no other message
-        return "message_id"
-    if len(postback.account) > MAX_ACCOUNT:
-        return "account"
-    at = postback.occurred_at
-    if at is not None and not (len(at) == TIME_LENGTH and _is_provider_time(at)):
-        return "occurred_at"
-    if isinstance(postback, Response):
-        linked, name = postback.reply_id, "reply_id"
-    elif isinstance(postback, Receipt):
-        linked, name = postback.backup_message_id, "backup_message_id"
-    else:
-        return None
-    return None if linked is None or GUID.fullmatch(linked) else name
+        raise invalid_time("received_at")
+    if postback.occurred_at is not None and not is_provider_time(postback.occurred_at):
+        raise invalid_time("occurred_at")
+    return postback
 
 
 def key_of(account: str, message_id: str) -> bytes:
@@ -169,5 +159,11 @@ def is_time(text: str, first_year: str = FIRST_YEAR, last_year: str = LAST_YEAR)
 
 
 @lru_cache(maxsize=4096)  # the provider's times have whole seconds, so they repeat
-def _is_provider_time(text: str) -> bool:
+def is_provider_time(text: ProviderTime) -> bool:
+    """Whether a text is a time of this contract by the provider's clock."""
     return is_time(text, FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR)
+
+
+def invalid_time(field: str) -> DecodeError:
+    """The error of a record whose field is no time of this contract."""
+    return DecodeError(f"{field} is not a time as the contract says")

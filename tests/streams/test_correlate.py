@@ -137,9 +137,13 @@ def test_submission_without_message_id_is_skipped() -> None:
 @pytest.mark.parametrize(
     "invalid",
     [
+        {"received_at": "1999-12-31T23:59:59.999Z"},
         {"scheduled_for": "tomorrow"},
+        {"scheduled_for": "2026-02-30T00:00:00.000Z"},
         {"occurred_at": "9999-01-01T00:00:00.000Z"},
         {"message_id": "x" * 36},
+        {"message_id": f"{MESSAGE_ID}\n"},
+        {"event_id": "e" * 33},
         {"account": "a" * 65},
     ],
 )

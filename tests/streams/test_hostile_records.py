@@ -36,6 +36,7 @@ INVALID: dict[str, AnyPostback] = {
     "an invalid time of the provider": sent(occurred_at="soon"),
     "a time before the provider's": sent(occurred_at="1899-12-31T23:59:59.999Z"),
     "an invalid reply_id": reply(reply_id="x"),
+    "a reply_id with a line break": reply(reply_id="9a35e913-ded0-7574-4642-5f60c550c706\n"),
     "an invalid backup_message_id": receipt(backup_message_id="x"),
     "an invalid message_id": sent(message_id="9A35E913"),
     "a long event_id": sent(event_id="e" * 33),

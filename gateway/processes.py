@@ -24,7 +24,7 @@ from runtime.health import Health, serve_ops, unready_reason
 from runtime.multiprocess_metrics import MultiprocessCollector
 from runtime.process import first_completed, force_exit_after, wait_up_to
 from runtime.settings import PREFIX
-from runtime.supervisor import Service, Supervisor
+from runtime.supervisor import GATEWAY_BACKOFF, Service, Supervisor
 
 #: Argument of `python -m gateway` for a supervised process.
 SUPERVISED = "supervised"
@@ -97,6 +97,7 @@ def _services(count: int, address: str, metrics: MultiprocessCollector) -> list[
             {**environment, **metrics.environment(name)},
             stderr=None,
             death_signal=signal.SIGTERM,
+            max_backoff=GATEWAY_BACKOFF,
         )
         for name in map(str, range(1, count + 1))
     ]

@@ -24,6 +24,8 @@ from runtime.process import REFUSED, exit_with_parent, first_completed
 #: Seconds before a restart, doubled each time. A process that ran for `STABLE_AFTER`, which is longer than it
 #: takes to stall again after each start, has recovered.
 MIN_BACKOFF, MAX_BACKOFF, STABLE_AFTER = 0.5, 30.0, 600.0
+#: The longest before a restart of the gateway: the provider may not repeat what it cannot post meanwhile.
+GATEWAY_BACKOFF = 4.0
 #: Seconds between polls of /readyz, for one poll, and between reports of what is missing.
 POLL_INTERVAL, POLL_TIMEOUT, REPORT_INTERVAL = 0.1, 5.0, 10.0
 STOP_TIMEOUT = 30.0
@@ -45,6 +47,8 @@ class Service:
     stderr: int | None = asyncio.subprocess.PIPE
     #: What it gets when the supervisor dies (Linux).
     death_signal: signal.Signals = signal.SIGKILL
+    #: Seconds before a restart, at most.
+    max_backoff: float = MAX_BACKOFF
 
 
 class ManagedProcess:
@@ -217,7 +221,7 @@ class Supervisor:
             status = await self._run_once(service.name, process)
             if status == REFUSED and not self.was_ready(service.name):
                 raise StartupError(f"Process {service.name} cannot run like this; the reason is above")
-            backoff = next_backoff(backoff, clock() - started_at)
+            backoff = next_backoff(backoff, clock() - started_at, service.max_backoff)
             self._on_exit(service.name, f"exited with status {status}; restarting in {backoff:g} s")
             await asyncio.sleep(backoff)
 
@@ -233,6 +237,6 @@ class Supervisor:
             self._ready[name].clear()
 
 
-def next_backoff(last: float, uptime: float) -> float:
+def next_backoff(last: float, uptime: float, limit: float = MAX_BACKOFF) -> float:
     """Seconds to wait before a process is restarted that ran for `uptime` seconds. Pure."""
-    return MIN_BACKOFF if uptime >= STABLE_AFTER or not last else min(2 * last, MAX_BACKOFF)
+    return MIN_BACKOFF if uptime >= STABLE_AFTER or not last else min(2 * last, limit)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedded.kafka.retention import HOLD_FILE
 from runtime.settings import PREFIX, Settings
-from runtime.supervisor import Service
+from runtime.supervisor import GATEWAY_BACKOFF, MAX_BACKOFF, Service
 
 #: In the order of the data flow, in which they are stopped.
 STAGES = ("gateway", "streams", "sinks")
@@ -59,7 +59,8 @@ def plan(endpoints: Endpoints, settings: Settings) -> tuple[Service, ...]:
             if endpoints.kafka:
                 own["HOLD"] = str(endpoints.data / "kafka" / HOLD_FILE)
         environment = {PREFIX + name: value for name, value in (shared | own).items()}
-        services.append(Service(stage, (stage,), environment, endpoints.ops[stage]))
+        backoff = GATEWAY_BACKOFF if stage == "gateway" else MAX_BACKOFF
+        services.append(Service(stage, (stage,), environment, endpoints.ops[stage], max_backoff=backoff))
     return tuple(services)
 
 

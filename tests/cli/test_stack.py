@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cli.up.stack import Endpoints, plan, with_embedded_kafka
 from runtime.settings import load_settings
-from runtime.supervisor import Service
+from runtime.supervisor import MAX_BACKOFF, Service
 
 EMBEDDED = Endpoints(
     listen="127.0.0.1:8080",
@@ -50,6 +50,12 @@ def test_each_stage_has_own_ops_port_and_folder() -> None:
     assert [service.ops for service in stages] == list(EMBEDDED.ops.values())
     folders = {service.environment["POSTBACKS_DATA"] for service in stages}
     assert folders == {"/data/gateway", "/data/streams", "/data/sinks"}
+
+
+def test_gateway_is_restarted_sooner_than_others() -> None:
+    backoffs = {name: service.max_backoff for name, service in by_name(EMBEDDED).items()}
+    assert backoffs.pop("gateway") <= 5
+    assert set(backoffs.values()) == {MAX_BACKOFF}
 
 
 def test_only_the_gateway_gets_a_listen_address() -> None:

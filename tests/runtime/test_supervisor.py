@@ -91,6 +91,12 @@ async def test_stopped_process_gets_one_sigterm() -> None:
         await lines.wait_for("counter", "signals: 1")
 
 
+async def test_backoff_stays_below_the_limit_of_its_service() -> None:
+    failing = Service("failing", run("import os; os._exit(1)"), max_backoff=MIN_BACKOFF)
+    async with supervised(failing) as (_, lines):
+        await lines.wait_for("failing", f"restarting in {MIN_BACKOFF:g} s", times=3)
+
+
 async def test_services_start_concurrently_and_restart_alone() -> None:
     slow = run("import time; time.sleep(600)")  # prints nothing, so it is never ready
     async with supervised(Service("slow", slow), Service("server", SERVER)) as (supervisor, lines):

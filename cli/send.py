@@ -30,7 +30,7 @@ from sending.run import SendRun, due_rows
 from sending.sms import OutgoingSms
 from sending.submissions import SubmissionPoster
 
-#: Seconds to wait at the end for the gateway to acknowledge.
+#: Seconds to wait at the end while the gateway acknowledges nothing.
 DRAIN_TIMEOUT = 10.0
 #: Problems of a CSV file that are printed.
 MAX_PROBLEMS = 20

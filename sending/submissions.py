@@ -66,17 +66,23 @@ class SubmissionPoster:
         self._work.set()
 
     async def drain(self, timeout: float) -> bool:
-        """Wait until the gateway has everything, or for so many seconds; return whether it has.
+        """Wait until the gateway has everything, or acknowledges nothing; return whether it has everything.
+
+        Args:
+            timeout: seconds without an acknowledgement, about.
 
         Raises:
             OSError: the log cannot be written.
         """
-        idle = asyncio.create_task(self._idle.wait())
-        await asyncio.wait((idle, self._task), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
-        if self._task.done():
-            self._task.result()
-        return not self._log.state.pending
+        while True:
+            before = len(self._log.state.pending)
+            idle = asyncio.create_task(self._idle.wait())
+            await asyncio.wait((idle, self._task), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            idle.cancel()
+            if self._task.done():
+                self._task.result()
+            if self._idle.is_set() or len(self._log.state.pending) >= before:
+                return not self._log.state.pending
 
     async def _run(self) -> None:
         backoff = MIN_BACKOFF

@@ -17,7 +17,7 @@ from sending.intent_log import IntentLog, read_log
 from sending.intents import SendStatus
 from sending.rows import RowDefaults, SendRow, read_csv
 from sending.run import MAX_UNKNOWN, SendReport, SendRun, due_rows
-from sending.submissions import SubmissionPoster
+from sending.submissions import CONCURRENCY, SubmissionPoster
 from tests.support.gateway import free_address
 from tests.support.raw_server import RawServer, Reaction, hang_up, raw_server, respond
 
@@ -146,6 +146,16 @@ async def test_submission_is_kept_until_acknowledged(tmp_path: Path, away: str) 
         await run(rows(2), log, provider.address, gateway.address)
     assert len(gateway.requests) == 2
     assert read_log(log).pending == {}
+
+
+async def test_drain_lasts_while_the_gateway_acknowledges(tmp_path: Path) -> None:
+    async def acknowledge_slowly(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.5)
+        await KEPT(writer)
+
+    async with raw_server(answer()) as provider, raw_server(acknowledge_slowly) as gateway:
+        await run(rows(5 * CONCURRENCY), tmp_path / "log", provider.address, gateway.address, drain=1.5)
+    assert read_log(tmp_path / "log").pending == {}
 
 
 async def test_rejected_submission_is_not_repeated(tmp_path: Path) -> None:

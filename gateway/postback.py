@@ -40,9 +40,10 @@ Guid: TypeAlias = Annotated[
 ]
 #: Of a record's own message only the length: its key is checked, so that it can spoil no other message.
 MessageId: TypeAlias = Annotated[str, Meta(min_length=GUID_LENGTH, max_length=GUID_LENGTH)]
-#: A message has many events, and has to fit into a record.
-EventId: TypeAlias = Annotated[str, Meta(max_length=32)]
-AccountName: TypeAlias = Annotated[str, Meta(max_length=64)]
+#: Characters, at most: a message has many events, and has to fit into a record.
+MAX_EVENT_ID, MAX_ACCOUNT = 32, 64
+EventId: TypeAlias = Annotated[str, Meta(max_length=MAX_EVENT_ID)]
+AccountName: TypeAlias = Annotated[str, Meta(max_length=MAX_ACCOUNT)]
 #: The length bounds the cache of valid ones, too.
 ProviderTime: TypeAlias = Annotated[Time, Meta(min_length=TIME_LENGTH, max_length=TIME_LENGTH)]
 

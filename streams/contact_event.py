@@ -8,16 +8,16 @@ partition.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
-from msgspec import DecodeError, Struct, json
+from msgspec import DecodeError, Meta, Struct, json
 
 from gateway.postback import (
     FIRST_PROVIDER_YEAR,
-    GUID,
     LAST_PROVIDER_YEAR,
-    MAX_ACCOUNT,
-    MAX_EVENT_ID,
+    AccountName,
+    EventId,
+    Guid,
     Response,
     Time,
     is_time,
@@ -46,23 +46,23 @@ class ContactEvent(Struct, kw_only=True, omit_defaults=True, gc=False):
     """One opt-out or opt-in of one number. Null and empty fields are omitted from the JSON."""
 
     #: Of a response, or of a submission with a message_id: its own.
-    event_id: str
-    account: str
+    event_id: EventId
+    account: AccountName
     #: The handset's, canonical: digits only, without the 1 of a US number.
     number: str
     #: Ours, that it was sent to; canonical, empty if unknown.
     own_number: str = ""
     signal: Signal
     #: As written: the first 160 characters.
-    words: str
+    words: Annotated[str, Meta(max_length=MAX_WORDS)]
     source: Source
     #: What the operator called the source of an import; empty otherwise.
-    source_name: str = ""
+    source_name: Annotated[str, Meta(max_length=MAX_SOURCE_NAME)] = ""
     #: By the provider's clock; null if missing or unreadable.
     occurred_at: Time | None = None
     received_at: Time
     #: The message or the reply that it came from.
-    message_id: str | None = None
+    message_id: Guid | None = None
 
 
 encode_contact_event = json.Encoder().encode
@@ -85,23 +85,13 @@ def _invalid_field(event: ContactEvent) -> str | None:
     """The first invalid field. Merged into a state, it would make ClickHouse refuse the whole state."""
     if not is_time(event.received_at):
         return "received_at"
-    if len(event.event_id) > MAX_EVENT_ID:
-        return "event_id"
-    if len(event.account) > MAX_ACCOUNT:
-        return "account"
     if not event.number or not _is_canonical(event.number):
         return "number"
     if not _is_canonical(event.own_number):
         return "own_number"
-    if len(event.words) > MAX_WORDS:
-        return "words"
-    if len(event.source_name) > MAX_SOURCE_NAME:
-        return "source_name"
     at = event.occurred_at
     if at is not None and not is_time(at, FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR):
         return "occurred_at"
-    if event.message_id is not None and not GUID.fullmatch(event.message_id):
-        return "message_id"
     return None
 
 

@@ -5,8 +5,9 @@ Merging is joining with the state that follows from the event alone, without mak
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from gateway.postback import AnyPostback, Receipt, Response, Sent
 from gateway.sms_errors import NO_ERROR
@@ -28,7 +29,7 @@ def merge(state: Message | None, event: Event) -> Message:
     """Return the state including the event; the same object if the event adds nothing."""
     if state is None:
         return state_of(event)
-    after = _apply(copy(state), event)
+    after = _apply(replace(state), event)  # copies faster than `copy`
     return state if after == state else after
 
 

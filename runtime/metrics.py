@@ -94,24 +94,30 @@ STREAMS_BATCH_SECONDS = Histogram(
     buckets=SECONDS,
 )
 MERGED = Counter("postbacks_streams_merged_total", "Postbacks merged, including duplicates.", ["topic"])
-STATES_WRITTEN = Counter("postbacks_streams_states_written_total", "Records written to `messages`.")
+STATES_WRITTEN = Counter(
+    "postbacks_streams_states_written_total", "States and tombstones written to a changelog.", ["topic"]
+)
 STATES = Gauge(
     "postbacks_streams_states",
-    "States in this worker's stores (an estimate).",
+    "States in this worker's stores (an estimate), by changelog.",
+    ["topic"],
     multiprocess_mode="livesum",
 )
 STATES_RECOVERED = Counter(
-    "postbacks_streams_states_recovered_total", "Changelog records applied while restoring."
+    "postbacks_streams_states_recovered_total", "Changelog records applied while restoring.", ["topic"]
 )
 RECOVERY_LEFT = Gauge(
     "postbacks_streams_recovery_left_records",
     "Changelog records left to restore before processing starts.",
+    ["topic"],
     multiprocess_mode="livesum",
 )
 LEASE_LOST = Counter(
     "postbacks_streams_lease_lost_total", "Writes refused because the lease on the partitions had expired."
 )
-CHANGELOG_REPAIRS = Counter("postbacks_streams_changelog_repairs_total", "Stale changelog records rewritten.")
+CHANGELOG_REPAIRS = Counter(
+    "postbacks_streams_changelog_repairs_total", "Stale changelog records rewritten.", ["topic"]
+)
 OVERDUE_MARKED = Counter("postbacks_streams_overdue_total", "Messages marked overdue.")
 UNSENT_MARKED = Counter("postbacks_streams_unsent_total", "Messages marked unsent.")
 TOMBSTONES = Counter("postbacks_streams_tombstones_total", "Messages expired.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -24,11 +24,13 @@ from runtime.metrics import STREAMS_LAG, STREAMS_UNOWNED
 from runtime.process import first_completed, run_process
 from runtime.retry import Retrier
 from runtime.settings import Settings
-from streams.message import INPUTS, MESSAGES
+from streams.correlate import correlate
+from streams.correlation import Correlate, Correlation
 from streams.state.earlier import EarlierStores
 from streams.state.folders import StoreFolders
 from streams.state.repair import ChangelogRepair
 from streams.state.rocksdb import RocksFolder, state_directory
+from streams.state.spec import TableSpec
 from streams.state.store import MemoryStore, StateStore
 from streams.state.table import StateTable
 from streams.state.unused_stores import UnusedStores
@@ -39,12 +41,13 @@ from streams.tables import MESSAGES_TABLE
 from streams.topics import messages_topic, require_inputs
 from streams.transport.app import GROUP, faust_app, group_topics
 from streams.watchdog import Watchdog
-from streams.watermark import Watermark
 from streams.worker import Worker
 
 OPS = "127.0.0.1:8182"
 #: Seconds between attempts to reach Kafka at the start.
 MAX_BACKOFF = 1.0
+#: The tables of a worker, and how their inputs are merged into them.
+CORRELATE: Mapping[TableSpec, Correlate] = {MESSAGES_TABLE: correlate}
 
 log = structlog.get_logger(__name__)
 
@@ -66,15 +69,18 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
         _collect_garbage_rarely()
-        cluster, topic_id = preparing.result()
-        await run_worker(settings, options, cluster, health, stop, topic_id)
+        cluster, topic_ids = preparing.result()
+        await run_worker(settings, options, cluster, health, stop, topic_ids)
 
 
-async def _prepare_topics(settings: Settings, options: Mapping[str, Any]) -> tuple[str, UUID | None]:
-    """Create or check the topics; return the cluster's id, and that of `messages`."""
+async def _prepare_topics(
+    settings: Settings, options: Mapping[str, Any]
+) -> tuple[str, dict[str, UUID | None]]:
+    """Create or check the topics; return the cluster's id, and those of the changelogs."""
     await ensure_topics(options, [messages_topic(settings.partitions, settings.replication)])
     await require_inputs(options, settings.partitions)
-    return await cluster_id(options), await topic_id_of(options, MESSAGES)
+    topic_ids = {spec.topic: await topic_id_of(options, spec.topic) for spec in CORRELATE}
+    return await cluster_id(options), topic_ids
 
 
 async def run_worker(
@@ -83,66 +89,96 @@ async def run_worker(
     cluster: str,
     health: Health,
     stop: asyncio.Event,
-    topic_id: UUID | None = None,
+    topic_ids: Mapping[str, UUID | None],
 ) -> None:
     """Wire a worker, and run it until `stop` is set.
 
     Args:
         options: options of aiokafka's clients (`client_options`).
         cluster: the cluster's id; states of other clusters are removed.
-        topic_id: the id of `messages`; states of another one are joined into it. None: unknown.
+        topic_ids: the ids of the changelogs; states of other ones are joined into them. None: unknown.
 
     Raises:
-        TopicReplaced: `messages` was deleted meanwhile.
+        TopicReplaced: a changelog was deleted meanwhile.
         StartupError: this code cannot read the states, or not store them here.
         Stalled: there is work, and nothing progresses.
     """
     directory = state_directory(settings.data / "states", cluster)
-    folders = StoreFolders(directory, topic_id)
     app = faust_app(
         options,
-        folders.current,
+        directory,
+        {spec: topic_ids[spec.topic] for spec in CORRELATE},
         partitions=settings.partitions,
         session_timeout=settings.session_timeout,
         fetch_wait=settings.fetch_wait,
-        topic_id=topic_id,
         compression=settings.compression,
     )
-    folder = RocksFolder(folders.current, settings.partitions)
-    table = StateTable(app, MESSAGES_TABLE, _stores(settings.store, folder), folders.set_aside)
-    app.tables.add(table)
-    writer = StateWriter(table)
-    watermark = Watermark()
-    worker = Worker(cluster, table, writer, watermark)
+    budget, merging = CacheBudget(), asyncio.Lock()
+    tables: dict[TableSpec, _Table] = {}
+    for spec, function in CORRELATE.items():
+        folders = StoreFolders(directory / spec.folder, topic_ids[spec.topic])
+        folder = RocksFolder(folders.current, settings.partitions)
+        open_store = _open_memory if settings.store == "memory" else _opener(folder, budget)
+        table = StateTable(app, spec, open_store, folders.set_aside)
+        app.tables.add(table)
+        correlation = Correlation(cluster, table, StateWriter(table), function, merging)
+        tables[spec] = _Table(correlation, folders, folder)
+    worker = Worker(app, [each.correlation for each in tables.values()])
+    messages = tables[MESSAGES_TABLE].correlation
     sweeper = Sweeper(
-        table,
-        writer,
-        watermark,
+        messages.table,
+        messages.writer,
+        messages.watermark,
         timedelta(seconds=settings.overdue_after),
         timedelta(seconds=settings.unsent_after),
         timedelta(seconds=settings.forget_after),
     )
-    table.on_ready = sweeper.start_scan
-    worker.on_submitted = sweeper.on_submitted
-    async with GroupReader(options, GROUP, group_topics(settings.partitions), INPUTS) as reader:
-        watchdog = Watchdog(worker.status, reader, health, watermark, settings.stall_after)
+    messages.table.on_ready = sweeper.start_scan
+    messages.on_merged = sweeper.on_merged
+    topics, inputs = (
+        group_topics(tables, settings.partitions),
+        [topic for spec in tables for topic in spec.inputs],
+    )
+    async with GroupReader(options, GROUP, topics, inputs) as reader:
+        watermarks = {spec: each.correlation.watermark for spec, each in tables.items()}
+        watchdog = Watchdog(worker.status, reader, health, watermarks, settings.stall_after)
         monitor = GroupMonitor(reader, worker.membership, health, STREAMS_LAG, STREAMS_UNOWNED)
-        repair = ChangelogRepair(table, writer, options, reader)
-        earlier = EarlierStores(table, writer, folders, _open_earlier, settings.partitions)
-        unused_stores = UnusedStores(folder, lambda: table.states.by_partition, lambda: datetime.now(UTC))
-        watch = TopicWatch(reader, MESSAGES, topic_id, stop)
-        background = (watchdog, monitor, sweeper, repair, earlier, unused_stores, watch)
+        watches = [TopicWatch(reader, topic, topic_id, stop) for topic, topic_id in topic_ids.items()]
+        background = [watchdog.run(), monitor.run(), sweeper.run(), *(watch.run() for watch in watches)]
+        for each in tables.values():
+            background += each.maintenance(options, reader, settings.partitions)
         log.info("Worker started", cluster=cluster, store=settings.store, data=str(settings.data))
-        await worker.run(stop, *(task.run() for task in background))
-    if watch.problem:
-        raise watch.problem
+        await worker.run(stop, *background)
+    for watch in watches:
+        if watch.problem:
+            raise watch.problem
 
 
-def _stores(kind: Literal["rocksdb", "memory"], folder: RocksFolder) -> Callable[[int], StateStore]:
+class _Table(NamedTuple):
+    """One table of the worker, and where its stores are."""
+
+    correlation: Correlation
+    folders: StoreFolders
+    folder: RocksFolder
+
+    def maintenance(
+        self, options: Mapping[str, Any], reader: GroupReader, partitions: int
+    ) -> list[Coroutine[Any, Any, None]]:
+        """What is to run in the background for this table alone."""
+        table, writer = self.correlation.table, self.correlation.writer
+        return [
+            ChangelogRepair(table, writer, options, reader).run(),
+            EarlierStores(table, writer, self.folders, _open_earlier, partitions).run(),
+            UnusedStores(self.folder, lambda: table.states.by_partition, lambda: datetime.now(UTC)).run(),
+        ]
+
+
+def _open_memory(_: int) -> StateStore:
+    return MemoryStore()
+
+
+def _opener(folder: RocksFolder, budget: CacheBudget) -> Callable[[int], StateStore]:
     """A function that opens a partition's store."""
-    if kind == "memory":
-        return lambda _: MemoryStore()
-    budget = CacheBudget()
     return lambda partition: WriteCache(folder.open(partition), budget)
 
 

@@ -11,13 +11,14 @@ messages is shorter than a round, so their deadlines are queued when their submi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from time import monotonic
 from typing import NamedTuple
 
 from gateway.postback import Time, format_time
+from gateway.submission import SUBMISSIONS
 from runtime.metrics import OVERDUE_MARKED, UNSENT_MARKED
 from streams.correlate import change_of, tombstone_of
 from streams.expiry import attempt_due, is_expired, mark_overdue, mark_unsent, receipt_due
@@ -142,15 +143,20 @@ class Sweeper:
         """Start with a full scan of a partition that has become ready."""
         self._scans[partition] = _Scan(Deadlines(*self._limits))
 
-    def on_submitted(self, partition: int, states: Iterable[tuple[bytes, bytes]]) -> None:
+    def on_merged(self, topic: str, partition: int, changes: Mapping[bytes, Change]) -> None:
         """Queue what is due soon of states that were just merged with a submission, and are stored.
+
+        Args:
+            topic: the input of the states' events; of other inputs nothing is queued.
 
         Raises:
             NewerVersion: the format of a state is newer than this code.
         """
         scan = self._scans.get(partition)
-        if scan is not None and scan.now is not None:  # else its first round has not begun, and finds them
-            scan.deadlines.scan(states, scan.now)
+        if topic != SUBMISSIONS or scan is None or scan.now is None:  # its first round will find them
+            return
+        states = [(key, change.value) for key, change in changes.items() if change.value is not None]
+        scan.deadlines.scan(states, scan.now)
 
     async def run(self) -> None:
         """Sweep until cancelled."""

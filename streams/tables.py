@@ -7,7 +7,7 @@ from msgspec import DecodeError
 from gateway.postback import FIRST_PROVIDER_YEAR, LAST_PROVIDER_YEAR, is_time
 from streams.correlate import headers
 from streams.join import join
-from streams.message import MESSAGES, Message, decode_message, encode_message
+from streams.message import INPUTS, MESSAGES, Message, decode_message, encode_message
 from streams.state.spec import Change, TableSpec
 
 #: Longer values may be nested so deeply that whether they can be decoded depends on the stack of the caller.
@@ -38,4 +38,4 @@ def _rewrite(value: bytes | None) -> Change:
     return Change(value, headers(status, status))
 
 
-MESSAGES_TABLE = TableSpec(MESSAGES, _join, _rewrite)
+MESSAGES_TABLE = TableSpec(MESSAGES, INPUTS, ".", _join, _rewrite)

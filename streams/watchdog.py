@@ -7,17 +7,19 @@ that Kafka cannot read or write at present is reported, but is not work, so that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health
+from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.group_reader import GroupReader
 from runtime.metrics import RECOVERY_LEFT, STATES
 from runtime.watchdog import StallDetector, Stalled
-from streams.message import MESSAGES
+from streams.state.spec import TableSpec
 from streams.state.writer import Retry
 from streams.watermark import Offsets, Watermark, lags
 
@@ -37,14 +39,14 @@ class WorkerStatus:
     #: Assignments since the start. Not the group's generation: a broker may count that from 0.
     assignments: int
     is_rebalancing: bool
-    #: Changelog records left to restore; None while no restore is running.
-    to_restore: int | None
-    #: Writes that are being retried, by partition.
-    retrying: Mapping[int, Retry]
-    #: Sum of the stores' positions in the changelog.
+    #: Records left to restore, by changelog; None while no restore is running.
+    to_restore: Mapping[str, int] | None
+    #: Writes that are being retried, by partition of a changelog.
+    retrying: Mapping[TopicPartition, Retry]
+    #: Sum of the stores' positions in their changelogs.
     changelog_position: int
-    #: States in the stores, an estimate.
-    states: int
+    #: States in the stores, an estimate, by changelog.
+    states: Mapping[str, int]
 
     @property
     def unready_reason(self) -> str:
@@ -52,7 +54,8 @@ class WorkerStatus:
         if not self.assignments:
             return "not in the group yet"
         if self.to_restore is not None:
-            return f"restoring, {self.to_restore} records of {MESSAGES} left"
+            left = [f"{records} records of {topic}" for topic, records in self.to_restore.items()]
+            return f"restoring, {' and '.join(left)} left"
         return "partitions are being assigned" if self.is_rebalancing else ""
 
 
@@ -64,18 +67,18 @@ class Watchdog:
         status: Callable[[], WorkerStatus],
         reader: GroupReader,
         health: Health,
-        watermark: Watermark,
+        watermarks: Mapping[TableSpec, Watermark],
         stall_after: float,
     ) -> None:
         """
         Args:
-            watermark: to be updated.
+            watermarks: of each table's inputs, to be updated.
             stall_after: seconds without progress after which the worker has stalled.
         """
         self._status = status
         self._reader = reader
         self._health = health
-        self._watermark = watermark
+        self._watermarks = watermarks
         self._stall_after = stall_after
         self._detector = StallDetector()
         self._reported: set[str] = set()
@@ -91,10 +94,13 @@ class Watchdog:
             now = datetime.now(UTC)
             processed = self._status().processed
             ends = await self._end_offsets(processed)
-            self._watermark.observe(now, ends, processed)
+            for spec, watermark in self._watermarks.items():
+                inputs = {tp: offset for tp, offset in processed.items() if tp.topic in spec.inputs}
+                watermark.observe(now, ends, inputs)
             status = self._status()
             self._report(status)
-            await self._check_stall(status, _pending(status, lags(ends, processed)))
+            pending = _pending(self._watermarks, status, lags(ends, processed))
+            await self._check_stall(status, pending)
 
     async def _end_offsets(self, partitions: Offsets) -> Offsets:
         """Log end offsets, of each partition whose leader answers."""
@@ -113,7 +119,7 @@ class Watchdog:
             self._health.up("partitions")
         now = monotonic()
         retried = {
-            f"{MESSAGES}-{partition}": f"not written for {now - since:.0f} s, retrying: {reason}"
+            str(partition): f"not written for {now - since:.0f} s, retrying: {reason}"
             for partition, (since, reason) in status.retrying.items()
             if now - since > REPORT_RETRIES_AFTER
         }
@@ -122,10 +128,11 @@ class Watchdog:
         for part, reason in retried.items():
             self._health.down(part, reason)
         self._reported = set(retried)
-        RECOVERY_LEFT.set(status.to_restore or 0)
-        STATES.set(status.states)
+        for topic, states in status.states.items():
+            RECOVERY_LEFT.labels(topic).set((status.to_restore or {}).get(topic, 0))
+            STATES.labels(topic).set(states)
 
-    async def _check_stall(self, status: WorkerStatus, pending: dict[int | None, str]) -> None:
+    async def _check_stall(self, status: WorkerStatus, pending: dict[TopicPartition | None, str]) -> None:
         if pending and self._detector.seconds >= min(ASK_KAFKA_AFTER, self._stall_after / 4):
             pending = await self._servable(pending)
         marker = sum(status.processed.values()), status.changelog_position, status.assignments
@@ -135,21 +142,25 @@ class Watchdog:
             work = "; ".join(pending.values())
             raise Stalled(f"{work}; no progress for {seconds:.0f} s ({errors or 'no error known'})")
 
-    async def _servable(self, pending: dict[int | None, str]) -> dict[int | None, str]:
+    async def _servable(self, pending: dict[TopicPartition | None, str]) -> dict[TopicPartition | None, str]:
         """The part of the work for which Kafka answers and accepts writes."""
         try:
-            writable = await self._reader.writable(MESSAGES)
+            writable = {
+                topic: await self._reader.writable(topic) for topic in {tp.topic for tp in pending if tp}
+            }
         except KafkaUnavailable:
             return {}
-        return {number: work for number, work in pending.items() if number is None or number in writable}
+        return {tp: work for tp, work in pending.items() if tp is None or tp.partition in writable[tp.topic]}
 
 
-def _pending(status: WorkerStatus, lag: Offsets) -> dict[int | None, str]:
-    """Describe the work left, by partition number; None: of the worker as a whole."""
+def _pending(
+    tables: Iterable[TableSpec], status: WorkerStatus, lag: Offsets
+) -> dict[TopicPartition | None, str]:
+    """Describe the work left, by partition of the changelog that it changes; None: of the whole worker."""
     if reason := status.unready_reason:
         return {None: reason}
-    by_number: dict[int | None, int] = {}
+    changelogs = {topic: spec.topic for spec in tables for topic in spec.inputs}
+    left: Counter[TopicPartition] = Counter()
     for tp, records in lag.items():
-        if records:
-            by_number[tp.partition] = by_number.get(tp.partition, 0) + records
-    return {number: f"{left} postbacks of partition {number} to merge" for number, left in by_number.items()}
+        left[TopicPartition(changelogs[tp.topic], tp.partition)] += records
+    return {tp: f"{records} records to merge into {tp}" for tp, records in left.items() if records}

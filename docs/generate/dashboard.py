@@ -135,22 +135,22 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         quantiles("postbacks_streams_batch_seconds", "Batch duration"),
-        Panel("States", "short", (Query("postbacks_streams_states", "{{instance}}"),)),
+        Panel("States", "short", (Query("postbacks_streams_states", "{{topic}} on {{instance}}"),)),
         Panel(
             "Restore",
             "short",
             (
-                Query("postbacks_streams_recovery_left_records", "left on {{instance}}"),
+                Query("postbacks_streams_recovery_left_records", "{{topic}} left on {{instance}}"),
                 Query(
                     rate("postbacks_streams_states_recovered_total", "instance"), "{{instance}} per second"
                 ),
             ),
         ),
         Panel(
-            "Writes to messages",
+            "Writes to changelogs",
             "reqps",
             (
-                Query(rate("postbacks_streams_states_written_total", "job"), "records"),
+                Query(rate("postbacks_streams_states_written_total", "topic"), "{{topic}}"),
                 Query(rate("postbacks_streams_tombstones_total", "job"), "tombstones"),
                 Query(rate("postbacks_streams_overdue_total", "job"), "marked overdue"),
                 Query(rate("postbacks_streams_unsent_total", "job"), "marked unsent"),

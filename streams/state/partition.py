@@ -110,6 +110,8 @@ class PartitionStates(base.Store[bytes, bytes]):
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]], to_key: Any, to_value: Any) -> None:
         for event in batch:
             tp = event.message.tp
+            if tp.topic != self.table_name:  # Faust takes the last table for one of a revoked partition
+                continue
             try:
                 self._restore(tp, event.message.value)
             except Exception as error:  # Faust's recovery would log it and continue
@@ -125,7 +127,7 @@ class PartitionStates(base.Store[bytes, bytes]):
             )
         records = keyed(batch.records)
         state.apply(restore(self._join, records, state.load(dict(records))), batch.end)
-        STATES_RECOVERED.inc(len(batch.records))
+        STATES_RECOVERED.labels(tp.topic).inc(len(batch.records))
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0

@@ -62,6 +62,7 @@ class ChangelogRepair:
                 except (Fenced, KafkaError) as error:
                     log.info(
                         "Changelog repair postponed",
+                        topic=topic,
                         partition=tp.partition,
                         reason=str(error) or type(error).__name__,
                     )
@@ -71,19 +72,27 @@ class ChangelogRepair:
         return bool(state.stale) or state.is_behind or log_end > state.position
 
     async def _repair(self, partition: int, log_end: int) -> None:
+        topic = self._table.spec.topic
         async with self._table.lock(partition):  # no write of ours is in flight: unknown records are foreign
             if not await self._writer.has_lease():
                 raise Fenced
             state = self._table.partition_state(partition)
             state.log_end = max(state.log_end, log_end)
             while state.is_behind:
-                foreign = await read_slice(self._options, self._table.spec.topic, partition, state.position)
+                foreign = await read_slice(self._options, topic, partition, state.position)
                 if state is not self._table.partition_state(partition):
                     raise Fenced
-                log.warning("Foreign writes in changelog", partition=partition, records=len(foreign.records))
+                log.warning(
+                    "Foreign writes in changelog",
+                    topic=topic,
+                    partition=partition,
+                    records=len(foreign.records),
+                )
                 known = state.load(dict(foreign.records))
                 state.apply(merge_foreign(self._table.spec.join, foreign.records, known), foreign.end)
             while stale := list(state.stale)[:PAGE_SIZE]:
-                log.warning("Rewriting stale changelog records", partition=partition, keys=len(stale))
+                log.warning(
+                    "Rewriting stale changelog records", topic=topic, partition=partition, keys=len(stale)
+                )
                 await self._writer.rewrite(partition, stale)
-                CHANGELOG_REPAIRS.inc(len(stale))
+                CHANGELOG_REPAIRS.labels(topic).inc(len(stale))

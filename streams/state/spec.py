@@ -25,6 +25,10 @@ class TableSpec(NamedTuple):
 
     #: Compacted; its partitions are those of the inputs.
     topic: str
+    #: The topics that its states follow from.
+    inputs: tuple[str, ...]
+    #: Where its stores are, below the state directory.
+    folder: str
     join: Join
     #: The change that writes a state, or its absence, as it is.
     rewrite: Callable[[bytes | None], Change]

@@ -81,6 +81,10 @@ class StateTable(faust.Table[bytes, bytes]):
             raise Fenced
         return self.states.of(partition)
 
+    def count(self) -> int:
+        """Estimate the number of states in the ready partitions."""
+        return sum(self.partition_state(partition).store.count() for partition in self.ready)
+
     def lock(self, partition: int) -> asyncio.Lock:
         """The lock to hold from reading states of the partition until their changes are written."""
         return self._locks[partition]
@@ -123,12 +127,18 @@ class StateTable(faust.Table[bytes, bytes]):
         A store may have lost them, too, so their inputs are read from the beginning. That is committed first:
         as long as it is not, the next start finds the store where it is.
         """
-        beyond = {tp for tp, end in ends.items() if self.states.beyond(tp.partition, end)}
+        own = {tp: end for tp, end in ends.items() if tp.topic == self.spec.topic}
+        beyond = {tp for tp, end in own.items() if self.states.beyond(tp.partition, end)}
         if not beyond:
             return
         numbers = {tp.partition for tp in beyond}
-        log.error("Kafka lost records of the changelog; joining the stores", partitions=sorted(numbers))
-        if not await consumer_of(self.app).commit_log_starts(numbers):
+        log.error(
+            "Kafka lost records of the changelog; joining the stores",
+            topic=self.spec.topic,
+            partitions=sorted(numbers),
+        )
+        inputs = {TP(topic, number) for topic in self.spec.inputs for number in numbers}
+        if not await consumer_of(self.app).commit_log_starts(inputs):
             return  # a rebalance has started, after which they are compared again
         manager: TableManager = self.app.tables  # type: ignore[assignment]
         for tp in beyond:
@@ -137,6 +147,6 @@ class StateTable(faust.Table[bytes, bytes]):
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         await super().on_recovery_completed(active_tps, standby_tps)
-        self.ready = {tp.partition for tp in active_tps}
+        self.ready = {tp.partition for tp in active_tps if tp.topic == self.spec.topic}
         for partition in self.ready:
             self.on_ready(partition)

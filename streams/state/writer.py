@@ -60,7 +60,7 @@ class StateWriter:
         if state is not self._table.partition_state(partition):
             raise Fenced
         state.on_written({key: change.value for key, change in changes.items()}, written.start, written.end)
-        STATES_WRITTEN.inc(len(changes))
+        STATES_WRITTEN.labels(topic).inc(len(changes))
         TOMBSTONES.inc(sum(change.value is None for change in changes.values()))
 
     async def rewrite(self, partition: int, keys: Sequence[bytes]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from faust.types.auth import CredentialsT
 from runtime.kafka.commit_metadata import commit_metadata
 from runtime.kafka.compression import Compression
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
-from streams.message import INPUTS, MESSAGES
+from streams.state.spec import TableSpec
 from streams.transport.consumer import BatchConsumer, Transport
 from streams.transport.producer import BatchProducer
 
@@ -36,21 +37,23 @@ REBALANCE_TIMEOUT = 30.0
 def faust_app(
     options: Mapping[str, Any],
     folder: Path,
+    tables: Mapping[TableSpec, UUID | None],
     *,
     partitions: int,
     session_timeout: float,
     fetch_wait: float,
     compression: Compression,
-    topic_id: UUID | None = None,
 ) -> faust.App:
     """Create the application, without agents or tables.
 
     Args:
         options: options of aiokafka's clients (`client_options`).
         folder: where Faust may create folders of its own.
+        tables: those that the app will have, with the ids of their topics, which the commits of their inputs
+            belong to (None: unknown).
+        partitions: of each topic.
         session_timeout: seconds without a heartbeat after which the group removes this member.
         fetch_wait: see `Transport`.
-        topic_id: the id of `messages`, which the inputs' commits belong to; None if it is unknown.
         compression: of the batches that are written.
     """
     app = faust.App(
@@ -86,15 +89,17 @@ def faust_app(
         app.conf.broker_consumer,
         app,
         fetch_wait=fetch_wait,
-        partitions=group_topics(partitions),
-        commit_metadata=commit_metadata(topic_id),
+        partitions=group_topics(tables, partitions),
+        commit_metadata={
+            topic: commit_metadata(topic_id) for spec, topic_id in tables.items() for topic in spec.inputs
+        },
     )
     return app
 
 
-def group_topics(partitions: int) -> dict[str, int]:
+def group_topics(tables: Iterable[TableSpec], partitions: int) -> dict[str, int]:
     """The topics whose partitions the group's members own, with their partition counts."""
-    return dict.fromkeys((*INPUTS, MESSAGES), partitions)
+    return {topic: partitions for spec in tables for topic in (*spec.inputs, spec.topic)}
 
 
 def consumer_of(app: AppT) -> BatchConsumer:
@@ -109,12 +114,15 @@ def producer_of(app: AppT) -> BatchProducer:
     return producer
 
 
-def records_to_restore(app: AppT) -> int | None:
-    """Changelog records that Faust's recovery has yet to read; None if it is not running."""
+def records_to_restore(app: AppT) -> Mapping[str, int] | None:
+    """Records that Faust's recovery has yet to read, by changelog; None if it is not running."""
     if not app.in_recovery:
         return None
     manager: TableManager = app.tables  # type: ignore[assignment]
-    return sum(max(0, records) for records in manager.recovery.active_remaining().values())
+    left: Counter[str] = Counter(dict.fromkeys(app.tables, 0))
+    for tp, records in manager.recovery.active_remaining().items():
+        left[tp.topic] += max(0, records)
+    return left
 
 
 def _credentials(options: Mapping[str, Any]) -> CredentialsT | None:

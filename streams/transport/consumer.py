@@ -101,7 +101,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = round(self.transport.fetch_wait * 1000)
         commit, metadata = consumer.commit, self.transport.commit_metadata
         consumer.commit = lambda offsets: commit(
-            {tp: OffsetAndMetadata(committed.offset, metadata) for tp, committed in offsets.items()}
+            {tp: OffsetAndMetadata(committed.offset, metadata[tp.topic]) for tp, committed in offsets.items()}
         )
         return consumer
 
@@ -255,11 +255,14 @@ class BatchConsumer(driver.Consumer):
         """
         current = self.thread.transport.commit_metadata
         found = await self.thread.committed_metadata(inputs)
-        if outdated := {tp for tp, metadata in found.items() if is_outdated(metadata, current)}:
-            log.warning("Reading inputs from their beginning: the topic of states is another one")
+        if outdated := {tp for tp, metadata in found.items() if is_outdated(metadata, current[tp.topic])}:
+            log.warning(
+                "Reading inputs from their beginning: the topic of states is another one",
+                topics=sorted({tp.topic for tp in outdated}),
+            )
         for tp in outdated:
             self._committed_offset[tp] = None
-        relabel = {tp for tp, metadata in found.items() if metadata != current}
+        relabel = {tp for tp, metadata in found.items() if metadata != current[tp.topic]}
         for tp in relabel:
             self._acked[tp].clear()  # Faust commits those partitions that are keys of it
         return relabel
@@ -331,10 +334,9 @@ class BatchConsumer(driver.Consumer):
                 self.lease.renew(sent_at)
             return accepted
 
-    async def commit_log_starts(self, numbers: set[int]) -> bool:
-        """Commit the logs' start for the inputs of these partitions; whether the group accepts it."""
-        inputs = {tp for tp in self.assignment() if tp.partition in numbers and not self._is_changelog_tp(tp)}
-        starts = await self.earliest_offsets(*inputs)
+    async def commit_log_starts(self, inputs: set[TP]) -> bool:
+        """Commit the logs' start of those inputs that are assigned; whether the group accepts it."""
+        starts = await self.earliest_offsets(*(inputs & self.assignment()))
         async with self._committing:
             return await super()._commit({TP(*tp): start for tp, start in starts.items()})
 
@@ -364,7 +366,7 @@ class Transport(driver.Transport):
         *args: Any,
         fetch_wait: float,
         partitions: Mapping[str, int],
-        commit_metadata: str,
+        commit_metadata: Mapping[str, str],
         **options: Any,
     ) -> None:
         """
@@ -372,7 +374,8 @@ class Transport(driver.Transport):
             fetch_wait: seconds a broker may hold a fetch of idle partitions. Meanwhile aiokafka fetches no
                 others from it, so Faust's default of 1.5 would delay the busy ones.
             partitions: partition count that each subscribed topic must have.
-            commit_metadata: stored with each committed offset (`runtime/kafka/commit_metadata.py`).
+            commit_metadata: stored with each committed offset, by topic of the input
+                (`runtime/kafka/commit_metadata.py`).
         """
         super().__init__(*args, **options)
         self.fetch_wait = fetch_wait

@@ -30,6 +30,7 @@ from streams.state.earlier import EarlierStores
 from streams.state.folders import StoreFolders
 from streams.state.repair import ChangelogRepair
 from streams.state.rocksdb import RocksFolder, state_directory
+from streams.state.rocksdb_options import SharedMemory
 from streams.state.spec import TableSpec
 from streams.state.store import MemoryStore, StateStore
 from streams.state.table import StateTable
@@ -113,11 +114,11 @@ async def run_worker(
         fetch_wait=settings.fetch_wait,
         compression=settings.compression,
     )
-    budget, merging = CacheBudget(), asyncio.Lock()
+    budget, memory, merging = CacheBudget(), SharedMemory(), asyncio.Lock()
     tables: dict[TableSpec, _Table] = {}
     for spec, function in CORRELATE.items():
         folders = StoreFolders(directory / spec.folder, topic_ids[spec.topic])
-        folder = RocksFolder(folders.current, settings.partitions)
+        folder = RocksFolder(folders.current, settings.partitions, memory, spec.share)
         open_store = _open_memory if settings.store == "memory" else _opener(folder, budget)
         table = StateTable(app, spec, open_store, folders.set_aside)
         app.tables.add(table)

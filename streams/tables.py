@@ -38,4 +38,4 @@ def _rewrite(value: bytes | None) -> Change:
     return Change(value, headers(status, status))
 
 
-MESSAGES_TABLE = TableSpec(MESSAGES, INPUTS, ".", _join, _rewrite)
+MESSAGES_TABLE = TableSpec(MESSAGES, INPUTS, ".", 1.0, _join, _rewrite)

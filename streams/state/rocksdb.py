@@ -53,17 +53,20 @@ def state_directory(root: Path, cluster: str) -> Path:
 
 
 class RocksFolder:
-    """A worker's state directory. Its stores share a block cache and a budget for write buffers."""
+    """The folder of a table's stores, which share a block cache and a budget for write buffers."""
 
-    def __init__(self, path: Path, partitions: int) -> None:
+    def __init__(
+        self, path: Path, partitions: int, memory: SharedMemory | None = None, share: float = 1.0
+    ) -> None:
         """Complete what a kill interrupted.
 
         Args:
             partitions: of the table; more of them get smaller write buffers.
+            memory: shared with other tables, of which this one may use `share`; None: of this table alone.
         """
         self.path = path
-        self.memory = SharedMemory()
-        self._options = self.memory.options(partitions)
+        self.memory = memory or SharedMemory()
+        self._options = self.memory.options(partitions, share)
         for folder in path.glob(f"*{DISCARDED}"):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -36,12 +36,13 @@ class SharedMemory:
         """Bytes that the write buffers take now."""
         return self._write_buffers.get_usage()
 
-    def options(self, partitions: int) -> Options:
-        """The options of a store.
+    def options(self, partitions: int, share: float = 1.0) -> Options:
+        """The options of a table's stores.
 
         Args:
             partitions: stores that may be open at once. Half full write buffers of all fit into the budget:
                 else RocksDB would write each of them to a file of its own with almost every write.
+            share: of the budget, that the table's write buffers may use; those of all tables add up to 1.
         """
         blocks = BlockBasedOptions()
         blocks.set_bloom_filter(10, block_based=False)
@@ -52,7 +53,8 @@ class SharedMemory:
         options.set_compression_type(DBCompressionType.lz4())
         options.set_compaction_style(DBCompactionStyle.universal())
         options.set_level_zero_file_num_compaction_trigger(RUNS)
-        options.set_write_buffer_size(min(WRITE_BUFFER_BYTES, 2 * WRITE_BUFFERS_BYTES // partitions))
+        half = int(share * WRITE_BUFFERS_BYTES) // partitions
+        options.set_write_buffer_size(min(WRITE_BUFFER_BYTES, 2 * half))
         options.set_write_buffer_manager(self._write_buffers)
         options.set_memtable_whole_key_filtering(True)  # most lookups are for new keys
         options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM)

@@ -29,6 +29,8 @@ class TableSpec(NamedTuple):
     inputs: tuple[str, ...]
     #: Where its stores are, below the state directory.
     folder: str
+    #: How much of the memory for write buffers they may use; the shares of all tables add up to 1.
+    share: float
     join: Join
     #: The change that writes a state, or its absence, as it is.
     rewrite: Callable[[bytes | None], Change]

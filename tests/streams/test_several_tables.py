@@ -22,7 +22,7 @@ from streams.watchdog import WorkerStatus
 
 FIRST, SECOND = UUID(int=1), UUID(int=2)
 OTHER = TableSpec(
-    "others", ("other_events",), "others", lambda _, value: value, lambda value: Change(value, [])
+    "others", ("other_events",), "others", 0.5, lambda _, value: value, lambda value: Change(value, [])
 )
 
 

@@ -6,8 +6,10 @@ import os
 import tracemalloc
 from pathlib import Path
 
+import pytest
+
 from streams.state.rocksdb import RocksFolder
-from streams.state.rocksdb_options import WRITE_BUFFERS_BYTES
+from streams.state.rocksdb_options import WRITE_BUFFERS_BYTES, SharedMemory
 from streams.state.store import MemoryStore
 from streams.state.write_cache import CacheBudget, WriteCache
 from tests.support.wait import eventually
@@ -53,16 +55,22 @@ def test_largest_cache_is_flushed_first() -> None:
     assert [store.offset for store in backing] == [None, 39, None]
 
 
-async def test_write_buffers_of_all_partitions_keep_their_budget(tmp_path: Path) -> None:
-    folder = RocksFolder(tmp_path, PARTITIONS)
-    stores = [folder.open(partition) for partition in range(PARTITIONS)]
-    value = bytes(MIB // 4)
+@pytest.mark.parametrize("shares", [(1.0,), (0.875, 0.125)], ids=["one table", "two tables"])
+async def test_write_buffers_of_all_partitions_keep_their_budget(
+    tmp_path: Path, shares: tuple[float, ...]
+) -> None:
+    memory = SharedMemory()
+    folders = [
+        RocksFolder(tmp_path / str(number), PARTITIONS, memory, share) for number, share in enumerate(shares)
+    ]
+    stores = [folder.open(partition) for folder in folders for partition in range(PARTITIONS)]
+    value = bytes(MIB // 4 // len(folders))
     for offset in range(6):
         for store in stores:
             store.write({b"acme/%d" % offset: value}, offset)
-    assert PARTITIONS * 6 * len(value) > 1.4 * WRITE_BUFFERS_BYTES
+    assert len(stores) * 6 * len(value) > 1.4 * WRITE_BUFFERS_BYTES
     await eventually(  # they are written to files in the background
-        lambda: folder.memory.write_buffers_bytes, "in budget", lambda held: held < WRITE_BUFFERS_BYTES, 30
+        lambda: memory.write_buffers_bytes, "in budget", lambda held: held < WRITE_BUFFERS_BYTES, 30
     )
     for store in stores:
         store.close()

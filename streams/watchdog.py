@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
+from typing import TypeAlias
 
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health
@@ -22,6 +23,9 @@ from runtime.watchdog import StallDetector, Stalled
 from streams.state.spec import TableSpec
 from streams.state.writer import Retry
 from streams.watermark import Offsets, Watermark, lags
+
+#: Descriptions of the work left, by partition of the changelog that it changes; None: of the whole worker.
+Pending: TypeAlias = Mapping[TopicPartition | None, str]
 
 POLL_INTERVAL = 1.0
 #: Seconds of retrying a write after which /readyz reports it.
@@ -119,8 +123,8 @@ class Watchdog:
             self._health.up("partitions")
         now = monotonic()
         retried = {
-            str(partition): f"not written for {now - since:.0f} s, retrying: {reason}"
-            for partition, (since, reason) in status.retrying.items()
+            str(partition): f"{topic} not written for {now - since:.0f} s, retrying: {reason}"
+            for partition, (topic, since, reason) in status.retrying.items()
             if now - since > REPORT_RETRIES_AFTER
         }
         for part in self._reported - retried.keys():
@@ -132,9 +136,9 @@ class Watchdog:
             RECOVERY_LEFT.labels(topic).set((status.to_restore or {}).get(topic, 0))
             STATES.labels(topic).set(states)
 
-    async def _check_stall(self, status: WorkerStatus, pending: dict[TopicPartition | None, str]) -> None:
+    async def _check_stall(self, status: WorkerStatus, pending: Pending) -> None:
         if pending and self._detector.seconds >= min(ASK_KAFKA_AFTER, self._stall_after / 4):
-            pending = await self._servable(pending)
+            pending = await self._servable(pending, status.retrying)
         marker = sum(status.processed.values()), status.changelog_position, status.assignments
         seconds = self._detector.observe(monotonic(), marker, bool(pending))
         if seconds >= self._stall_after:
@@ -142,21 +146,39 @@ class Watchdog:
             work = "; ".join(pending.values())
             raise Stalled(f"{work}; no progress for {seconds:.0f} s ({errors or 'no error known'})")
 
-    async def _servable(self, pending: dict[TopicPartition | None, str]) -> dict[TopicPartition | None, str]:
+    async def _servable(self, pending: Pending, retrying: Mapping[TopicPartition, Retry]) -> Pending:
         """The part of the work for which Kafka answers and accepts writes."""
+        changelogs = {tp.topic for tp in pending if tp}
+        appended_to = {retry.topic for retry in retrying.values()} - changelogs
         try:
-            writable = {
-                topic: await self._reader.writable(topic) for topic in {tp.topic for tp in pending if tp}
-            }
+            writable = {topic: await self._reader.writable(topic) for topic in changelogs}
+            blocked = {topic for topic in appended_to if not await self._reader.is_writable(topic)}
         except KafkaUnavailable:
             return {}
-        return {tp: work for tp, work in pending.items() if tp is None or tp.partition in writable[tp.topic]}
+        return servable(pending, retrying, writable, blocked)
 
 
-def _pending(
-    tables: Iterable[TableSpec], status: WorkerStatus, lag: Offsets
-) -> dict[TopicPartition | None, str]:
-    """Describe the work left, by partition of the changelog that it changes; None: of the whole worker."""
+def servable(
+    pending: Pending,
+    retrying: Mapping[TopicPartition, Retry],
+    writable: Mapping[str, Collection[int]],
+    blocked: Collection[str],
+) -> Pending:
+    """The part of the work that Kafka can serve.
+
+    Args:
+        writable: of each changelog, the partitions that accept writes.
+        blocked: other topics that are appended to, of which some partition does not accept writes.
+    """
+    waiting = {tp for tp, retry in retrying.items() if retry.topic in blocked}
+    return {
+        tp: work
+        for tp, work in pending.items()
+        if tp is None or (tp.partition in writable[tp.topic] and tp not in waiting)
+    }
+
+
+def _pending(tables: Iterable[TableSpec], status: WorkerStatus, lag: Offsets) -> Pending:
     if reason := status.unready_reason:
         return {None: reason}
     changelogs = {topic: spec.topic for spec in tables for topic in spec.inputs}

@@ -109,18 +109,30 @@ class GroupReader:
         Raises:
             KafkaUnavailable: no broker answers.
         """
+        return frozenset(number for number, accepts in (await self._writable(topic)).items() if accepts)
+
+    async def is_writable(self, topic: str) -> bool:
+        """Whether all partitions of the topic accept writes.
+
+        Raises:
+            KafkaUnavailable: no broker answers.
+        """
+        partitions = await self._writable(topic)
+        return bool(partitions) and all(partitions.values())
+
+    async def _writable(self, topic: str) -> dict[int, bool]:
         async with self._connected(REQUEST_TIMEOUT, f"Kafka does not describe {topic}") as admin:
             (config,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
             entries = [entry for *_, found in config.resources for entry in found]
             needed = max([int(value) for name, value, *_ in entries if name == MIN_ISR], default=1)
             topics = await admin.describe_topics()
-        return frozenset(
-            partition["partition"]
+        return {
+            partition["partition"]: partition["leader"] >= 0
+            and len(partition["isr"]) >= min(needed, len(partition["replicas"]))
             for described in topics
             if described["topic"] == topic
             for partition in described["partitions"]
-            if partition["leader"] >= 0 and len(partition["isr"]) >= min(needed, len(partition["replicas"]))
-        )
+        }
 
     @asynccontextmanager
     async def _connected(

@@ -29,6 +29,8 @@ T = TypeVar("T")
 class Retry(NamedTuple):
     """A write that is being retried."""
 
+    #: What is written to: the changelog, or what `append` is called with.
+    topic: str
     #: Monotonic time of the first attempt.
     since: float
     #: The last error.
@@ -55,6 +57,7 @@ class StateWriter:
         topic, state = self._table.spec.topic, self._table.partition_state(partition)
         written = await self._retry_until_acked(
             partition,
+            topic,
             lambda timeout: producer_of(self._app).write_to_partition(topic, partition, changes, timeout),
         )
         if state is not self._table.partition_state(partition):
@@ -79,14 +82,16 @@ class StateWriter:
             Fenced: the partition was revoked; the records may or may not be in the topic.
         """
         await self._retry_until_acked(
-            partition, lambda _: producer_of(self._app).write_by_key(topic, records)
+            partition, topic, lambda _: producer_of(self._app).write_by_key(topic, records)
         )
 
     async def has_lease(self) -> bool:
         """Whether this worker may write now; renews the lease if it is about to end."""
         return await consumer_of(self._app).ensure_lease() > 0
 
-    async def _retry_until_acked(self, partition: int, send: Callable[[float], Awaitable[T]]) -> T:
+    async def _retry_until_acked(
+        self, partition: int, topic: str, send: Callable[[float], Awaitable[T]]
+    ) -> T:
         """Send until Kafka acknowledges.
 
         Args:
@@ -109,8 +114,10 @@ class StateWriter:
                     return await send(timeout)
                 except KafkaError as error:
                     reason = str(error) or type(error).__name__
-                    log.warning("Write not acknowledged, retrying", partition=partition, reason=reason)
-                    self.retrying[partition] = Retry(since, reason)
+                    log.warning(
+                        "Write not acknowledged, retrying", topic=topic, partition=partition, reason=reason
+                    )
+                    self.retrying[partition] = Retry(topic, since, reason)
                 if self._app.rebalancing or self._app.should_stop:
                     raise Fenced
                 await asyncio.sleep(RETRY_INTERVAL)

@@ -18,7 +18,7 @@ from streams.state.writer import Retry
 from streams.tables import MESSAGES_TABLE
 from streams.transport.app import faust_app, group_topics
 from streams.transport.consumer import Batch
-from streams.watchdog import WorkerStatus
+from streams.watchdog import Pending, WorkerStatus, servable
 
 FIRST, SECOND = UUID(int=1), UUID(int=2)
 OTHER = TableSpec(
@@ -80,8 +80,18 @@ def test_restore_reports_each_table() -> None:
         assignments=1,
         is_rebalancing=True,
         to_restore={"messages": 12, "others": 3},
-        retrying={TopicPartition("others", 0): Retry(0, "no answer")},
+        retrying={TopicPartition("others", 0): Retry("others", 0, "no answer")},
         changelog_position=0,
         states={},
     )
     assert status.unready_reason == "restoring, 12 records of messages and 3 records of others left"
+
+
+def test_work_that_kafka_cannot_store_is_no_stall() -> None:
+    first, second, other = (TopicPartition(*tp) for tp in (("messages", 0), ("messages", 1), ("others", 0)))
+    pending: Pending = {first: "1 record", second: "2 records", other: "3 records"}
+    writable = {"messages": {0, 1}, "others": {1}}
+    assert servable(pending, {}, writable, set()).keys() == {first, second}
+    retrying = {second: Retry("postbacks.rejected", 0, "no answer")}
+    assert servable(pending, retrying, writable, set()).keys() == {first, second}
+    assert servable(pending, retrying, writable, {"postbacks.rejected"}).keys() == {first}

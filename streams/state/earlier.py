@@ -15,7 +15,6 @@ from pathlib import Path
 
 import structlog
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from streams.state.changelog import restore
 from streams.state.folders import StoreFolders
@@ -24,6 +23,7 @@ from streams.state.store import StateStore
 from streams.state.table import Fenced, StateTable
 from streams.state.writer import StateWriter
 from streams.transport.app import consumer_of, producer_of
+from streams.transport.producer import partition_of
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +98,7 @@ class EarlierStores:
                 states += len(page)
                 by_partition: defaultdict[int, dict[bytes, bytes]] = defaultdict(dict)
                 for key, value in page:
-                    by_partition[(murmur2(key) & 0x7FFFFFFF) % self._partitions][key] = value
+                    by_partition[partition_of(key, self._partitions)][key] = value
                 for partition, found in by_partition.items():
                     written += await self._join_page(partition, found)
                 await asyncio.sleep(0)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import structlog
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.transport.drivers import aiokafka as driver
 
-from streams.state.spec import Change
+from streams.state.spec import Change, Headers
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +62,8 @@ class BatchProducer(driver.Producer):
         """
         producer = self._ensure_producer()
         producer._message_accumulator._batch_ttl = timeout
-        batches = _pack(producer, changes)
+        records = ((key, change.value, change.headers) for key, change in changes.items())
+        batches = _pack(producer, records)
         sent = []
         for batch in batches:
             sent.append(await producer.send_batch(batch, topic, partition=partition))
@@ -74,7 +77,18 @@ class BatchProducer(driver.Producer):
             KafkaError: not all were acknowledged; some may have been.
         """
         producer = self._ensure_producer()
-        await _gather([await producer.send(topic, value, key) for key, value in records])
+        configured: Mapping[str, int] = self.transport.partitions  # type: ignore[attr-defined]
+        partitions = configured.get(topic) or len(await producer.partitions_for(topic))
+        by_partition: defaultdict[int, list[tuple[bytes, bytes, Headers]]] = defaultdict(list)
+        for key, value in records:
+            by_partition[partition_of(key, partitions)].append((key, value, []))
+        await _gather(
+            [
+                await producer.send_batch(batch, topic, partition=partition)
+                for partition, own in by_partition.items()
+                for batch in _pack(producer, own)
+            ]
+        )
 
 
 async def _gather(sent: list[asyncio.Future[Any]]) -> list[Any]:
@@ -83,10 +97,16 @@ async def _gather(sent: list[asyncio.Future[Any]]) -> list[Any]:
     return [future.result() for future in sent]
 
 
-def _pack(producer: Any, changes: Mapping[bytes, Change]) -> list[BatchBuilder]:
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, as Kafka's default partitioner computes it."""
+    hashed: int = murmur2(key)
+    return (hashed & 0x7FFFFFFF) % partitions
+
+
+def _pack(producer: Any, records: Iterable[tuple[bytes, bytes | None, Headers]]) -> list[BatchBuilder]:
     batches = [producer.create_batch()]
-    for key, change in changes.items():
-        record = {"timestamp": None, "key": key, "value": change.value, "headers": change.headers}
+    for key, value, headers in records:
+        record = {"timestamp": None, "key": key, "value": value, "headers": headers}
         if batches[-1].append(**record) is None:
             batches.append(producer.create_batch())  # an empty batch takes any record, however large
             batches[-1].append(**record)

@@ -12,7 +12,7 @@ from gateway.topics import gateway_topics
 from runtime.kafka.clients import client_options
 from runtime.kafka.topics import ensure_topics
 from runtime.logging import configure_logs
-from streams.topics import messages_topic
+from streams.topics import streams_topics
 
 
 @click.command()
@@ -47,7 +47,7 @@ def topics(load: SettingsLoader, as_json: bool) -> None:
     settings = load()
     configure_logs(settings.log_level, settings.log_format)
     partitions, replication = settings.partitions, settings.replication
-    specs = [*gateway_topics(partitions, replication), messages_topic(partitions, replication)]
+    specs = [*gateway_topics(partitions, replication), *streams_topics(partitions, replication)]
     asyncio.run(ensure_topics(client_options(settings), specs))
     for spec in specs:
         click.echo(json.encode(spec) if as_json else f"{spec.name}: {spec.partitions} partitions")

@@ -93,7 +93,9 @@ STREAMS_BATCH_SECONDS = Histogram(
     "Time from a fetch to the acknowledgement of its changes.",
     buckets=SECONDS,
 )
-MERGED = Counter("postbacks_streams_merged_total", "Postbacks merged, including duplicates.", ["topic"])
+MERGED = Counter(
+    "postbacks_streams_merged_total", "Records merged, including duplicates, by input.", ["topic"]
+)
 STATES_WRITTEN = Counter(
     "postbacks_streams_states_written_total", "States and tombstones written to a changelog.", ["topic"]
 )

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -25,7 +26,9 @@ from runtime.process import first_completed, run_process
 from runtime.retry import Retrier
 from runtime.settings import Settings
 from streams.correlate import correlate
-from streams.correlation import Correlate, Correlation
+from streams.correlate_contacts import correlate_contacts
+from streams.correlation import Correlation
+from streams.records import Correlate
 from streams.state.earlier import EarlierStores
 from streams.state.folders import StoreFolders
 from streams.state.repair import ChangelogRepair
@@ -38,8 +41,8 @@ from streams.state.unused_stores import UnusedStores
 from streams.state.write_cache import CacheBudget, WriteCache
 from streams.state.writer import StateWriter
 from streams.sweeper import Sweeper
-from streams.tables import MESSAGES_TABLE
-from streams.topics import messages_topic, require_inputs
+from streams.tables import CONTACTS_TABLE, MESSAGES_TABLE
+from streams.topics import require_inputs, streams_topics
 from streams.transport.app import GROUP, faust_app, group_topics
 from streams.watchdog import Watchdog
 from streams.worker import Worker
@@ -47,8 +50,8 @@ from streams.worker import Worker
 OPS = "127.0.0.1:8182"
 #: Seconds between attempts to reach Kafka at the start.
 MAX_BACKOFF = 1.0
-#: The tables of a worker, and how their inputs are merged into them.
-CORRELATE: Mapping[TableSpec, Correlate] = {MESSAGES_TABLE: correlate}
+#: The tables of a worker.
+TABLES = (MESSAGES_TABLE, CONTACTS_TABLE)
 
 log = structlog.get_logger(__name__)
 
@@ -78,9 +81,9 @@ async def _prepare_topics(
     settings: Settings, options: Mapping[str, Any]
 ) -> tuple[str, dict[str, UUID | None]]:
     """Create or check the topics; return the cluster's id, and those of the changelogs."""
-    await ensure_topics(options, [messages_topic(settings.partitions, settings.replication)])
+    await ensure_topics(options, streams_topics(settings.partitions, settings.replication))
     await require_inputs(options, settings.partitions)
-    topic_ids = {spec.topic: await topic_id_of(options, spec.topic) for spec in CORRELATE}
+    topic_ids = {spec.topic: await topic_id_of(options, spec.topic) for spec in TABLES}
     return await cluster_id(options), topic_ids
 
 
@@ -108,7 +111,7 @@ async def run_worker(
     app = faust_app(
         options,
         directory,
-        {spec: topic_ids[spec.topic] for spec in CORRELATE},
+        {spec: topic_ids[spec.topic] for spec in TABLES},
         partitions=settings.partitions,
         session_timeout=settings.session_timeout,
         fetch_wait=settings.fetch_wait,
@@ -116,7 +119,7 @@ async def run_worker(
     )
     budget, memory, merging = CacheBudget(), SharedMemory(), asyncio.Lock()
     tables: dict[TableSpec, _Table] = {}
-    for spec, function in CORRELATE.items():
+    for spec, function in _correlate(settings).items():
         folders = StoreFolders(directory / spec.folder, topic_ids[spec.topic])
         folder = RocksFolder(folders.current, settings.partitions, memory, spec.share)
         open_store = _open_memory if settings.store == "memory" else _opener(folder, budget)
@@ -153,6 +156,12 @@ async def run_worker(
     for watch in watches:
         if watch.problem:
             raise watch.problem
+
+
+def _correlate(settings: Settings) -> dict[TableSpec, Correlate]:
+    """How the inputs of each table are merged into it."""
+    words = tuple(word for word in settings.opt_out_words.split(",") if word)
+    return {MESSAGES_TABLE: partial(correlate, opt_out_words=words), CONTACTS_TABLE: correlate_contacts}
 
 
 class _Table(NamedTuple):

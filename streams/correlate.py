@@ -1,4 +1,4 @@
-"""Turns the records of a batch into changes of message states, and rejections. Pure: no store, no clock.
+"""Turns the records of a batch into changes of messages, rejections, and events of contacts. Pure.
 
 Every order of the records yields the same states, and records that were merged before yield no change, unless
 they are republished: then the topic may lack the state, so it is written as it is.
@@ -6,60 +6,31 @@ they are republished: then the topic may lack the state, so it is written as it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import NamedTuple, Protocol
 
 from msgspec import DecodeError
 
-from gateway.postback import REPUBLISHED, decode, key_of
-from gateway.rejected import RecordCoordinates, RecordReason, Rejected, reject_record
-from gateway.submission import SUBMISSIONS, decode_submission
+from gateway.postback import REPUBLISHED, RESPONSE, Response, decode, key_of
+from gateway.rejected import RecordCoordinates, Rejected
+from gateway.submission import SUBMISSIONS, Submission, decode_submission
+from streams.contact_event import (
+    CONTACT_EVENTS,
+    ContactEvent,
+    contact_event_of_response,
+    contact_event_of_submission,
+    contact_key,
+    encode_contact_event,
+)
 from streams.merge import Event, merge
 from streams.message import Message, decode_message, encode_message
+from streams.opt_out import recognise
+from streams.records import Appended, Correlated, InvalidRecord, Record, reject
 from streams.state.spec import Change, Headers
 
-#: Longer values are truncated in their rejection; the record itself stays in its topic for days.
-MAX_REJECTED_BYTES = 512 * 1024
-
-
-class Record(Protocol):
-    """The attributes of a Kafka record that are used here; `timestamp` in milliseconds."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
-
-
-class Correlated(NamedTuple):
-    """Changes by key, and the records that are neither postbacks nor submissions."""
-
-    changes: dict[bytes, Change]
-    rejected: list[Rejected]
-
-
-class InvalidRecord(Exception):
-    """A record is neither a postback nor a submission."""
-
-    def __init__(self, reason: RecordReason) -> None:
-        super().__init__(reason)
-        self.reason: RecordReason = reason
-
-
-def group_by_key(records: Iterable[Record]) -> dict[bytes, list[Record]]:
-    """Group records by key. Records without one get the empty key, which no message has."""
-    groups: dict[bytes, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.key or b"", []).append(record)
-    return groups
+#: The inputs that say something about a contact.
+ABOUT_CONTACTS = (RESPONSE, SUBMISSIONS)
 
 
 def correlate(
@@ -69,32 +40,33 @@ def correlate(
     records: Mapping[bytes, Sequence[Record]],
     known: Sequence[bytes | None],
     now: datetime,
+    *,
+    opt_out_words: Collection[str] = (),
 ) -> Correlated:
-    """Merge the records of each key into its state, and return the states that changed.
+    """Merge postbacks and submissions into messages; see `streams.records.Correlate`.
 
     Works key by key from bytes to bytes, so that one message at a time is decoded: reusing its memory is
     faster.
 
     Args:
-        topic: the input topic that all records come from.
-        known: the encoded states of the keys, in the same order.
-        now: the time of rejections whose record has no credible timestamp.
-
-    Raises:
-        NewerVersion: the format of a state is newer than this code.
+        opt_out_words: words of responses that opt out, beside the certain ones.
     """
     changes: dict[bytes, Change] = {}
     rejected: list[Rejected] = []
+    appended: list[Appended] = []
+    is_about_contacts = topic in ABOUT_CONTACTS
     for (key, new_records), value in zip(records.items(), known, strict=True):
         events: list[Event] = []
         for record in new_records:
             try:
                 event = _read(topic, record)
+                if is_about_contacts and (found := _contact_event(event, opt_out_words)):
+                    appended.append(_append(found))
                 if event.message_id is not None:  # else it is a submission about no message
                     events.append(event)
             except InvalidRecord as error:
                 coordinates = RecordCoordinates(cluster, topic, partition, record.offset)
-                rejected.append(_reject(coordinates, error.reason, record, now))
+                rejected.append(reject(coordinates, error.reason, record, now))
         if not events:  # the key may be anything, and its value no state
             continue
         before = None if value is None else decode_message(value)
@@ -103,7 +75,7 @@ def correlate(
             after = merge(after, event)
         if after is not None and (after is not before or _is_republished(new_records)):
             changes[key] = change_of(before, after)
-    return Correlated(changes, rejected)
+    return Correlated(changes, rejected, appended)
 
 
 def _read(topic: str, record: Record) -> Event:
@@ -129,9 +101,18 @@ def _is_republished(records: Iterable[Record]) -> bool:
     return any(REPUBLISHED in record.headers for record in records)
 
 
-def _reject(coordinates: RecordCoordinates, reason: RecordReason, record: Record, now: datetime) -> Rejected:
-    value = (record.value or b"")[:MAX_REJECTED_BYTES]
-    return reject_record("streams", coordinates, reason, record.key, value, record.timestamp, now)
+def _contact_event(event: Event, words: Collection[str]) -> ContactEvent | None:
+    """What the event says about being written to; None: nothing."""
+    if isinstance(event, Response):
+        recognition = recognise(event.text, words)
+        if recognition is None:
+            return None
+        return contact_event_of_response(event, recognition.signal, recognition.words)
+    return contact_event_of_submission(event) if isinstance(event, Submission) else None
+
+
+def _append(event: ContactEvent) -> Appended:
+    return Appended(CONTACT_EVENTS, contact_key(event.account, event.number), encode_contact_event(event))
 
 
 def change_of(before: Message | None, after: Message) -> Change:

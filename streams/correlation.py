@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from faust.types import TP, EventT, StreamT
 
@@ -15,7 +15,7 @@ from gateway.postback import encode
 from gateway.rejected import REJECTED, Rejected
 from runtime.metrics import MERGED, STREAMS_BATCH_SECONDS
 from runtime.metrics import REJECTIONS as REJECTED_COUNT
-from streams.correlate import Correlated, Record, group_by_key
+from streams.records import Appended, Correlate, Correlated, group_by_key
 from streams.state.spec import Change
 from streams.state.table import Fenced, StateTable
 from streams.state.writer import StateWriter
@@ -25,20 +25,6 @@ from streams.watermark import Watermark
 
 #: Keys merged between yields to the event loop.
 PAGE_SIZE = 500
-
-
-class Correlate(Protocol):
-    """What is merged, and how: a pure function, see `streams/correlate.py`."""
-
-    def __call__(
-        self,
-        cluster: str,
-        topic: str,
-        partition: int,
-        records: Mapping[bytes, Sequence[Record]],
-        known: Sequence[bytes | None],
-        now: datetime,
-    ) -> Correlated: ...
 
 
 class Correlation:
@@ -98,28 +84,37 @@ class Correlation:
             if self._app.rebalancing:
                 raise Fenced
             async with self._merging:  # one batch merges while others are being written
-                changes, rejected = await self._correlate_pages(tp, batch)
-            if rejected:
-                await self._reject(tp.partition, rejected)
-            await self.writer.write(tp.partition, changes)
-            self.on_merged(tp.topic, tp.partition, changes)
-        MERGED.labels(tp.topic).inc(len(batch.records) - len(rejected))
+                correlated = await self._correlate_pages(tp, batch)
+            await self._reject(tp.partition, correlated.rejected)
+            await self._append(tp.partition, correlated.appended)
+            await self.writer.write(tp.partition, correlated.changes)
+            self.on_merged(tp.topic, tp.partition, correlated.changes)
+        MERGED.labels(tp.topic).inc(len(batch.records) - len(correlated.rejected))
 
-    async def _correlate_pages(self, tp: TP, batch: Batch) -> tuple[dict[bytes, Change], list[Rejected]]:
-        changes: dict[bytes, Change] = {}
-        rejected: list[Rejected] = []
+    async def _correlate_pages(self, tp: TP, batch: Batch) -> Correlated:
+        whole = Correlated({}, [], [])
         by_key = iter(group_by_key(batch.records).items())
         while page := dict(islice(by_key, PAGE_SIZE)):
             known = self.table.partition_state(tp.partition).store.load(list(page))
             now = datetime.now(UTC)
             correlated = self._correlate(self._cluster, tp.topic, tp.partition, page, known, now)
-            changes |= correlated.changes
-            rejected += correlated.rejected
+            whole.changes.update(correlated.changes)
+            whole.rejected.extend(correlated.rejected)
+            whole.appended.extend(correlated.appended)
             await asyncio.sleep(0)
-        return changes, rejected
+        return whole
 
     async def _reject(self, partition: int, rejected: Sequence[Rejected]) -> None:
-        records = [(rejection.rejection_id.encode(), encode(rejection)) for rejection in rejected]
-        await self.writer.append(partition, REJECTED, records)
+        records = [
+            Appended(REJECTED, rejection.rejection_id.encode(), encode(rejection)) for rejection in rejected
+        ]
+        await self._append(partition, records)
         for rejection in rejected:
             REJECTED_COUNT.labels("streams", rejection.reason).inc()
+
+    async def _append(self, partition: int, records: Sequence[Appended]) -> None:
+        by_topic: dict[str, list[tuple[bytes, bytes]]] = {}
+        for topic, key, value in records:
+            by_topic.setdefault(topic, []).append((key, value))
+        for topic, pairs in by_topic.items():
+            await self.writer.append(partition, topic, pairs)

@@ -1,4 +1,4 @@
-"""The topic that streams owns, and a check of those that it reads."""
+"""The topics that streams owns, and a check of those of the gateway that it reads."""
 
 from __future__ import annotations
 
@@ -9,18 +9,48 @@ from gateway.rejected import REJECTED
 from runtime.errors import KafkaUnavailable, TopicMismatch
 from runtime.kafka.clients import open_admin
 from runtime.kafka.topics import TopicSpec, durability
+from streams.contact import CONTACTS
+from streams.contact_event import CONTACT_EVENTS
 from streams.message import INPUTS, MESSAGES
 
+#: Events of contacts stay so long; what follows from them does not expire.
+CONTACT_EVENTS_RETENTION_MS = 30 * 86_400_000
 #: Records stay this long before compaction, so that a stale last record can be merged with those before it.
 COMPACTION_LAG_MS = 7 * 86_400_000
-#: A message with all its lists at their limits, with a margin.
+#: A message with all its lists at their limits, with a margin; a contact with thousands of events.
 RECORD_BYTES = 2 * 1024 * 1024
+
+
+def streams_topics(partitions: int, replication: int) -> list[TopicSpec]:
+    """`messages`, `contact_events` and `contacts`."""
+    return [
+        messages_topic(partitions, replication),
+        _contact_events_topic(partitions, replication),
+        _changelog(CONTACTS, partitions, replication),
+    ]
 
 
 def messages_topic(partitions: int, replication: int) -> TopicSpec:
     """`messages`: the output of streams, its changelog, and a feed of message states for consumers."""
+    return _changelog(MESSAGES, partitions, replication)
+
+
+def _contact_events_topic(partitions: int, replication: int) -> TopicSpec:
     return TopicSpec(
-        MESSAGES,
+        CONTACT_EVENTS,
+        partitions,
+        replication,
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": str(CONTACT_EVENTS_RETENTION_MS),
+            **durability(replication),
+        },
+    )
+
+
+def _changelog(topic: str, partitions: int, replication: int) -> TopicSpec:
+    return TopicSpec(
+        topic,
         partitions,
         replication,
         {

@@ -14,16 +14,18 @@ from gateway.rejected import REJECTED
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.offsets import NotDrained, open_logs
 from runtime.supervisor import Supervisor
+from streams.contact_event import CONTACT_EVENTS
 from streams.message import INPUTS as STREAMS_INPUTS
 from streams.message import MESSAGES
 
 #: Seconds without progress after which a stage is stopped although it has not drained.
 DRAIN_TIMEOUT = 60.0
 
-#: The topics that each stage reads, by its name, which is also that of its consumer group.
-INPUTS: Mapping[str, tuple[str, ...]] = {
-    "streams": STREAMS_INPUTS,
-    "sinks": (*STREAMS_INPUTS, REJECTED, MESSAGES),
+#: The topics that each stage reads, by its name, which is also that of its consumer group. A stage drains
+#: them in this order, as it may write to the later ones until the earlier ones are drained.
+INPUTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "streams": (STREAMS_INPUTS, (CONTACT_EVENTS,)),
+    "sinks": ((*STREAMS_INPUTS, REJECTED, MESSAGES),),
 }
 
 
@@ -41,10 +43,11 @@ async def stop_in_order(
     await supervisor.stop(SIMULATOR)
     await supervisor.stop("gateway")
     drained = True
-    for stage, topics in INPUTS.items():
-        if accepted_any and drained:
-            timeout = DRAIN_TIMEOUT if supervisor.was_ready(stage) else 0
-            drained = await _drain(stage, topics, timeout, kafka, report)
+    for stage, inputs in INPUTS.items():
+        timeout = DRAIN_TIMEOUT if supervisor.was_ready(stage) else 0
+        for topics in inputs:
+            if accepted_any and drained:
+                drained = await _drain(stage, topics, timeout, kafka, report)
         await supervisor.stop(stage)
     for engine in ENGINES:
         await supervisor.stop(engine)

@@ -15,8 +15,11 @@ from gateway.rejected import REJECTED
 from gateway.submission import SUBMISSIONS
 from gateway.topics import gateway_topics
 from runtime.settings import Settings, load_settings
+from streams.contact import CONTACTS
+from streams.contact_event import CONTACT_EVENTS
+from streams.merge import MAX_NUMBER
 from streams.message import MESSAGES, STATUSES
-from streams.topics import messages_topic
+from streams.topics import streams_topics
 
 #: The document shows the topics as they are created in production.
 PRODUCTION: Settings = load_settings({"POSTBACKS_REPLICATION": "3"})
@@ -27,10 +30,14 @@ SUMMARY = {
     SUBMISSIONS: "The provider's answer to the send of one message: queued, or refused with an error",
     REJECTED: "A rejected request or record, with the reason and everything received",
     MESSAGES: "Everything known about one message; a tombstone when streams expires it",
+    CONTACT_EVENTS: "A number opted out or in: by a reply, as the provider refuses to send, or imported",
+    CONTACTS: "Everything known about whether one number may be written to; does not expire",
 }
 WRITERS = (
     *(("gateway", topic) for topic in (*POSTBACK_TOPICS, SUBMISSIONS, REJECTED)),
     ("streams", MESSAGES),
+    ("streams", CONTACT_EVENTS),
+    ("streams", CONTACTS),
     ("streams", REJECTED),
 )
 KEY = {
@@ -44,7 +51,17 @@ KEY_OF_SUBMISSION = {
     "pattern": "^[^/]+/([0-9a-f-]{36}|[0-9a-f]{32})$",
 }
 KEY_OF_REJECTED = {"type": "string", "description": "rejection_id"}
-KEYS = {SUBMISSIONS: KEY_OF_SUBMISSION, REJECTED: KEY_OF_REJECTED}
+KEY_OF_CONTACT = {
+    "type": "string",
+    "description": "account/number, the number in its canonical form: digits only, 10 of a US number",
+    "pattern": f"^[^/]+/[0-9]{{1,{MAX_NUMBER}}}$",
+}
+KEYS = {
+    SUBMISSIONS: KEY_OF_SUBMISSION,
+    REJECTED: KEY_OF_REJECTED,
+    CONTACT_EVENTS: KEY_OF_CONTACT,
+    CONTACTS: KEY_OF_CONTACT,
+}
 CLOUDEVENT = {
     "type": "object",
     "description": "CloudEvents in binary mode (absent without POSTBACKS_CLOUDEVENTS), and a mark of repair",
@@ -87,7 +104,7 @@ def page() -> str:
 def document() -> dict[str, Any]:
     specs = [
         *gateway_topics(PRODUCTION.partitions, PRODUCTION.replication),
-        messages_topic(PRODUCTION.partitions, PRODUCTION.replication),
+        *streams_topics(PRODUCTION.partitions, PRODUCTION.replication),
     ]
     schemas = components("#/components/schemas/{name}", *STRUCT_OF.values())
     return {
@@ -95,8 +112,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "postbacks",
             "version": "1.0.0",
-            "description": "An SMS provider's postbacks, its answers to sends, and the messages they are "
-            "about, as Kafka topics. "
+            "description": "An SMS provider's postbacks, its answers to sends, the messages they are "
+            "about, and the contacts that opted out, as Kafka topics. "
             "docs/consuming.md has example consumers, and documents ordering and duplicates.",
         },
         "defaultContentType": "application/json",

@@ -54,7 +54,9 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "reqps",
             (
                 Query(rate("postbacks_gateway_requests_total", "job"), "requests"),
-                Query(rate("postbacks_streams_merged_total", "job"), "postbacks merged"),
+                Query(
+                    rate('postbacks_streams_merged_total{topic!="contact_events"}', "job"), "postbacks merged"
+                ),
                 Query(rate("postbacks_sinks_rows_total", "job"), "rows inserted"),
             ),
         ),

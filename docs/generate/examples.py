@@ -5,9 +5,17 @@ from __future__ import annotations
 from gateway.parsing.postback import parse
 from gateway.parsing.request import RawRequest
 from gateway.parsing.submission import parse_answers
-from gateway.postback import RECEIPT, RESPONSE, SENT, AnyPostback, encode, key_of
+from gateway.postback import RECEIPT, RESPONSE, SENT, AnyPostback, Response, encode, key_of
 from gateway.rejected import REJECTED, reject_request
 from gateway.submission import SUBMISSIONS, Submission, submission_key
+from streams.contact import CONTACTS, encode_contact, merge_contact
+from streams.contact_event import (
+    CONTACT_EVENTS,
+    ContactEvent,
+    contact_event_of_response,
+    contact_key,
+    encode_contact_event,
+)
 from streams.merge import merge, state_of
 from streams.message import MESSAGES, encode_message
 
@@ -47,6 +55,15 @@ def submission() -> Submission:
     return parsed
 
 
+def contact_event() -> ContactEvent:
+    """The opt-out in a reply like that of the postbacks."""
+    reply = parse(_request(BODIES[RESPONSE].replace("Test", "STOP"), "2026-11-23T04:39:42.123Z"))
+    assert isinstance(reply, Response)
+    event = contact_event_of_response(reply, "opted_out", reply.text)
+    assert event
+    return event
+
+
 def records() -> dict[str, tuple[bytes, bytes]]:
     """The key and value of a record of each topic."""
     message = state_of(submission())
@@ -54,11 +71,15 @@ def records() -> dict[str, tuple[bytes, bytes]]:
         message = merge(message, postback)
     key = key_of(message.account, message.message_id)
     rejected = reject_request(_request("hello=world", "2026-11-23T04:39:44.123Z"), "no_type", REJECTION_ID)
+    opt_out = contact_event()
+    contact = contact_key(opt_out.account, opt_out.number)
     return {
         **{topic: (key, encode(postback)) for topic, postback in postbacks().items()},
         SUBMISSIONS: (submission_key(submission()), encode(submission())),
         REJECTED: (REJECTION_ID.encode(), encode(rejected)),
         MESSAGES: (key, encode_message(message)),
+        CONTACT_EVENTS: (contact, encode_contact_event(opt_out)),
+        CONTACTS: (contact, encode_contact(merge_contact(None, opt_out))),
     }
 
 

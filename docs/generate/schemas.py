@@ -12,6 +12,8 @@ from msgspec import Struct, json
 from gateway.postback import TOPIC_OF
 from gateway.rejected import REJECTED, Rejected
 from gateway.submission import SUBMISSIONS, Submission
+from streams.contact import CONTACTS, Contact
+from streams.contact_event import CONTACT_EVENTS, ContactEvent
 from streams.message import MESSAGES, Message
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -21,6 +23,8 @@ STRUCT_OF: dict[str, type[Struct]] = {
     SUBMISSIONS: Submission,
     REJECTED: Rejected,
     MESSAGES: Message,
+    CONTACT_EVENTS: ContactEvent,
+    CONTACTS: Contact,
 }
 
 
@@ -44,7 +48,7 @@ def components(reference: str, *structs: type[Struct]) -> dict[str, Any]:
         schema["description"] = inspect.cleandoc(schema.get("description", "")).replace("\n", " ")
         descriptions = dict(comments(classes[name]))
         for field, definition in schema["properties"].items():
-            if field.endswith("_at") or field == "scheduled_for":
+            if field.endswith("_at") or field in ("at", "scheduled_for"):
                 definition["format"] = "date-time"
             if field in descriptions:
                 definition["description"] = descriptions[field]

@@ -32,6 +32,7 @@ CONSUMER_GROUPS: Mapping[str, tuple[str, ...]] = {
     "postbacks.receipt": ("streams", "sinks"),
     "submissions": ("streams", "sinks"),
     "postbacks.rejected": ("sinks",),
+    "contact_events": ("streams",),
 }
 MIB = 2**20
 #: Its name, in the node's folder.

@@ -8,7 +8,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import for_code
 
 from gateway.topics import gateway_topics
-from streams.topics import messages_topic
+from streams.topics import streams_topics
 from tests.support.kafka import open_admin
 
 PARTITIONS = 4
@@ -27,7 +27,7 @@ async def create_placed_topics(kafka: str, replicas: Replicas, coordinators: Seq
     """
     topics = [
         _placed(spec.name, {**spec.config, "min.insync.replicas": "2"}, replicas)
-        for spec in (*gateway_topics(PARTITIONS, 1), messages_topic(PARTITIONS, 1))
+        for spec in (*gateway_topics(PARTITIONS, 1), *streams_topics(PARTITIONS, 1))
     ]
     topics.append(_placed(OFFSETS, OFFSETS_CONFIG, lambda _, __: coordinators))
     async with open_admin(kafka) as admin:

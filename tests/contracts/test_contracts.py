@@ -21,6 +21,8 @@ from docs.generate.schemas import STRUCT_OF, page
 from gateway.postback import POSTBACK_TOPICS, decode, encode
 from gateway.rejected import REJECTED, decode_rejected
 from gateway.submission import SUBMISSIONS, decode_submission
+from streams.contact import CONTACTS, decode_contact, encode_contact, join_contacts, merge_contact
+from streams.contact_event import CONTACT_EVENTS, decode_contact_event
 from streams.join import join
 from streams.merge import merge
 from streams.message import MESSAGES, NewerVersion, decode_message, encode_message
@@ -68,6 +70,14 @@ def test_earlier_state_decodes_without_loss_and_joins() -> None:
         state = decode_message(value)
         assert json.loads(encode_message(state)) == json.loads(value), name
         assert join(state, state) == state
+
+
+def test_earlier_contact_decodes_without_loss_and_joins() -> None:
+    (event,) = map(decode_contact_event, stored(CONTACT_EVENTS).values())
+    (value,) = stored(CONTACTS).values()
+    contact = decode_contact(value)
+    assert json.loads(encode_contact(contact)) == json.loads(value)
+    assert merge_contact(contact, event) is join_contacts(contact, contact) is contact
 
 
 def test_unknown_fields_are_ignored_and_newer_versions_refused() -> None:

@@ -18,7 +18,7 @@ from gateway.rejected import REJECTED
 from gateway.topics import gateway_topics
 from runtime.kafka.topics import ensure_topics
 from streams.message import MESSAGES
-from streams.topics import messages_topic
+from streams.topics import streams_topics
 from tests.support.gateway import RunningGateway, open_gateway, post, sent_form
 from tests.support.kafka import PARTITIONS, ApacheKafka
 from tests.support.pipeline import create_pipeline
@@ -54,7 +54,7 @@ async def create_compressed_topics(kafka: str, codecs: Mapping[str, str]) -> Non
     """Create all topics of the pipeline, some of them with a `compression.type`."""
     specs = [
         replace(spec, config={**spec.config, "compression.type": codecs.get(spec.name, "producer")})
-        for spec in (*gateway_topics(PARTITIONS, 1), messages_topic(PARTITIONS, 1))
+        for spec in (*gateway_topics(PARTITIONS, 1), *streams_topics(PARTITIONS, 1))
     ]
     await ensure_topics({"bootstrap_servers": [kafka]}, specs, timeout=60)
 

@@ -1,6 +1,6 @@
 """Workers of streams end under load, by SIGKILL and by SIGTERM: nothing is lost or counted twice.
 
-Neither in the topic `messages`, nor in ClickHouse.
+Neither in the topics `messages` and `contacts`, nor in ClickHouse.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from gateway.postback import key_of
 from streams.message import Message, encode_message
 from tests.support.kafka import ApacheKafka, wipe
+from tests.support.opt_outs import fold_contacts, with_opt_outs
 from tests.support.sinks import open_sink, stored_messages, wait_committed
 from tests.support.streams import Streams
 from tests.support.workload import compact, diff_states, generate_postbacks, join_states
@@ -28,7 +29,7 @@ async def test_messages_are_exact_after_workers_end(
     await wipe(apache_kafka.address)
     streams = Streams(apache_kafka.address, tmp_path)
     await streams.create_topics()
-    given = generate_postbacks(MESSAGES, seed=21)
+    given = with_opt_outs(generate_postbacks(MESSAGES, seed=21))
     with streams.worker("a") as first, streams.worker("b") as second:
         await asyncio.gather(first.wait_ready(), second.wait_ready())
         load = asyncio.create_task(streams.produce(given, RATE))
@@ -40,7 +41,8 @@ async def test_messages_are_exact_after_workers_end(
             assert second.process.stop() == 0
             with streams.worker("b"):
                 await load
-                await streams.wait_committed()
+                await streams.wait_contacts_merged()
+    assert await streams.contacts() == fold_contacts(given)
     records = await streams.messages()
     assert diff_states(join_states(records), streams.expected) == {}
     assert diff_states(compact(records), streams.expected) == {}

@@ -18,6 +18,7 @@ from embedded.kafka.retention import (
 )
 from gateway.postback import SENT
 from gateway.rejected import REJECTED
+from streams.contact_event import CONTACT_EVENTS
 from streams.message import INPUTS
 from tests.chaos.full_disk import fill_disk
 from tests.chaos.scenario import silent_stage
@@ -27,8 +28,14 @@ from tests.support.wait import eventually
 
 
 def test_all_topics_have_their_consumer_groups() -> None:
-    both = {topic for topic, groups in CONSUMER_GROUPS.items() if groups == ("streams", "sinks")}
-    assert (both, CONSUMER_GROUPS.keys() - both) == ({*INPUTS}, {REJECTED})
+    by_groups: dict[tuple[str, ...], set[str]] = {}
+    for topic, groups in CONSUMER_GROUPS.items():
+        by_groups.setdefault(groups, set()).add(topic)
+    assert by_groups == {
+        ("streams", "sinks"): {*INPUTS},
+        ("sinks",): {REJECTED},
+        ("streams",): {CONTACT_EVENTS},
+    }
 
 
 @pytest.mark.engine

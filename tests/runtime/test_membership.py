@@ -23,7 +23,7 @@ from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import Membership
 from runtime.kafka.topics import ensure_topics
 from streams.message import MESSAGES
-from streams.topics import messages_topic
+from streams.topics import streams_topics
 from tests.support.gateway import free_address
 from tests.support.kafka import ApacheKafka, create_other_topics, wipe
 from tests.support.streams import Streams
@@ -118,7 +118,7 @@ async def test_streams_waits_for_metadata_with_all_topics(apache_kafka: ApacheKa
     """Otherwise the group would be stable without the topic of receipts, which would never be read."""
     await wipe(apache_kafka.address)
     streams = Streams(apache_kafka.address, tmp_path, partitions=2)
-    specs = [*gateway_topics(2, 1), messages_topic(2, 1)]
+    specs = [*gateway_topics(2, 1), *streams_topics(2, 1)]
     options = {"bootstrap_servers": [apache_kafka.address]}
     await ensure_topics(options, [spec for spec in specs if spec.name != RECEIPT], timeout=60)
     topics = {MESSAGES: 2, **dict.fromkeys(POSTBACK_TOPICS, 2)}

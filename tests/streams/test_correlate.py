@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from gateway.postback import RECEIPT, REPUBLISHED, SENT, TOPIC_OF, AnyPostback, encode, key_of
 from gateway.submission import SUBMISSIONS, Submission, submission_key
-from streams.correlate import MAX_REJECTED_BYTES, Correlated, correlate, group_by_key
+from streams.correlate import correlate
 from streams.merge import Event, merge, state_of
 from streams.message import VERSION, NewerVersion, decode_message, encode_message
+from streams.records import MAX_REJECTED_BYTES, Correlated, group_by_key
 from streams.state.spec import Headers
 from tests.support.postbacks import MESSAGE_ID, START, receipt, sent
 from tests.support.submissions import events, submission
@@ -131,7 +132,7 @@ def test_record_with_foreign_key_is_rejected(key: bytes | None) -> None:
 
 def test_submission_without_message_id_is_skipped() -> None:
     ours = submission(message_id=None, error=3)
-    assert correlated([record_of(ours)], SUBMISSIONS) == Correlated({}, [])
+    assert correlated([record_of(ours)], SUBMISSIONS) == Correlated({}, [], [])
 
 
 @pytest.mark.parametrize(

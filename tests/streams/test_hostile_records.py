@@ -14,10 +14,11 @@ from msgspec import DecodeError, json
 from gateway.postback import POSTBACK_TOPICS, RECEIPT, RESPONSE, SENT, TOPIC_OF, AnyPostback, encode
 from gateway.rejected import MAX_KEY_BYTES
 from gateway.topics import MAX_RECORD_BYTES
-from streams.correlate import MAX_REJECTED_BYTES, Correlated, correlate, group_by_key
+from streams.correlate import correlate
 from streams.join import join
 from streams.merge import merge, state_of
 from streams.message import NewerVersion, decode_message, encode_message
+from streams.records import MAX_REJECTED_BYTES, Correlated, group_by_key
 from streams.state.changelog import Restored, keyed, restore
 from streams.tables import MESSAGES_TABLE
 from tests.support.hostile_records import KEY, keys, timestamps, values

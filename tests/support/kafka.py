@@ -30,7 +30,7 @@ from gateway.topics import gateway_topics
 from runtime.kafka.group_reader import remove_members
 from runtime.kafka.topics import ensure_topics
 from runtime.settings import load_settings
-from streams.topics import messages_topic
+from streams.topics import streams_topics
 from tests.support.engines import check_mark
 
 #: Below the ephemeral range, so that the system does not reuse the port of a node that is down.
@@ -149,7 +149,7 @@ async def open_admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 async def create_topics(kafka: str, partitions: int = PARTITIONS) -> None:
     """Create all topics of the pipeline, as its processes do."""
-    specs = [*gateway_topics(partitions, 1), messages_topic(partitions, 1)]
+    specs = [*gateway_topics(partitions, 1), *streams_topics(partitions, 1)]
     await ensure_topics({"bootstrap_servers": kafka.split(",")}, specs, timeout=TIMEOUT)
 
 

@@ -27,7 +27,7 @@ from operations.repair.run import Repair
 from operations.rows import connect
 from streams.merge import Event
 from streams.message import MESSAGES
-from streams.topics import messages_topic
+from streams.topics import streams_topics
 from tests.support.answers import answer, as_json, refusal
 from tests.support.kafka import PARTITIONS, open_admin, set_topic_config
 from tests.support.pipeline import Pipeline
@@ -129,7 +129,7 @@ def delete(pipeline: Pipeline, table: str, condition: str) -> None:
 
 async def delete_records(pipeline: Pipeline, topic: str) -> None:
     """Delete all records of a topic, as retention would; Kafka refuses that for a compacted one."""
-    spec = {spec.name: spec for spec in (*gateway_topics(PARTITIONS, 1), messages_topic(PARTITIONS, 1))}[
+    spec = {spec.name: spec for spec in (*gateway_topics(PARTITIONS, 1), *streams_topics(PARTITIONS, 1))}[
         topic
     ]
     await set_topic_config(pipeline.kafka, topic, {"cleanup.policy": "delete"})

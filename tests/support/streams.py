@@ -10,6 +10,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
+from streams.contact import CONTACTS, Contact, decode_contact
+from streams.contact_event import CONTACT_EVENTS
 from streams.merge import Event
 from streams.message import INPUTS, MESSAGES
 from tests.support.gateway import free_address
@@ -58,6 +60,17 @@ class Streams:
     async def wait_committed(self) -> None:
         """Wait until streams has committed all inputs."""
         await eventually(lambda: lag(self.kafka, "streams", INPUTS), "all committed", lambda lag: lag == 0)
+
+    async def wait_contacts_merged(self) -> None:
+        """Wait until streams has committed all inputs, and the events of contacts that follow from them."""
+        await self.wait_committed()
+        events = [CONTACT_EVENTS]
+        await eventually(lambda: lag(self.kafka, "streams", events), "all merged", lambda lag: lag == 0)
+
+    async def contacts(self) -> dict[bytes, Contact]:
+        """The contact in the last record of each key."""
+        records = compact(await read_all(self.kafka, CONTACTS))
+        return {key: decode_contact(value) for key, value in records.items()}
 
     async def messages(self) -> list[Any]:
         """Read all records of `messages`."""

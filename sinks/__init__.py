@@ -12,4 +12,5 @@
 | `cluster` | verifies before each insert that Kafka is still the same cluster |
 | `watchdog` | ends a stalled process |
 | `migrate`, `schema/` | applies numbered SQL files |
+| `reference_data` | fills the tables of holidays and area codes |
 """

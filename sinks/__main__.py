@@ -6,6 +6,7 @@ All wiring is here: settings become parts, and parts a process.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer
@@ -31,10 +32,13 @@ from sinks.tables import TABLE_OF
 from sinks.watchdog import watch
 from sinks.worker import Worker
 from sinks.writer import ClickHouseWriter
+from streams.contact import CONTACTS
 from streams.message import MESSAGES
 
 OPS = "127.0.0.1:8183"
 GROUP = "sinks"
+#: Topics of states: if one was deleted and created again, it is read from its beginning.
+STATE_TOPICS = (MESSAGES, CONTACTS)
 #: Bytes of one batch's values; a batch of full rows of average size is slightly smaller.
 BATCH_BYTES = 32 * 2**20
 #: Bytes of one fetch, and of one partition in it, at most.
@@ -53,7 +57,7 @@ async def sink(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         StartupError: the schema is newer than this code, or Kafka is now another cluster than at the start.
         Stalled: there is lag and no progress.
-        TopicReplaced: `messages` was deleted meanwhile.
+        TopicReplaced: a topic of states was deleted meanwhile.
     """
     health = Health()
     health.down("partitions", "none assigned yet")
@@ -74,8 +78,10 @@ async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
     async def open_both() -> None:
         await retrier.call("clickhouse", lambda: asyncio.to_thread(migrate, settings.clickhouse))
         topics.update(await retrier.call("kafka", lambda: cluster.open(TABLE_OF)))
-        if found := await retrier.call("kafka", lambda: topic_id_of(client_options(settings), MESSAGES)):
-            topic_ids[MESSAGES] = found
+        for topic in STATE_TOPICS:
+            found = await retrier.call("kafka", partial(topic_id_of, client_options(settings), topic))
+            if found:
+                topic_ids[topic] = found
 
     try:
         await first_completed(stop.wait(), open_both())
@@ -92,16 +98,17 @@ async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
                 health,
             )
             monitor = GroupMonitor(reader, lambda: worker.membership, health, SINK_LAG, SINK_UNOWNED)
-            topic_watch = TopicWatch(reader, MESSAGES, topic_ids.get(MESSAGES), stop)
+            watches = [TopicWatch(reader, topic, topic_id, stop) for topic, topic_id in topic_ids.items()]
             await first_completed(
                 worker.run(stop),
                 monitor.run(),
                 watch(worker, monitor, settings.stall_after),
-                topic_watch.run(),
+                *(topic_watch.run() for topic_watch in watches),
             )
-        if topic_watch.problem:
-            await cluster.verify()  # another cluster has other topics, too
-            raise topic_watch.problem
+        for topic_watch in watches:
+            if topic_watch.problem:
+                await cluster.verify()  # another cluster has other topics, too
+                raise topic_watch.problem
     finally:
         await cluster.close()
         await inserter.close()

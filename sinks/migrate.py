@@ -23,6 +23,7 @@ from runtime.clickhouse.errors import (
 )
 from runtime.clickhouse.sql import quote
 from runtime.errors import StartupError
+from sinks.reference_data import fill_reference_data
 
 SCHEMA = Path(__file__).parent / "schema"
 
@@ -52,6 +53,8 @@ def migrations() -> list[Migration]:
 def migrate(setting: SecretStr) -> list[str]:
     """Create the database of POSTBACKS_CLICKHOUSE if missing, and apply the migrations that it lacks.
 
+    Then the tables are filled whose rows come from libraries.
+
     Returns the names of the applied migrations.
 
     Raises:
@@ -65,7 +68,9 @@ def migrate(setting: SecretStr) -> list[str]:
             if not int(client.command(f"EXISTS DATABASE {quote(database, '`')}")):
                 client.command(f"CREATE DATABASE IF NOT EXISTS {quote(database, '`')}")
         with open_client(setting) as client:
-            return _apply(client, database)
+            applied = _apply(client, database)
+            fill_reference_data(client)
+            return applied
     except ClickHouseUnavailable as error:
         if error.code in (READONLY, ACCESS_DENIED, AUTHENTICATION_FAILED):
             raise StartupError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
 from gateway.submission import SUBMISSIONS
+from streams.contact import CONTACTS, Contact
 from streams.message import MESSAGES, Message
 
 
@@ -36,15 +37,17 @@ MESSAGE_STATES = Table(
     fields=(*(field for field in Message.__struct_fields__ if field not in DERIVED_FIELDS), "cluster"),
     tombstones=True,
 )
+CONTACT_STATES = Table("contact_states", fields=(*Contact.__struct_fields__, "cluster"), tombstones=True)
 #: The columns `topic`, `partition` and `offset` are those of the rejected record, not of the rejection's.
 REJECTIONS = Table(
     "rejected", suffix=',"cluster":%(cluster)s,"records":[{"partition":%(partition)d,"offset":%(offset)d}]}\n'
 )
 
-TABLES = (POSTBACKS, SUBMITTED, MESSAGE_STATES, REJECTIONS)
+TABLES = (POSTBACKS, SUBMITTED, MESSAGE_STATES, CONTACT_STATES, REJECTIONS)
 TABLE_OF = {
     **dict.fromkeys(POSTBACK_TOPICS, POSTBACKS),
     SUBMISSIONS: SUBMITTED,
     REJECTED: REJECTIONS,
     MESSAGES: MESSAGE_STATES,
+    CONTACTS: CONTACT_STATES,
 }

@@ -18,7 +18,7 @@ from sinks.isolate import Candidates, split
 from sinks.rows import rejection_row, splice
 from sinks.tables import REJECTIONS, TABLES, Table
 
-#: The constraint of `message_states` on a state's version, as it stands in ClickHouse's error.
+#: The constraint of both tables of states on their version, as it stands in ClickHouse's error.
 VERSION_CONSTRAINT = "Constraint `known_version`"
 
 log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class ClickHouseWriter:
             except InvalidRows as error:
                 if VERSION_CONSTRAINT in str(error):
                     raise SchemaMismatch(
-                        f"A state of a message is newer than this code: upgrade it ({redact(str(error))})"
+                        f"A state in {table.name} is newer than this code: upgrade it ({redact(str(error))})"
                     ) from error
                 if len(candidates.records) > 1:
                     pending += split(candidates, str(error))

@@ -7,16 +7,13 @@ from pydantic import SecretStr
 from gateway.postback import encode
 from gateway.sms_errors import SMS_ERRORS
 from gateway.submission import SUBMISSIONS, Submission
-from runtime.clickhouse.client import INSERT_SETTINGS, open_client
+from runtime.clickhouse.client import open_client
 from sinks.migrate import migrate
-from sinks.rows import splice
-from sinks.tables import MESSAGE_STATES, SUBMITTED
 from streams.merge import merge, state_of
 from streams.message import MESSAGES, Message, encode_message
 from streams.receipt_codes import CODES
 from tests.support.postbacks import at, receipt, sent
-from tests.support.records import FakeRecord
-from tests.support.sinks import rows
+from tests.support.sinks import insert_values, rows
 from tests.support.submissions import submission
 
 IDS = [f"00000000-0000-4000-8000-{n:012x}" for n in range(4)]
@@ -26,19 +23,8 @@ def store(database: str, states: list[Message], answers: list[Submission]) -> No
     """Insert states and submissions as the sink does."""
     migrate(SecretStr(database))
     with open_client(SecretStr(database)) as client:
-        for table, topic, values in (
-            (MESSAGE_STATES, MESSAGES, [encode_message(state) for state in states]),
-            (SUBMITTED, SUBMISSIONS, [encode(answer) for answer in answers]),
-        ):
-            records = [FakeRecord(topic, offset=n, value=value) for n, value in enumerate(values)]
-            if records:
-                client.raw_insert(
-                    table.name,
-                    column_names=table.fields or None,
-                    insert_block=splice(table.suffix, "cluster", records),
-                    settings=INSERT_SETTINGS,
-                    fmt="JSONEachRow",
-                )
+        insert_values(client, MESSAGES, map(encode_message, states))
+        insert_values(client, SUBMISSIONS, map(encode, answers))
 
 
 def test_codes_are_those_of_python(database: str) -> None:

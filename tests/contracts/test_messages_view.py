@@ -17,15 +17,13 @@ from pydantic import SecretStr
 
 from gateway.postback import Receipt, Response
 from gateway.submission import Submission
-from runtime.clickhouse.client import INSERT_SETTINGS, open_client
+from runtime.clickhouse.client import open_client
 from sinks.migrate import migrate
-from sinks.rows import splice
-from sinks.tables import MESSAGE_STATES
 from streams.join import join
 from streams.merge import Event, merge, state_of
 from streams.message import MESSAGES, Message, encode_message
 from tests.support.postbacks import at, receipt, reply, sent
-from tests.support.records import FakeRecord
+from tests.support.sinks import insert_values
 from tests.support.submissions import events as any_event
 from tests.support.submissions import submission
 
@@ -39,17 +37,7 @@ def client(database: str) -> Iterator[Any]:
 
 def insert(client: Any, states: Sequence[Message]) -> None:
     """Insert states as the sink does, in one insert."""
-    records = [
-        FakeRecord(MESSAGES, offset=offset, value=encode_message(state))
-        for offset, state in enumerate(states)
-    ]
-    client.raw_insert(
-        MESSAGE_STATES.name,
-        column_names=MESSAGE_STATES.fields,
-        insert_block=splice(MESSAGE_STATES.suffix, "cluster", records),
-        settings=INSERT_SETTINGS,
-        fmt="JSONEachRow",
-    )
+    insert_values(client, MESSAGES, map(encode_message, states))
 
 
 def messages(client: Any, source: str = "messages", where: str = "1") -> list[Message]:

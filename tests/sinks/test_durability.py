@@ -16,8 +16,10 @@ from runtime.clickhouse.client import Inserter
 from sinks.migrate import migrate
 from sinks.rows import splice
 from sinks.tables import TABLE_OF, TABLES
+from streams.contact import CONTACTS, encode_contact, merge_contact
 from streams.merge import state_of
 from streams.message import MESSAGES, encode_message
+from tests.support.contact_events import contact_event
 from tests.support.fsyncs import fsyncs, needs_strace, traced_fsyncs
 from tests.support.postbacks import at, sent
 from tests.support.records import FakeRecord
@@ -28,6 +30,7 @@ from tests.support.submissions import submission
 VALUES = {
     SENT: encode(sent()),
     MESSAGES: encode_message(state_of(sent())),
+    CONTACTS: encode_contact(merge_contact(None, contact_event())),
     SUBMISSIONS: encode(submission()),
     REJECTED: encode(Rejected(rejection_id="1", reason="no_type", received_at=at(0))),
 }

@@ -22,8 +22,10 @@ from runtime.watchdog import Stalled
 from sinks.migrate import migrate
 from sinks.tables import TABLE_OF
 from sinks.watchdog import watch
+from streams.contact import CONTACT_VERSION, CONTACTS, encode_contact, merge_contact
 from streams.merge import state_of
 from streams.message import MESSAGES, VERSION, encode_message
+from tests.support.contact_events import contact_event
 from tests.support.kafka import PARTITIONS, create_topics, own_kafka
 from tests.support.postbacks import sent
 from tests.support.process import ROOT
@@ -39,13 +41,24 @@ from tests.support.sinks import (
 )
 from tests.support.wait import eventually
 
+CONTACT = merge_contact(None, contact_event())
 
+
+@pytest.mark.parametrize(
+    ("topic", "value"),
+    [
+        (MESSAGES, encode_message(replace(state_of(sent()), version=VERSION + 1))),
+        (
+            CONTACTS,
+            encode_contact(replace(CONTACT, version=CONTACT_VERSION + 1)),
+        ),
+    ],
+    ids=[MESSAGES, CONTACTS],
+)
 async def test_state_of_a_newer_version_ends_the_sink(
-    prepared_kafka: str, database: str, capfd: pytest.CaptureFixture[str]
+    prepared_kafka: str, database: str, capfd: pytest.CaptureFixture[str], topic: str, value: bytes
 ) -> None:
-    await produce_values(
-        prepared_kafka, MESSAGES, encode_message(replace(state_of(sent()), version=VERSION + 1))
-    )
+    await produce_values(prepared_kafka, topic, value)
     with open_sink(prepared_kafka, database) as sink:
         assert await sink.process.wait(60) == REFUSED
     assert "newer than this code: upgrade it" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""`messages` was deleted and created again: a sink stores the new topic from its beginning."""
+"""A topic of states was deleted and created again: a sink stores the new topic from its beginning."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.structs import OffsetAndMetadata
 
 from runtime.kafka.commit_metadata import commit_metadata
+from streams.contact import CONTACTS
 from streams.message import MESSAGES
 from tests.support.kafka import PARTITIONS, create_topics, delete_topics
 from tests.support.postbacks import sent
@@ -76,10 +77,13 @@ async def test_other_topics_lose_nothing_to_the_rewind(
     assert rows(database, COUNTS) == [expected_counts(load)]
 
 
-async def test_running_sink_exits_when_the_topic_is_replaced(prepared_kafka: str, database: str) -> None:
+@pytest.mark.parametrize("topic", [MESSAGES, CONTACTS])
+async def test_running_sink_exits_when_the_topic_is_replaced(
+    prepared_kafka: str, database: str, topic: str
+) -> None:
     with open_sink(prepared_kafka, database) as sink:
         await sink.wait_ready()
-        await delete_topics(prepared_kafka, MESSAGES)
+        await delete_topics(prepared_kafka, topic)
         await create_topics(prepared_kafka)
         assert await sink.process.wait() == 1
     await produce_values(prepared_kafka, MESSAGES, *states(0, 5))

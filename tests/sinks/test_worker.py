@@ -7,15 +7,17 @@ import os
 import signal
 from contextlib import ExitStack
 
-from msgspec import json
+from msgspec import convert, json
 from pydantic import SecretStr
 
 from gateway.postback import RECEIPT, SENT, AnyPostback, encode
 from gateway.rejected import REJECTED, Rejected
 from gateway.submission import SUBMISSIONS
 from sinks.migrate import migrate
+from streams.contact import CONTACTS, Contact, encode_contact, join_contacts, merge_contact
 from streams.merge import state_of
 from streams.message import MESSAGES, encode_message
+from tests.support.contact_events import contact_event
 from tests.support.kafka import PARTITIONS
 from tests.support.postbacks import MESSAGE_ID, at, receipt, sent
 from tests.support.sinks import (
@@ -82,6 +84,18 @@ async def test_submissions_are_stored_with_their_coordinates(prepared_kafka: str
         assert row.items() >= fields.items()
     (rejected,) = rows(database, "SELECT topic, offset, stage FROM rejected FINAL")
     assert rejected == {"topic": SUBMISSIONS, "offset": 2, "stage": "sinks"}
+
+
+async def test_contacts_are_stored_as_their_states_join(prepared_kafka: str, database: str) -> None:
+    stop, start = contact_event("e1", 1), contact_event("e2", 5, "opted_in", words="START")
+    early, late = merge_contact(None, stop), merge_contact(None, start)
+    newest = join_contacts(early, late)
+    await produce_values(prepared_kafka, CONTACTS, encode_contact(late), encode_contact(early), None, b"?")
+    with open_sink(prepared_kafka, database):
+        await wait_committed(prepared_kafka)
+    assert [convert(row, Contact) for row in rows(database, "SELECT * FROM contacts")] == [newest]
+    (rejected,) = rows(database, "SELECT topic, offset, stage FROM rejected FINAL")
+    assert rejected == {"topic": CONTACTS, "offset": 3, "stage": "sinks"}
 
 
 async def test_killed_sink_neither_loses_nor_duplicates_records(prepared_kafka: str, database: str) -> None:

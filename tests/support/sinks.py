@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from msgspec import convert
 from pydantic import SecretStr
 
 from gateway.postback import AnyPostback
-from runtime.clickhouse.client import Inserter, open_client
+from runtime.clickhouse.client import INSERT_SETTINGS, Inserter, open_client
 from runtime.clickhouse.errors import ClickHouseUnavailable
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health
@@ -23,12 +23,14 @@ from runtime.retry import Retrier
 from sinks.batch import BatchLimits
 from sinks.cluster import ClusterGuard
 from sinks.migrate import migrate
+from sinks.rows import splice
 from sinks.tables import TABLE_OF
 from sinks.worker import Worker
 from sinks.writer import ClickHouseWriter
 from streams.message import Message
 from tests.support.kafka import open_admin
 from tests.support.process import Process, running
+from tests.support.records import FakeRecord
 from tests.support.stage import RunningStage
 from tests.support.wait import eventually
 from tests.support.workload import lag
@@ -135,6 +137,20 @@ def rows(clickhouse: str, query: str) -> list[dict[str, Any]]:
 def execute(clickhouse: str, statement: str) -> None:
     with open_client(SecretStr(clickhouse)) as client:
         client.command(statement)
+
+
+def insert_values(client: Any, topic: str, values: Iterable[bytes]) -> None:
+    """Insert the values of a topic's records as the sink does, in one insert."""
+    table = TABLE_OF[topic]
+    records = [FakeRecord(topic, offset=offset, value=value) for offset, value in enumerate(values)]
+    if records:
+        client.raw_insert(
+            table.name,
+            column_names=table.fields or None,
+            insert_block=splice(table.suffix, "cluster", records),
+            settings=INSERT_SETTINGS,
+            fmt="JSONEachRow",
+        )
 
 
 COUNTS = """

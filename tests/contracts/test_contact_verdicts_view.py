@@ -1,0 +1,129 @@
+"""The view `contact_verdicts` against Python's verdict: both are the same for any contact and policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from itertools import product
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import json
+from pydantic import SecretStr
+
+from runtime.clickhouse.client import open_client
+from sinks.migrate import migrate
+from streams.contact import CONTACTS, Contact, encode_contact, merge_contact
+from streams.contact_event import ContactEvent
+from streams.verdict import Policy, Scope, Verdict, verdict
+from tests.support.contact_events import OWN_NUMBERS, SIGNALS, contact_event, contact_events
+from tests.support.sinks import insert_values
+
+SCOPES: tuple[Scope, ...] = ("number", "account")
+POLICIES = [Policy(scope, yes) for scope, yes in product(SCOPES, (False, True))]
+
+
+@pytest.fixture
+def client(database: str) -> Iterator[Any]:
+    migrate(SecretStr(database))
+    with open_client(SecretStr(database)) as client:
+        yield client
+
+
+def verdicts(client: Any, policy: Policy) -> dict[tuple[str, str, str], Verdict]:
+    """What the view says, by account, number and our number."""
+    rows = client.raw_query(
+        f"SELECT * FROM contact_verdicts(scope = '{policy.scope}', yes = {policy.yes_opts_in:d})",
+        fmt="JSONEachRow",
+        settings={"date_time_output_format": "iso"},
+    )
+    found = [json.decode(row) for row in rows.splitlines()]
+    by_key = {
+        (row["account"], row["number"], row["own_number"]): Verdict(
+            row["verdict"], row["since"], row["words"], row["deciding_number"]
+        )
+        for row in found
+    }
+    assert len(by_key) == len(found)
+    return by_key
+
+
+def expected(contacts: list[Contact], policy: Policy) -> dict[tuple[str, str, str], Verdict]:
+    return {
+        (contact.account, contact.number, own_number): verdict(contact, own_number, policy)
+        for contact in contacts
+        for own_number in {"", *(fact.own_number for fact in contact.facts)}
+    }
+
+
+def contact(events: list[ContactEvent]) -> Contact:
+    state = reduce(merge_contact, events, None)
+    assert state is not None
+    return state
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(st.lists(contact_events(), min_size=1, max_size=10), min_size=1, max_size=12))
+def test_verdicts_are_those_of_python(client: Any, stories: list[list[ContactEvent]]) -> None:
+    client.command("TRUNCATE TABLE contact_states")
+    contacts = [contact(events) for events in stories]
+    for number, state in enumerate(contacts):
+        state.number = f"7575550{number:03}"
+    insert_values(client, CONTACTS, map(encode_contact, contacts))
+    for policy in POLICIES:
+        assert verdicts(client, policy) == expected(contacts, policy)
+
+
+def test_each_combination_of_two_marks_is_judged_alike(client: Any) -> None:
+    """All signals, orders, ties and own numbers, with and without a time of the provider."""
+    told = [
+        (signal, second, own_number, timed)
+        for signal in SIGNALS
+        for second in (1, 2)
+        for own_number in OWN_NUMBERS
+        for timed in (True, False)
+    ]
+    contacts = [
+        contact(
+            [
+                contact_event(
+                    f"e{n}",
+                    second,
+                    signal,
+                    own_number=own_number,
+                    words=f"{signal} {n}",
+                    number=f"7575{number:06}",
+                    **({} if timed else {"occurred_at": None}),
+                )
+                for n, (signal, second, own_number, timed) in enumerate(pair)
+            ]
+        )
+        for number, pair in enumerate(product(told, told))
+    ]
+    insert_values(client, CONTACTS, map(encode_contact, contacts))
+    for policy in POLICIES:
+        assert verdicts(client, policy) == expected(contacts, policy)
+
+
+def test_unknown_scope_is_refused(client: Any) -> None:
+    with pytest.raises(DatabaseError, match="Unknown element 'acount' for enum"):
+        client.command("SELECT * FROM contact_verdicts(scope = 'acount', yes = 0)")
+
+
+def test_verdict_of_one_number_reads_one_granule(client: Any) -> None:
+    contacts = (merge_contact(None, contact_event(number=f"757{n:07}")) for n in range(40_000))
+    insert_values(client, CONTACTS, map(encode_contact, contacts))
+    plan = client.command(
+        "EXPLAIN indexes = 1 SELECT verdict FROM contact_verdicts(scope = 'account', yes = 0) "
+        "WHERE account = 'acme' AND number = '7570000007' AND own_number IN ('', '74121')"
+    )
+    granules = [line.split()[-1] for line in plan.splitlines() if "Granules:" in line]
+    assert granules[-1].partition("/")[0] == "1", plan
+    assert granules[-1].partition("/")[2] != "1", plan

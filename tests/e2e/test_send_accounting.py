@@ -53,7 +53,7 @@ async def test_every_send_is_accounted_for_under_kills(
     prepared_kafka: str, database: str, tmp_path: Path
 ) -> None:
     seed = datetime.now(UTC).toordinal()
-    options = SendOptions(seed, seconds=3, rate=100, limit=LIMIT, kills=1, pace=0.1)
+    options = SendOptions(seed, seconds=2, rate=100, limit=LIMIT, kills=1, pace=0.1)
     with silent_stage(tmp_path) as stage, ExitStack() as stack:
         pipeline, posts = SmallPipeline(stack, prepared_kafka, database, tmp_path), PostLog()
         sent = await send_all(stage, pipeline, options, posts)

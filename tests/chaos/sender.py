@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sending.intent_log import read_log
-from sending.intents import IntentState
+from sending.intents import IntentState, SendStatus
 from tests.chaos.cluster import frozen_code
 from tests.support.process import environment
 from tests.support.wait import eventually
@@ -97,6 +97,11 @@ class Sender:
     def read_state(self) -> IntentState:
         """Read the intent log."""
         return read_log(self._log)
+
+    def count_answered(self) -> int:
+        """The rows whose answer the intent log has."""
+        statuses = [row.status for row in self.read_state().rows.values()]
+        return len(statuses) - statuses.count(SendStatus.UNKNOWN) - statuses.count(SendStatus.NOT_SENT)
 
     def read_output(self) -> str:
         return self._output.read_text()

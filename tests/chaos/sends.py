@@ -90,7 +90,7 @@ async def send_all(stage: Stage, pipeline: Pipeline, options: SendOptions, posts
         await _kill_in_turns(stage, sender, pipeline, options, rng)
         await _finish(stage, sender)
         stage.show(f"{len(sends):,} rows sent in {time.monotonic() - began:.1f} s, {count_treatments(sends)}")
-        await _settle(stage, pipeline, options)
+        await _settle(stage, pipeline, options, sender.count_answered())
         stop.set()
         report = await serving
     _require_report(stage, report)
@@ -144,15 +144,16 @@ async def _finish(stage: Stage, sender: Sender) -> None:
     stage.require(False, "all answers get to the gateway")
 
 
-async def _settle(stage: Stage, pipeline: Pipeline, options: SendOptions) -> None:
-    """Wait until every submission is matched, unsent or refused in SQL."""
+async def _settle(stage: Stage, pipeline: Pipeline, options: SendOptions, answered: int) -> None:
+    """Wait until so many submissions are in SQL, and each is matched, unsent or refused."""
     deadline = time.monotonic() + options.limit + SETTLE_TIMEOUT
     while True:
         fates = count_fates(read_fates(pipeline.clickhouse))
-        if not fates["open"] or time.monotonic() > deadline:
+        if (fates.total() == answered and not fates["open"]) or time.monotonic() > deadline:
             break
         await asyncio.sleep(POLL_INTERVAL)
     stage.show(f"submissions in SQL: {dict(fates)}")
+    stage.require(fates.total() == answered, f"there is a submission for each of {answered:,} answers")
     stage.require(not fates["open"], "every submission is matched, unsent or refused in SQL")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from msgspec import json
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
 from gateway.submission import SUBMISSIONS
+from tests.support.kafka import free_ports
 from tests.support.process import running
 from tests.support.stage import RunningStage
 from tests.support.wait import eventually
@@ -44,10 +44,8 @@ def open_gateway(kafka: str, **settings: object) -> Iterator[RunningGateway]:
 
 
 def free_address() -> str:
-    """Return `host:port` of a free loopback port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """Return `host:port` of a free loopback port, which no outgoing connection gets meanwhile."""
+    return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 class HttpResponse(NamedTuple):

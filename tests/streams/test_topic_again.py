@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from random import randbytes
 from uuid import uuid4
 
 import pytest
@@ -172,14 +173,16 @@ async def test_join_continues_after_a_kill_half_way(apache_kafka: ApacheKafka, t
     streams = Streams(apache_kafka.address, tmp_path, partitions=1)
     await streams.create_topics()
     small = [sent(message_id=f"{n:08x}-0000-4000-8000-000000000000") for n in range(PAGE_SIZE + 10)]
-    large = receipt(message_id="ffffffff-0000-4000-8000-000000000000", backup_message_id="x" * RECORD_BYTES)
+    large = receipt(
+        message_id="ffffffff-0000-4000-8000-000000000000", backup_message_id=randbytes(RECORD_BYTES).hex()
+    )
     states = fold([*small, large])
     (last,) = fold([large])
     earlier = tmp_path / "a" / "states" / apache_kafka.cluster / str(uuid4())
     store = RocksFolder(earlier, partitions=1).open(0)
     store.write(states, 5_000)
     store.close()
-    with streams.worker("a") as worker:  # the last state is too large for Kafka
+    with streams.worker("a") as worker:  # the last state is too large for Kafka, also compressed
         await streams.wait_for_messages("a page is written", lambda found: len(found) >= PAGE_SIZE)
         worker.process.kill()
     assert last not in compact(await streams.messages())

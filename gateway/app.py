@@ -23,7 +23,7 @@ from gateway.http.response import NO_HEADERS, RETRY_AFTER_SECONDS, TextResponse
 from gateway.parsing.postback import parse
 from gateway.parsing.request import STORED_HEADERS, RawRequest
 from gateway.parsing.values import decode_text, time_of
-from gateway.postback import TOPIC_OF, encode, key_of
+from gateway.postback import TOPIC_OF, encode, postback_key
 from gateway.rejected import REJECTED, NotAPostback, reject_request
 from gateway.sink import Durability, Sink, Unavailable
 from gateway.store_answers import store_answers
@@ -142,9 +142,7 @@ class Gateway:
             return "rejected", await self._reject(request, NotAPostback("failure", "It could not be read"))
         struct = type(postback)
         try:
-            durability = await self._sink.put(
-                TOPIC_OF[struct], key_of(postback.account, postback.message_id), encode(postback)
-            )
+            durability = await self._sink.put(TOPIC_OF[struct], postback_key(postback), encode(postback))
         except Unavailable as error:
             return TYPE_OF[struct], _unavailable(error)
         return TYPE_OF[struct], TextResponse(STATUS_OF[durability], "Kept")

@@ -133,6 +133,11 @@ def key_of(account: str, message_id: str) -> bytes:
     return f"{account}/{message_id}".encode()
 
 
+def postback_key(postback: AnyPostback) -> bytes:
+    """The Kafka key of a postback: that of its message."""
+    return key_of(postback.account, postback.message_id)
+
+
 def encode_body(raw: bytes) -> tuple[str, str]:
     """The fields `body` and `body_base64`: text if the bytes are UTF-8, else base64."""
     try:

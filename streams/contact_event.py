@@ -104,6 +104,11 @@ def contact_key(account: str, number: str) -> bytes:
     return key_of(account, number)
 
 
+def contact_event_key(event: ContactEvent) -> bytes:
+    """The Kafka key of an event: that of its contact."""
+    return contact_key(event.account, event.number)
+
+
 def contact_event_of_response(response: Response, signal: Signal, words: str) -> ContactEvent | None:
     """The event of a response with a recognised text; None if it does not tell its sender's number."""
     number = canonical(response.from_number)[:MAX_NUMBER]

@@ -6,11 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from gateway.rejected import RecordCoordinates, RecordReason, Rejected, reject_record
+from gateway.rejected import Rejected
 from streams.state.spec import Change
-
-#: Longer values are truncated in their rejection; the record itself stays in its topic for days.
-MAX_REJECTED_BYTES = 512 * 1024
 
 
 class Record(Protocol):
@@ -70,23 +67,9 @@ class Correlate(Protocol):
         """
 
 
-class InvalidRecord(Exception):
-    """A record is no event of its topic."""
-
-    def __init__(self, reason: RecordReason) -> None:
-        super().__init__(reason)
-        self.reason: RecordReason = reason
-
-
 def group_by_key(records: Iterable[Record]) -> dict[bytes, list[Record]]:
     """Group records by key. Records without one get the empty key, which no state has."""
     groups: dict[bytes, list[Record]] = {}
     for record in records:
         groups.setdefault(record.key or b"", []).append(record)
     return groups
-
-
-def reject(coordinates: RecordCoordinates, reason: RecordReason, record: Record, now: datetime) -> Rejected:
-    """The rejection of a record that streams read."""
-    value = (record.value or b"")[:MAX_REJECTED_BYTES]
-    return reject_record("streams", coordinates, reason, record.key, value, record.timestamp, now)

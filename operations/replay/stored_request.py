@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from gateway.parsing.postback import parse
 from gateway.parsing.request import RawRequest
-from gateway.postback import TOPIC_OF, Time, encode, key_of
+from gateway.postback import TOPIC_OF, Time, encode, postback_key
 from gateway.rejected import NotAPostback
 from gateway.submission import SUBMISSIONS, Submission, submission_key
 
@@ -70,5 +70,5 @@ def record_of(stored_request: StoredRequest) -> ReplayedRecord:
         raise
     except Exception as error:
         raise NotAPostback("failure", f"It could not be read: {error}") from error
-    key = key_of(postback.account, postback.message_id)
+    key = postback_key(postback)
     return ReplayedRecord(TOPIC_OF[type(postback)], key, encode(postback))

@@ -14,7 +14,8 @@ from gateway.submission import SUBMISSIONS, Submission, submission_key
 from streams.correlate import correlate
 from streams.merge import Event, merge, state_of
 from streams.message import VERSION, NewerVersion, decode_message, encode_message
-from streams.records import MAX_REJECTED_BYTES, Correlated, group_by_key
+from streams.record_reader import MAX_REJECTED_BYTES
+from streams.records import Correlated, group_by_key
 from streams.state.spec import Headers
 from tests.support.postbacks import MESSAGE_ID, START, receipt, sent
 from tests.support.submissions import events, submission

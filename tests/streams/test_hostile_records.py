@@ -18,7 +18,8 @@ from streams.correlate import correlate
 from streams.join import join
 from streams.merge import merge, state_of
 from streams.message import NewerVersion, decode_message, encode_message
-from streams.records import MAX_REJECTED_BYTES, Correlated, group_by_key
+from streams.record_reader import MAX_REJECTED_BYTES
+from streams.records import Correlated, group_by_key
 from streams.state.changelog import Restored, keyed, restore
 from streams.tables import MESSAGES_TABLE
 from tests.support.hostile_records import KEY, keys, timestamps, values

@@ -9,7 +9,6 @@ Workers may have different words, so that one event can have several signals: th
 
 from __future__ import annotations
 
-from copy import copy
 from functools import reduce
 from typing import Any
 
@@ -17,10 +16,9 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from gateway.postback import Time
-from runtime.decoding import total
 from streams.contact_event import OPT_OUTS, SEVERITY, ContactEvent, Signal, Source
 from streams.facts import Fact, with_fact
-from streams.message import NewerVersion
+from streams.versions import state_decoder
 
 CONTACTS = "contacts"
 #: The format that this code writes. A worker rejects newer ones, so that a rolling upgrade loses no field.
@@ -83,22 +81,7 @@ class Contact(Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 encode_contact = json.Encoder().encode
-_decode = total(json.Decoder(Contact).decode)
-
-
-def decode_contact(value: bytes) -> Contact:
-    """Decode a record's value.
-
-    Raises:
-        NewerVersion: its format is newer than this code.
-        msgspec.DecodeError: it is not a contact.
-    """
-    contact = _decode(value)
-    if contact.version > CONTACT_VERSION:
-        raise NewerVersion(
-            f"a contact has format {contact.version}, this code knows up to {CONTACT_VERSION}: upgrade it"
-        )
-    return contact
+decode_contact = state_decoder(Contact, CONTACT_VERSION, "a contact")
 
 
 def merge_contact(state: Contact | None, event: ContactEvent) -> Contact:
@@ -154,13 +137,15 @@ def _contact_of(event: ContactEvent) -> Contact:
 
 def join_contacts(a: Contact, b: Contact) -> Contact:
     """Return the least upper bound of two states; `a` itself if `b` adds nothing."""
-    state = copy(a)
-    state.version = max(a.version, b.version)
-    state.first_seen_at = min(a.first_seen_at, b.first_seen_at)
-    state.last_seen_at = max(a.last_seen_at, b.last_seen_at)
-    state.facts = reduce(with_fact, b.facts, a.facts)
-    state.latest = _join_marks(a.latest, b.latest)
-    state.untimed = _join_untimed(a.untimed, b.untimed)
+    state = replace(
+        a,
+        version=max(a.version, b.version),
+        first_seen_at=min(a.first_seen_at, b.first_seen_at),
+        last_seen_at=max(a.last_seen_at, b.last_seen_at),
+        facts=reduce(with_fact, b.facts, a.facts),
+        latest=_join_marks(a.latest, b.latest),
+        untimed=_join_untimed(a.untimed, b.untimed),
+    )
     return a if state == a else state
 
 

@@ -19,9 +19,8 @@ from msgspec import Struct, json
 
 from gateway.postback import POSTBACK_TOPICS, Time
 from gateway.submission import SUBMISSIONS
-from runtime.decoding import total
-from runtime.errors import StartupError
 from streams.facts import Attempt, ReceiptFact, Reply, SubmissionFact
+from streams.versions import state_decoder
 
 MESSAGES = "messages"
 #: The topics whose records states follow from.
@@ -96,24 +95,5 @@ class Message(Struct, kw_only=True, omit_defaults=True, gc=False):
     orphan: bool = False
 
 
-class NewerVersion(StartupError):
-    """A state was written by newer code; merging into it would lose the fields that code added."""
-
-
-_decode = total(json.Decoder(Message).decode)
 encode_message = json.Encoder().encode
-
-
-def decode_message(value: bytes) -> Message:
-    """Decode a record's value.
-
-    Raises:
-        NewerVersion: its format is newer than this code.
-        msgspec.DecodeError: it is not a message.
-    """
-    message = _decode(value)
-    if message.version > VERSION:
-        raise NewerVersion(
-            f"a message has format {message.version}, this code knows up to {VERSION}: upgrade it"
-        )
-    return message
+decode_message = state_decoder(Message, VERSION, "a message")

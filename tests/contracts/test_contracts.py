@@ -25,7 +25,8 @@ from streams.contact import CONTACTS, decode_contact, encode_contact, join_conta
 from streams.contact_event import CONTACT_EVENTS, decode_contact_event
 from streams.join import join
 from streams.merge import merge
-from streams.message import MESSAGES, NewerVersion, decode_message, encode_message
+from streams.message import MESSAGES, decode_message, encode_message
+from streams.versions import NewerVersion
 from tests.support.engines import Engines
 from tests.support.process import ROOT
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from gateway.postback import AnyPostback
 from streams.merge import merge, state_of
-from streams.message import VERSION, NewerVersion, encode_message
+from streams.message import VERSION, encode_message
 from streams.state import changelog
 from streams.state.changelog import Restored
 from streams.tables import MESSAGES_TABLE
+from streams.versions import NewerVersion
 from tests.support.postbacks import postbacks, receipt, sent
 
 KEY = b"acme/message"

@@ -24,7 +24,7 @@ from streams.contact import (
     merge_contact,
 )
 from streams.contact_event import OPT_OUTS, SEVERITY, ContactEvent
-from streams.message import NewerVersion
+from streams.versions import NewerVersion
 from tests.support.contact_events import contact_event, contact_events
 from tests.support.postbacks import at
 

@@ -13,10 +13,11 @@ from gateway.postback import RECEIPT, REPUBLISHED, SENT, TOPIC_OF, AnyPostback, 
 from gateway.submission import SUBMISSIONS, Submission, submission_key
 from streams.correlate import correlate
 from streams.merge import Event, merge, state_of
-from streams.message import VERSION, NewerVersion, decode_message, encode_message
+from streams.message import VERSION, decode_message, encode_message
 from streams.record_reader import MAX_REJECTED_BYTES
 from streams.records import Correlated, group_by_key
 from streams.state.spec import Headers
+from streams.versions import NewerVersion
 from tests.support.postbacks import MESSAGE_ID, START, receipt, sent
 from tests.support.submissions import events, submission
 

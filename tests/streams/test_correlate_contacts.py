@@ -23,11 +23,12 @@ from streams.contact_event import (
 from streams.correlate import correlate
 from streams.correlate_contacts import correlate_contacts
 from streams.merge import Event, state_of
-from streams.message import NewerVersion, encode_message
+from streams.message import encode_message
 from streams.records import Appended, Correlated, group_by_key
 from streams.state.changelog import restore
 from streams.state.spec import Headers
 from streams.tables import CONTACTS_TABLE
+from streams.versions import NewerVersion
 from tests.support.contact_events import contact_event, contact_events
 from tests.support.postbacks import START, at, reply, sent
 from tests.support.submissions import submission

@@ -17,11 +17,12 @@ from gateway.topics import MAX_RECORD_BYTES
 from streams.correlate import correlate
 from streams.join import join
 from streams.merge import merge, state_of
-from streams.message import NewerVersion, decode_message, encode_message
+from streams.message import decode_message, encode_message
 from streams.record_reader import MAX_REJECTED_BYTES
 from streams.records import Correlated, group_by_key
 from streams.state.changelog import Restored, keyed, restore
 from streams.tables import MESSAGES_TABLE
+from streams.versions import NewerVersion
 from tests.support.hostile_records import KEY, keys, timestamps, values
 from tests.support.postbacks import START, postbacks, receipt, reply, sent
 from tests.support.records import FakeRecord

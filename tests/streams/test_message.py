@@ -15,7 +15,8 @@ from gateway.postback import Response, Sent
 from gateway.submission import Submission
 from streams.join import join
 from streams.merge import Event, merge, state_of
-from streams.message import VERSION, Message, NewerVersion, decode_message, encode_message
+from streams.message import VERSION, Message, decode_message, encode_message
+from streams.versions import NewerVersion
 from tests.support.postbacks import at, receipt, reply, sent
 from tests.support.submissions import events as any_event
 from tests.support.submissions import submission

@@ -139,10 +139,8 @@ async def run_worker(
     )
     messages.table.on_ready = sweeper.start_scan
     messages.on_merged = sweeper.on_merged
-    topics, inputs = (
-        group_topics(tables, settings.partitions),
-        [topic for spec in tables for topic in spec.inputs],
-    )
+    topics = group_topics(tables, settings.partitions)
+    inputs = [topic for spec in tables for topic in spec.inputs]
     async with GroupReader(options, GROUP, topics, inputs) as reader:
         watermarks = {spec: each.correlation.watermark for spec, each in tables.items()}
         watchdog = Watchdog(worker.status, reader, health, watermarks, settings.stall_after)

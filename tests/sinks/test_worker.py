@@ -155,12 +155,14 @@ async def feed(kafka: str, stop: asyncio.Event) -> list[AnyPostback]:
 
 
 async def test_suspended_sink_resumes_without_loss_or_duplicates(prepared_kafka: str, database: str) -> None:
-    load = generate_postbacks(3_000, seed=4)
-    producing = asyncio.create_task(produce(prepared_kafka, load, PARTITIONS, rate=3_000))
-    with open_sink(prepared_kafka, database) as frozen, open_sink(prepared_kafka, database):
-        await frozen.wait_for_metric("postbacks_sinks_rows_total", 1)
+    suspended = asyncio.Event()
+    feeding = asyncio.create_task(feed(prepared_kafka, suspended))
+    with open_sink(prepared_kafka, database) as frozen, open_sink(prepared_kafka, database) as other:
+        for sink in (frozen, other):  # whichever joins the group first
+            await sink.wait_for_metric("postbacks_sinks_rows_total", 1)
         os.kill(frozen.process.popen.pid, signal.SIGSTOP)
-        await producing
+        suspended.set()
+        load = await feeding
         await wait_committed(prepared_kafka)  # the other one owns all partitions by then
         os.kill(frozen.process.popen.pid, signal.SIGCONT)
         await frozen.wait_ready()

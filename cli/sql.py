@@ -37,6 +37,11 @@ def sql(load: SettingsLoader, query: str, as_json: bool) -> None:
       events     a row for each distinct event that the provider reported
       postbacks  a row for each postback received
       rejected   requests that were not postbacks, with the reason
+      contacts   a row for each number that has opted out or in
+      texted_after_stop(scope = 'account', yes = 0)
+                 messages sent although the recipient had opted out
+      texted_in_quiet_hours
+                 messages sent before 8 or after 21 o'clock
 
     \b
     Settings:

@@ -30,7 +30,7 @@ from tests.support.gateway import (
     sent_form,
 )
 from tests.support.kafka import ApacheKafka, frozen
-from tests.support.process import child_processes, run_module
+from tests.support.process import child_processes, run_module, stderr_in
 from tests.support.spool import free_kafka_address, kafka_at, sent_message_ids, spool_postbacks
 from tests.support.wait import eventually
 
@@ -165,15 +165,13 @@ async def test_killed_supervisor_frees_the_port(fresh_kafka: str) -> None:
             assert successor.process.stop() == DONE
 
 
-async def test_sighup_reloads_every_process(fresh_kafka: str, capfd: pytest.CaptureFixture[str]) -> None:
-    output = ""
+async def test_sighup_reloads_every_process(fresh_kafka: str, tmp_path: Path) -> None:
+    log = tmp_path / "gateway.log"
 
     def loaded(times: int) -> bool:
-        nonlocal output
-        output += capfd.readouterr().err
-        return output.count("Accounts loaded") == times
+        return log.read_text().count("Accounts loaded") == times
 
-    with open_two(fresh_kafka, log_level="info") as gateway:
+    with stderr_in(log), open_two(fresh_kafka, log_level="info") as gateway:
         await wait_readyz(gateway, 200, "ready")
         assert loaded(2)
         gateway.process.popen.send_signal(signal.SIGHUP)

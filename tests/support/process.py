@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -115,6 +117,22 @@ def running(*arguments: str | Path, **settings: object) -> Process:
         start_new_session=True,  # Ctrl-C goes to the tests only, which stop their processes in order
     )
     return Process(popen)
+
+
+@contextmanager
+def stderr_in(file: Path) -> Iterator[None]:
+    """Let processes that the block starts write their standard error to the file.
+
+    It can be read while they write: reading by `capfd` truncates, and may lose what is written meanwhile.
+    """
+    before = os.dup(2)
+    try:
+        with file.open("ab") as log:
+            os.dup2(log.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def run_module(*arguments: str | Path, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -173,9 +173,8 @@ async def test_join_continues_after_a_kill_half_way(apache_kafka: ApacheKafka, t
     streams = Streams(apache_kafka.address, tmp_path, partitions=1)
     await streams.create_topics()
     small = [sent(message_id=f"{n:08x}-0000-4000-8000-000000000000") for n in range(PAGE_SIZE + 10)]
-    large = receipt(
-        message_id="ffffffff-0000-4000-8000-000000000000", backup_message_id=randbytes(RECORD_BYTES).hex()
-    )
+    incompressible = randbytes(RECORD_BYTES // 2).hex()  # a state contains it twice
+    large = receipt(message_id="ffffffff-0000-4000-8000-000000000000", backup_message_id=incompressible)
     states = fold([*small, large])
     (last,) = fold([large])
     earlier = tmp_path / "a" / "states" / apache_kafka.cluster / str(uuid4())

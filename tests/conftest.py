@@ -8,6 +8,7 @@
 | `prepared_kafka` | the same with all topics of the pipeline |
 | `clickhouse` | `http://default:@host:port` of an embedded ClickHouse, started once per run |
 | `database` | the same with `/name`, a database created for the test and dropped after it |
+| `prepared_database` | the same with the schema, and no rows from other tests |
 | `unique` | a function: `unique("orders")` returns a unique name |
 
 The report of a failure ends with the last lines of each process's log: every `*.log` below the test's
@@ -31,6 +32,7 @@ from clickhouse_connect import get_client
 from tests.support.engines import APACHE, CHDB, Engines, set_current_test
 from tests.support.kafka import ApacheKafka, create_topics, wipe
 from tests.support.logs import log_tails
+from tests.support.prepared_database import PreparedDatabase
 from tests.support.process import running
 
 ENGINES = pytest.StashKey[Engines]()
@@ -163,6 +165,18 @@ def database(clickhouse: str, unique: Callable[[str], str]) -> Iterator[str]:
         client.command(f"CREATE DATABASE {name}")
         yield f"{clickhouse}/{name}"
         client.command(f"DROP DATABASE IF EXISTS {name} SYNC")
+
+
+@pytest.fixture(scope="session")
+def shared_database(clickhouse: str) -> Iterator[PreparedDatabase]:
+    database = PreparedDatabase(clickhouse)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def prepared_database(shared_database: PreparedDatabase) -> str:
+    return shared_database.prepare()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from secrets import token_urlsafe
 from uuid import uuid4
 
 from embedded.kafka.retention import disk_usage
@@ -13,8 +14,8 @@ from tests.support.process import running
 from tests.support.sinks import open_clickhouse, open_sink, rows, wait_committed
 from tests.support.streams import Streams
 
-#: Close to the maximum body size; a record takes twice as much.
-TEXT = "x" * 60_000
+#: Close to the maximum body size, and incompressible; a record takes twice as much.
+TEXT = token_urlsafe(45_000)
 CONCURRENT = 20
 
 

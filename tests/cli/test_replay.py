@@ -171,8 +171,8 @@ def test_slices_cover_all_rows_within_the_limit(counts: list[int], max_rows: int
 
 
 @pytest_asyncio.fixture
-async def pipeline(fresh_kafka: str, database: str, tmp_path: Path) -> Pipeline:
-    return await create_pipeline(fresh_kafka, database, tmp_path)
+async def pipeline(fresh_kafka: str, prepared_database: str, tmp_path: Path) -> Pipeline:
+    return await create_pipeline(fresh_kafka, prepared_database, tmp_path)
 
 
 async def replay(pipeline: Pipeline, *arguments: str) -> CompletedProcess[str]:

@@ -12,13 +12,11 @@ from pydantic import SecretStr
 
 from runtime.clickhouse.client import open_client
 from runtime.phone_number import canonical
-from sinks.migrate import migrate
 
 
 @pytest.fixture
-def client(database: str) -> Iterator[Any]:
-    migrate(SecretStr(database))
-    with open_client(SecretStr(database)) as client:
+def client(prepared_database: str) -> Iterator[Any]:
+    with open_client(SecretStr(prepared_database)) as client:
         yield client
 
 

@@ -8,7 +8,6 @@ from gateway.postback import encode
 from gateway.sms_errors import SMS_ERRORS
 from gateway.submission import SUBMISSIONS, Submission
 from runtime.clickhouse.client import open_client
-from sinks.migrate import migrate
 from streams.merge import merge, state_of
 from streams.message import MESSAGES, Message, encode_message
 from streams.receipt_codes import CODES
@@ -19,17 +18,15 @@ from tests.support.submissions import submission
 IDS = [f"00000000-0000-4000-8000-{n:012x}" for n in range(4)]
 
 
-def store(database: str, states: list[Message], answers: list[Submission]) -> None:
+def store(prepared_database: str, states: list[Message], answers: list[Submission]) -> None:
     """Insert states and submissions as the sink does."""
-    migrate(SecretStr(database))
-    with open_client(SecretStr(database)) as client:
+    with open_client(SecretStr(prepared_database)) as client:
         insert_values(client, MESSAGES, map(encode_message, states))
         insert_values(client, SUBMISSIONS, map(encode, answers))
 
 
-def test_codes_are_those_of_python(database: str) -> None:
-    migrate(SecretStr(database))
-    stored = {(row["kind"], row["code"]): row for row in rows(database, "SELECT * FROM codes")}
+def test_codes_are_those_of_python(prepared_database: str) -> None:
+    stored = {(row["kind"], row["code"]): row for row in rows(prepared_database, "SELECT * FROM codes")}
     assert len(stored) == len(CODES) + len(SMS_ERRORS)
     for number, code in CODES.items():
         row = stored["receipt", number]
@@ -39,10 +36,10 @@ def test_codes_are_those_of_python(database: str) -> None:
         assert (row["name"], row["meaning"], row["action"]) == (error.name, error.meaning, error.action)
 
 
-def test_refused_sends_are_counted_by_error(database: str) -> None:
+def test_refused_sends_are_counted_by_error(prepared_database: str) -> None:
     nameless = submission("u3", 9, error=None, error_name="NewError", message_id=None)
     store(
-        database,
+        prepared_database,
         [],
         [
             submission("u1", error=3),
@@ -52,7 +49,7 @@ def test_refused_sends_are_counted_by_error(database: str) -> None:
             submission(),
         ],
     )
-    found = rows(database, "SELECT * FROM refused_by_error ORDER BY refused DESC")
+    found = rows(prepared_database, "SELECT * FROM refused_by_error ORDER BY refused DESC")
     assert [(row["error"], row["error_name"], row["refused"], row["last_at"]) for row in found] == [
         (3, "PhoneNumberInvalid", 2, at(7)),
         (None, "NewError", 1, at(9)),
@@ -61,7 +58,7 @@ def test_refused_sends_are_counted_by_error(database: str) -> None:
     assert found[1]["action"] == ""
 
 
-def test_submitted_messages_are_compared_with_sent_ones(database: str) -> None:
+def test_submitted_messages_are_compared_with_sent_ones(prepared_database: str) -> None:
     unsent = state_of(submission(message_id=IDS[1]))
     unsent.unsent_at = at(900)
     states = [
@@ -70,20 +67,20 @@ def test_submitted_messages_are_compared_with_sent_ones(database: str) -> None:
         state_of(submission(message_id=IDS[2], error=3)),
         state_of(submission(message_id=IDS[3], scheduled_for="2099-01-01T00:00:00.000Z")),
     ]
-    store(database, states, [])
-    (row,) = rows(database, "SELECT * FROM submitted_hourly")
+    store(prepared_database, states, [])
+    (row,) = rows(prepared_database, "SELECT * FROM submitted_hourly")
     assert row == {
         "hour": "2026-11-23T12:00:00Z", "account": "acme", "submitted": 4, "refused": 1, "withdrawn": 0,
         "attempted": 1, "sent": 1, "unsent": 1,
     }  # fmt: skip
-    assert [row["message_id"] for row in rows(database, "SELECT * FROM never_reported")] == [IDS[1]]
-    assert [row["message_id"] for row in rows(database, "SELECT * FROM scheduled")] == [IDS[3]]
+    assert [row["message_id"] for row in rows(prepared_database, "SELECT * FROM never_reported")] == [IDS[1]]
+    assert [row["message_id"] for row in rows(prepared_database, "SELECT * FROM scheduled")] == [IDS[3]]
 
 
-def test_receipts_are_explained(database: str) -> None:
+def test_receipts_are_explained(prepared_database: str) -> None:
     state = merge(state_of(receipt(code="024")), receipt("r2", 1, code="777"))
-    store(database, [state], [])
-    found = rows(database, "SELECT code, name, action FROM receipts_explained ORDER BY code")
+    store(prepared_database, [state], [])
+    found = rows(prepared_database, "SELECT code, name, action FROM receipts_explained ORDER BY code")
     assert found == [
         {"code": "024", "name": "Undeliverable", "action": CODES["024"].action},
         {"code": "777", "name": "", "action": ""},

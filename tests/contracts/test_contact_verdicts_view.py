@@ -15,7 +15,6 @@ from msgspec import json
 from pydantic import SecretStr
 
 from runtime.clickhouse.client import open_client
-from sinks.migrate import migrate
 from streams.contact import CONTACTS, Contact, encode_contact, merge_contact
 from streams.contact_event import ContactEvent
 from streams.verdict import Policy, Scope, Verdict, verdict
@@ -27,9 +26,8 @@ POLICIES = [Policy(scope, yes) for scope, yes in product(SCOPES, (False, True))]
 
 
 @pytest.fixture
-def client(database: str) -> Iterator[Any]:
-    migrate(SecretStr(database))
-    with open_client(SecretStr(database)) as client:
+def client(prepared_database: str) -> Iterator[Any]:
+    with open_client(SecretStr(prepared_database)) as client:
         yield client
 
 

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from runtime.clickhouse.client import open_client
-from sinks.migrate import migrate
 from streams.contact import CONTACTS, Contact, encode_contact, join_contacts, merge_contact
 from streams.contact_event import ContactEvent
 from tests.support.contact_events import contact_event, contact_events
@@ -25,9 +24,8 @@ from tests.support.sinks import insert_values
 
 
 @pytest.fixture
-def client(database: str) -> Iterator[Any]:
-    migrate(SecretStr(database))
-    with open_client(SecretStr(database)) as client:
+def client(prepared_database: str) -> Iterator[Any]:
+    with open_client(SecretStr(prepared_database)) as client:
         yield client
 
 

@@ -18,7 +18,6 @@ from pydantic import SecretStr
 from gateway.postback import Receipt, Response
 from gateway.submission import Submission
 from runtime.clickhouse.client import open_client
-from sinks.migrate import migrate
 from streams.join import join
 from streams.merge import Event, merge, state_of
 from streams.message import MESSAGES, Message, encode_message
@@ -29,9 +28,8 @@ from tests.support.submissions import submission
 
 
 @pytest.fixture
-def client(database: str) -> Iterator[Any]:
-    migrate(SecretStr(database))
-    with open_client(SecretStr(database)) as client:
+def client(prepared_database: str) -> Iterator[Any]:
+    with open_client(SecretStr(prepared_database)) as client:
         yield client
 
 
@@ -206,10 +204,10 @@ def test_messages_by_reference_uses_joined_reference(client: Any) -> None:
     ] == ["from the send"]
 
 
-def test_views_work_from_another_current_database(client: Any, database: str) -> None:
+def test_views_work_from_another_current_database(client: Any, prepared_database: str) -> None:
     insert(client, [fold(sent())])
-    name = database.rpartition("/")[2]
-    with open_client(SecretStr(database), database="default") as other:
+    name = prepared_database.rpartition("/")[2]
+    with open_client(SecretStr(prepared_database), database="default") as other:
         assert len(messages(other, f"{name}.messages")) == 1
         assert len(messages(other, f"{name}.messages_by_reference(reference = '')")) == 1
         other.command(f"SYSTEM REFRESH VIEW {name}.funnel_hourly")

@@ -17,7 +17,6 @@ from pydantic import SecretStr
 
 from gateway.postback import format_time
 from runtime.clickhouse.client import open_client
-from sinks.migrate import migrate
 from sinks.reference_data import federal_holidays, time_zones
 from streams.contact import CONTACTS, encode_contact, join_contacts, merge_contact
 from streams.contact_event import ContactEvent
@@ -34,9 +33,8 @@ WASHINGTON = ZoneInfo("America/New_York")
 
 
 @pytest.fixture
-def client(database: str) -> Iterator[Any]:
-    migrate(SecretStr(database))
-    with open_client(SecretStr(database)) as client:
+def client(prepared_database: str) -> Iterator[Any]:
+    with open_client(SecretStr(prepared_database)) as client:
         yield client
 
 

@@ -34,8 +34,8 @@ MESSAGE_COUNT = 100
 
 
 @pytest_asyncio.fixture
-async def pipeline(fresh_kafka: str, database: str, tmp_path: Path) -> Pipeline:
-    return await create_pipeline(fresh_kafka, database, tmp_path)
+async def pipeline(fresh_kafka: str, prepared_database: str, tmp_path: Path) -> Pipeline:
+    return await create_pipeline(fresh_kafka, prepared_database, tmp_path)
 
 
 async def reconcile(pipeline: Pipeline, *options: str) -> tuple[int, Any]:
@@ -243,12 +243,12 @@ async def test_since_excludes_earlier_records(pipeline: Pipeline) -> None:
 
 
 async def test_former_cluster_misses_only_offsets_between_rows(
-    pipeline: Pipeline, database: str, tmp_path: Path
+    pipeline: Pipeline, prepared_database: str, tmp_path: Path
 ) -> None:
     await produce_values(pipeline.kafka, SENT, *(encode(sent(f"s{n}", n)) for n in range(10)))
     await pipeline.store()
     async with own_kafka(tmp_path / "kafka") as new:  # replaces the first cluster
-        pipeline = await create_pipeline(new.address, database, tmp_path / "new")
+        pipeline = await create_pipeline(new.address, prepared_database, tmp_path / "new")
         status, report = await reconcile(pipeline)
         assert sum(p["missing"] for p in report["partitions"]) == 0
         delete(pipeline, "postbacks", "offset IN (0, 5)")

@@ -52,8 +52,8 @@ from tests.support.workload import read_all, topic_of
 
 
 @pytest_asyncio.fixture
-async def pipeline(fresh_kafka: str, database: str, tmp_path: Path) -> Pipeline:
-    return await create_pipeline(fresh_kafka, database, tmp_path)
+async def pipeline(fresh_kafka: str, prepared_database: str, tmp_path: Path) -> Pipeline:
+    return await create_pipeline(fresh_kafka, prepared_database, tmp_path)
 
 
 async def test_rows_deleted_from_each_table_are_inserted(pipeline: Pipeline) -> None:

@@ -18,7 +18,7 @@ from tests.chaos.fold import Limits
 from tests.chaos.outcome import PostLog
 from tests.chaos.progress import wait_committed
 from tests.chaos.running_stack import RunningStack
-from tests.chaos.scenario import Stage
+from tests.chaos.scenario import SESSION_TIMEOUT, Stage
 
 RATE = 500.0
 #: Seconds between a start and the next kill.
@@ -28,7 +28,8 @@ COMMITTED_TIMEOUT = 180.0
 
 async def kill_stack(stage: Stage, seed: int, rounds: int) -> None:
     """Kill everything `rounds` times at random moments, under steady load; then check what is stored."""
-    rng, up, posts = random.Random(seed), RunningStack(stage.folder), PostLog()
+    rng, posts = random.Random(seed), PostLog()
+    up = RunningStack(stage.folder, session_timeout=SESSION_TIMEOUT)
     up.start()
     await up.wait_accepting()
     async with _post_continuously(up.url, seed, posts):

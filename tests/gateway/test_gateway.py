@@ -78,7 +78,7 @@ async def test_postbacks_with_200_are_in_kafka_exactly_once(fresh_kafka: str) ->
 @pytest.mark.engine
 async def test_postbacks_are_spooled_until_kafka_starts(tmp_path: Path) -> None:
     kafka, listen = free_kafka_address(), free_address()
-    with open_gateway(kafka, listen=listen) as gateway:
+    with open_gateway(kafka, listen=listen, ack_timeout=ACK_TIMEOUT) as gateway:
         assert gateway.address == listen
         status, missing = gateway.page("readyz")
         assert (status, f"Kafka at {kafka} does not answer" in missing) == (503, True)

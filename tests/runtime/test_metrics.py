@@ -49,7 +49,7 @@ async def test_every_metric_is_exported_and_outages_are_reported(tmp_path: Path)
         await create_topics(kafka)
         clickhouse = stack.enter_context(open_clickhouse(tmp_path / "clickhouse"))
         database = f"{clickhouse.read_line()}/postbacks"
-        gateway = stack.enter_context(open_gateway(kafka, partitions=4))
+        gateway = stack.enter_context(open_gateway(kafka, partitions=4, ack_timeout=2))
         streams = stack.enter_context(Streams(kafka, tmp_path).worker())
         sink = stack.enter_context(open_sink(kafka, database, partitions=4))
         stages = {"gateway": gateway, "streams": streams, "sinks": sink}

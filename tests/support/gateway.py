@@ -35,10 +35,14 @@ class RunningGateway(RunningStage):
 
 @contextmanager
 def open_gateway(kafka: str, **settings: object) -> Iterator[RunningGateway]:
-    """Run a gateway for the block, ready for requests; its `data` is in a temporary folder by default."""
+    """Run a gateway for the block, ready for requests; its `data` is in a temporary folder by default.
+
+    It does not spool because the machine is busy, unless a test sets a short `ack_timeout`.
+    """
     ops = free_address()
     with TemporaryDirectory() as data:
         defaults = {"kafka": kafka, "listen": "127.0.0.1:0", "ops": ops, "log_level": "error", "data": data}
+        defaults["ack_timeout"] = "15"
         with running("gateway", **(defaults | settings)) as process:
             yield RunningGateway(process, ops, process.read_line())
 

@@ -33,6 +33,8 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if (status := self.popen.poll()) is not None:  # in the report of a failure that may be the reason
+            print(f"{self.popen.args!r} had exited with status {status}", file=sys.stderr)
         self.kill()
         self.output.close()
 

@@ -150,6 +150,16 @@ SINK_UNOWNED = Gauge(
     "postbacks_sinks_unowned_partitions",
     "Partitions without an owner in a stable group; every sink reports it.",
 )
+TEXTED_AFTER_STOP = Gauge(
+    "postbacks_sinks_texted_after_stop_messages",
+    "Messages sent within the last 24 hours although the recipient had opted out; one sink reports it.",
+    ["account"],
+)
+TEXTED_IN_QUIET_HOURS = Gauge(
+    "postbacks_sinks_texted_in_quiet_hours_messages",
+    "Messages sent within the last 24 hours before 8 or after 21 o'clock by area code; one sink reports it.",
+    ["account"],
+)
 REJECTIONS = Counter(
     "postbacks_rejected_total", "Requests and records rejected, by stage and reason.", ["stage", "reason"]
 )

@@ -16,6 +16,7 @@ from runtime.clickhouse.errors import ClickHouseUnavailable
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options
+from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
@@ -29,6 +30,7 @@ from sinks.batch import BatchLimits
 from sinks.cluster import ClusterGuard
 from sinks.migrate import migrate
 from sinks.tables import TABLE_OF
+from sinks.texted_monitor import TextedMonitor
 from sinks.watchdog import watch
 from sinks.worker import Worker
 from sinks.writer import ClickHouseWriter
@@ -39,6 +41,8 @@ OPS = "127.0.0.1:8183"
 GROUP = "sinks"
 #: Topics of states: if one was deleted and created again, it is read from its beginning.
 STATE_TOPICS = (MESSAGES, CONTACTS)
+#: The sink that owns this partition counts texts after opt-outs and in quiet hours.
+TEXTED_COUNTER = TopicPartition(CONTACTS, 0)
 #: Bytes of one batch's values; a batch of full rows of average size is slightly smaller.
 BATCH_BYTES = 32 * 2**20
 #: Bytes of one fetch, and of one partition in it, at most.
@@ -98,11 +102,18 @@ async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
                 health,
             )
             monitor = GroupMonitor(reader, lambda: worker.membership, health, SINK_LAG, SINK_UNOWNED)
+            texted = TextedMonitor(
+                settings.clickhouse,
+                settings.opt_out_scope,
+                settings.yes_opts_in,
+                lambda: TEXTED_COUNTER in worker.assigned,
+            )
             watches = [TopicWatch(reader, topic, topic_id, stop) for topic, topic_id in topic_ids.items()]
             await first_completed(
                 worker.run(stop),
                 monitor.run(),
                 watch(worker, monitor, settings.stall_after),
+                texted.run(),
                 *(topic_watch.run() for topic_watch in watches),
             )
         for topic_watch in watches:

@@ -192,6 +192,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "short",
             (Query(rate("postbacks_rejected_total", "stage, reason"), "{{stage}}: {{reason}}"),),
         ),
+        Panel(
+            "Texted after an opt-out, last 24 hours",
+            "short",
+            (Query("max by (account) (postbacks_sinks_texted_after_stop_messages)", "{{account}}"),),
+        ),
+        Panel(
+            "Texted in quiet hours, last 24 hours",
+            "short",
+            (Query("max by (account) (postbacks_sinks_texted_in_quiet_hours_messages)", "{{account}}"),),
+        ),
     ),
 }
 

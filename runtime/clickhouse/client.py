@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Container, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -72,6 +72,15 @@ def open_client(setting: SecretStr, **arguments: Any) -> Iterator[Any]:
     arguments = connection(setting) | arguments
     with translate_errors(_address(arguments)), closing(get_client(**arguments)) as client:
         yield client
+
+
+@asynccontextmanager
+async def open_async_client(setting: SecretStr, **arguments: Any) -> AsyncIterator[Any]:
+    """Open a client whose methods are coroutines; otherwise like `open_client`."""
+    arguments = connection(setting) | arguments
+    with translate_errors(_address(arguments)):
+        async with await get_async_client(**arguments) as client:
+            yield client
 
 
 class Reader:

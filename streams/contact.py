@@ -5,10 +5,13 @@ expire. `join_contacts` is commutative, associative and idempotent, and ClickHou
 (`sinks/schema`). A state has facts only, no verdict: that is derived when read (`streams/verdict.py`).
 
 Workers may have different words, so that one event can have several signals: the severest counts.
+
+Only the numbers of ours can still multiply: `streams/correlate_contacts.py` limits them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
@@ -23,6 +26,8 @@ from streams.versions import state_decoder
 CONTACTS = "contacts"
 #: The format that this code writes. A worker rejects newer ones, so that a rolling upgrade loses no field.
 CONTACT_VERSION = 1
+#: Of `untimed`, so that a state fits into a record however often a blocked number is written to.
+MAX_UNTIMED = 100
 
 
 class ContactFact(Fact, kw_only=True):
@@ -43,22 +48,21 @@ class ContactFact(Fact, kw_only=True):
 
 
 class Mark(Struct, kw_only=True, omit_defaults=True, gc=False):
-    """The latest event of one signal at one number of ours, of those with a provider's time."""
+    """The latest event of one signal at one number of ours."""
 
     own_number: str = ""
     signal: Signal
-    #: By the provider's clock.
+    #: By the provider's clock; of an opt-out without a readable time when it was received.
     at: Time
     event_id: str
     words: str
 
 
 class Untimed(Struct, kw_only=True, omit_defaults=True, gc=False):
-    """An opt-out without a readable time: it counts from when it was first received."""
+    """An opt-out without a readable time: it counts from when it was first received with that signal."""
 
     event_id: str
     own_number: str = ""
-    #: The severest of all versions of the event.
     signal: Signal
     received_at: Time
     words: str
@@ -74,10 +78,13 @@ class Contact(Struct, kw_only=True, omit_defaults=True, gc=False):
     last_seen_at: Time
     #: For display: the earliest 100, ordered by (received_at, event_id).
     facts: list[ContactFact] = []
-    #: All of them, sorted by (own_number, signal); at most one for each.
+    #: Of events with a provider's time: all of them, sorted by (own_number, signal); at most one for each.
     latest: list[Mark] = []
-    #: All of them, sorted by event_id.
+    #: The earliest 100, ordered by (received_at, event_id, severity).
     untimed: list[Untimed] = []
+    #: Likewise of opt-outs without a readable time, repetitions included: they count only if `untimed` is
+    #: full, as others may be missing there.
+    untimed_latest: list[Mark] = []
 
 
 encode_contact = json.Encoder().encode
@@ -113,15 +120,7 @@ def _contact_of(event: ContactEvent) -> Contact:
         ],
     )
     if event.occurred_at is not None:
-        contact.latest = [
-            Mark(
-                own_number=event.own_number,
-                signal=event.signal,
-                at=event.occurred_at,
-                event_id=event.event_id,
-                words=event.words,
-            )
-        ]
+        contact.latest = [_mark(event, event.occurred_at)]
     elif event.signal in OPT_OUTS:
         contact.untimed = [
             Untimed(
@@ -132,7 +131,27 @@ def _contact_of(event: ContactEvent) -> Contact:
                 words=event.words,
             )
         ]
+        contact.untimed_latest = [_mark(event, event.received_at)]
     return contact
+
+
+def _mark(event: ContactEvent | Untimed, at: Time) -> Mark:
+    return Mark(
+        own_number=event.own_number,
+        signal=event.signal,
+        at=at,
+        event_id=event.event_id,
+        words=event.words,
+    )
+
+
+def marks_of(contact: Contact) -> Iterator[Mark]:
+    """The marks that count; opt-outs without a time as marks at their first receipt."""
+    yield from contact.latest
+    for event in contact.untimed:
+        yield _mark(event, event.received_at)
+    if len(contact.untimed) >= MAX_UNTIMED:
+        yield from contact.untimed_latest
 
 
 def join_contacts(a: Contact, b: Contact) -> Contact:
@@ -145,6 +164,7 @@ def join_contacts(a: Contact, b: Contact) -> Contact:
         facts=reduce(with_fact, b.facts, a.facts),
         latest=_join_marks(a.latest, b.latest),
         untimed=_join_untimed(a.untimed, b.untimed),
+        untimed_latest=_join_marks(a.untimed_latest, b.untimed_latest),
     )
     return a if state == a else state
 
@@ -161,15 +181,20 @@ def _join_marks(a: list[Mark], b: list[Mark]) -> list[Mark]:
 
 
 def _join_untimed(a: list[Untimed], b: list[Untimed]) -> list[Untimed]:
-    """Each event once: its earliest version, with the severest signal of all versions."""
-    events = {event.event_id: event for event in a}
+    """The earliest version of each event and signal; of these the earliest MAX_UNTIMED.
+
+    Times only decrease when states join, so that what is beyond the cap stays there.
+    """
+    versions = {(event.event_id, event.signal): event for event in a}
     for event in b:
-        known = events.get(event.event_id, event)
-        earliest = min(known, event, key=_precedence)
-        severest = max(known.signal, event.signal, key=SEVERITY.__getitem__)
-        events[event.event_id] = replace(earliest, signal=severest)
-    return [events[event_id] for event_id in sorted(events)]
+        known = versions.get((event.event_id, event.signal), event)
+        versions[event.event_id, event.signal] = min(known, event, key=_precedence)
+    return sorted(versions.values(), key=_order)[:MAX_UNTIMED]
 
 
 def _precedence(event: Untimed) -> tuple[str, ...]:
     return event.received_at, event.own_number, event.words
+
+
+def _order(event: Untimed) -> tuple[str, str, int]:
+    return event.received_at, event.event_id, SEVERITY[event.signal]

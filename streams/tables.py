@@ -67,6 +67,7 @@ def _is_storable(contact: Contact) -> bool:
     received = [contact.first_seen_at, contact.last_seen_at]
     received += [fact.received_at for fact in contact.facts]
     received += [event.received_at for event in contact.untimed]
+    received += [mark.at for mark in contact.untimed_latest]
     occurred = [mark.at for mark in contact.latest]
     occurred += [fact.occurred_at for fact in contact.facts if fact.occurred_at is not None]
     return all(map(is_time, received)) and all(

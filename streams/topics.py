@@ -17,7 +17,7 @@ from streams.message import INPUTS, MESSAGES
 CONTACT_EVENTS_RETENTION_MS = 30 * 86_400_000
 #: Records stay this long before compaction, so that a stale last record can be merged with those before it.
 COMPACTION_LAG_MS = 7 * 86_400_000
-#: A message with all its lists at their limits, with a margin; a contact with thousands of events.
+#: A message with all its lists at their limits, with a margin; a contact likewise.
 RECORD_BYTES = 2 * 1024 * 1024
 
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from gateway.postback import Time
 from runtime.phone_number import canonical
-from streams.contact import Contact, Mark
+from streams.contact import Contact, Mark, marks_of
 from streams.contact_event import Signal
 
 Judgement: TypeAlias = Literal["ok", "suspected", "opted_out"]
@@ -54,20 +54,8 @@ def verdict(contact: Contact | None, own_number: str, policy: Policy) -> Verdict
 
 
 def _in_scope(contact: Contact, own_number: str, scope: Scope) -> Iterator[Mark]:
-    """The marks that count; opt-outs without a time as marks at their first receipt."""
     everywhere = scope == "account" or not own_number
-    for mark in contact.latest:
-        if everywhere or mark.own_number in (own_number, ""):
-            yield mark
-    for event in contact.untimed:
-        if everywhere or event.own_number in (own_number, ""):
-            yield Mark(
-                own_number=event.own_number,
-                signal=event.signal,
-                at=event.received_at,
-                event_id=event.event_id,
-                words=event.words,
-            )
+    return (mark for mark in marks_of(contact) if everywhere or mark.own_number in (own_number, ""))
 
 
 def _latest(marks: Collection[Mark], signals: Collection[Signal]) -> Mark | None:

@@ -12,10 +12,11 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import json
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from runtime.clickhouse.client import open_client
-from streams.contact import CONTACTS, Contact, encode_contact, merge_contact
+from streams.contact import CONTACTS, MAX_UNTIMED, Contact, encode_contact, merge_contact
 from streams.contact_event import ContactEvent
 from streams.verdict import Policy, Scope, Verdict, verdict
 from tests.support.contact_events import OWN_NUMBERS, SIGNALS, contact_event, contact_events
@@ -108,6 +109,23 @@ def test_each_combination_of_two_marks_is_judged_alike(client: Any) -> None:
     insert_values(client, CONTACTS, map(encode_contact, contacts))
     for policy in POLICIES:
         assert verdicts(client, policy) == expected(contacts, policy)
+
+
+def test_untimed_opt_outs_beyond_the_cap_are_judged_alike(client: Any) -> None:
+    """In partial states of more opt-outs than a state has, and of as many."""
+    stops = [contact_event(f"e{n:03}", n, occurred_at=None) for n in range(MAX_UNTIMED + 1)]
+    again = contact_event("e000", 200, occurred_at=None)
+    judged = []
+    for number, told in enumerate(([*stops, again], stops, [*stops[:-2], again])):
+        start = contact_event("s", 100.5, "opted_in", words="START")
+        events = [replace(event, number=f"7575550{number:03}") for event in (*told, start)]
+        insert_values(
+            client, CONTACTS, [encode_contact(contact(part)) for part in (events[60:], events[:60])]
+        )
+        judged.append(contact(events))
+    for policy in POLICIES:
+        assert verdicts(client, policy) == expected(judged, policy)
+    assert [verdict(state, "", Policy()).verdict for state in judged] == ["opted_out", "ok", "ok"]
 
 
 def test_unknown_scope_is_refused(client: Any) -> None:

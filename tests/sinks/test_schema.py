@@ -14,9 +14,12 @@ from runtime.clickhouse.errors import ClickHouseUnavailable, SchemaMismatch
 from runtime.errors import StartupError
 from sinks.migrate import migrate, migrations
 from sinks.rows import splice
-from sinks.tables import MESSAGE_STATES
+from sinks.tables import CONTACT_STATES, MESSAGE_STATES
+from streams.contact import CONTACTS, encode_contact, merge_contact
 from streams.merge import merge
 from streams.message import MESSAGES, decode_message, encode_message
+from tests.support.contact_events import contact_event
+from tests.support.postbacks import at
 from tests.support.process import ROOT
 from tests.support.records import FakeRecord
 from tests.support.sinks import execute, rows, stored_messages
@@ -49,6 +52,31 @@ def test_concurrent_migrations_succeed(database: str) -> None:
     assert [row["version"] for row in versions] == [migration.version for migration in migrations()]
 
 
+def test_untimed_opt_outs_of_earlier_schema_stay(database: str) -> None:
+    stop = merge_contact(None, contact_event(occurred_at=None))
+    fields = tuple(field for field in CONTACT_STATES.fields if field != "untimed_latest")
+
+    def insert() -> None:
+        record = FakeRecord(CONTACTS, value=encode_contact(stop))
+        with open_client(SecretStr(database)) as client:
+            client.raw_insert(
+                CONTACT_STATES.name,
+                column_names=fields,
+                insert_block=splice(CONTACT_STATES.suffix, "cluster", [record]),
+                settings=INSERT_SETTINGS,
+                fmt="JSONEachRow",
+            )
+
+    migrate_up_to(database, 18)
+    insert()
+    migrate(SecretStr(database))
+    verdict = "SELECT verdict, since FROM contact_verdicts(scope = 'account', yes = 0) WHERE own_number = ''"
+    for _ in range(2):
+        assert rows(database, verdict) == [{"verdict": "opted_out", "since": at(0)}]
+        insert()  # as an earlier sink does
+        execute(database, "OPTIMIZE TABLE contact_states FINAL")
+
+
 def test_partly_applied_migration_is_applied_again(database: str) -> None:
     migrate(SecretStr(database))
     execute(database, "ALTER TABLE schema_versions DELETE WHERE version > 2 SETTINGS mutations_sync = 1")
@@ -57,14 +85,16 @@ def test_partly_applied_migration_is_applied_again(database: str) -> None:
     execute(database, "SELECT * FROM messages_between(since = now(), until = now())")
 
 
+def migrate_up_to(database: str, version: int) -> None:
+    for migration in migrations()[:version]:
+        for statement in migration.statements(connection(SecretStr(database))["database"]):
+            execute(database, statement)
+    execute(database, f"INSERT INTO schema_versions (version, name) VALUES ({version}, 'earlier')")
+
+
 def test_states_of_earlier_schema_are_read_after_migration(database: str) -> None:
     setting = SecretStr(database)
-    for migration in migrations()[:EARLIER_VERSION]:
-        for statement in migration.statements(connection(setting)["database"]):
-            execute(database, statement)
-    execute(
-        database, f"INSERT INTO schema_versions (version, name) VALUES ({EARLIER_VERSION}, 'funnel_hourly')"
-    )
+    migrate_up_to(database, EARLIER_VERSION)
     states = [file.read_bytes().strip() for file in RECORDS if b'"submissions"' not in file.read_bytes()]
     insert_rows(database, EARLIER_FIELDS, states)
     assert migrate(setting) == [migration.name for migration in migrations()[EARLIER_VERSION:]]

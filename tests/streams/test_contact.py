@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from operator import attrgetter
 
@@ -23,7 +24,7 @@ from streams.contact import (
     join_contacts,
     merge_contact,
 )
-from streams.contact_event import OPT_OUTS, SEVERITY, ContactEvent
+from streams.contact_event import OPT_OUTS, SEVERITY, ContactEvent, Signal
 from streams.versions import NewerVersion
 from tests.support.contact_events import contact_event, contact_events
 from tests.support.postbacks import at
@@ -49,44 +50,57 @@ def rank(event: ContactEvent) -> tuple[str | int, ...]:
 
 def plain(events: Sequence[ContactEvent]) -> Contact:
     """The state of all these events, from its definition: without a join, and from all of them at once."""
-    received = [event.received_at for event in events]
     facts, untimed = [], []
     for event_id in {event.event_id for event in events}:
         versions = [event for event in events if event.event_id == event_id]
         version = min(versions, key=rank)
         facts.append(ContactFact(**{name: getattr(version, name) for name in ContactFact.__struct_fields__}))
-        if versions := [e for e in versions if e.signal in OPT_OUTS and e.occurred_at is None]:
-            version = min(versions, key=attrgetter("received_at", "own_number", "words"))
-            fields = {name: getattr(version, name) for name in Untimed.__struct_fields__}
-            severest = max((event.signal for event in versions), key=OPT_OUTS.index)
-            untimed.append(Untimed(**(fields | {"signal": severest})))
-    marks = []
-    for own_number, signal in {(event.own_number, event.signal) for event in events}:
-        timed = [
-            (event.occurred_at, event.event_id, event.words)
-            for event in events
-            if (event.own_number, event.signal) == (own_number, signal) and event.occurred_at is not None
-        ]
-        if timed:
-            when, event_id, words = max(timed)
-            marks.append(Mark(own_number=own_number, signal=signal, at=when, event_id=event_id, words=words))
+        for signal in OPT_OUTS:
+            if versions_of_signal := [e for e in versions if e.signal == signal and e.occurred_at is None]:
+                version = min(versions_of_signal, key=attrgetter("received_at", "own_number", "words"))
+                untimed.append(
+                    Untimed(**{name: getattr(version, name) for name in Untimed.__struct_fields__})
+                )
+    timed = [(event, event.occurred_at) for event in events if event.occurred_at is not None]
+    received = [(event, event.received_at) for event in events if event.occurred_at is None]
     return Contact(
         version=CONTACT_VERSION,
         account=events[0].account,
         number=events[0].number,
-        first_seen_at=min(received),
-        last_seen_at=max(received),
+        first_seen_at=min(event.received_at for event in events),
+        last_seen_at=max(event.received_at for event in events),
         facts=sorted(facts, key=attrgetter("received_at", "event_id"))[:100],
-        latest=sorted(marks, key=attrgetter("own_number", "signal")),
-        untimed=sorted(untimed, key=attrgetter("event_id")),
+        latest=plain_marks(timed),
+        untimed=sorted(untimed, key=lambda e: (e.received_at, e.event_id, SEVERITY[e.signal]))[:100],
+        untimed_latest=plain_marks((event, when) for event, when in received if event.signal in OPT_OUTS),
     )
 
 
+def plain_marks(timed: Iterable[tuple[ContactEvent, str]]) -> list[Mark]:
+    by_key: defaultdict[tuple[str, Signal], list[tuple[str, str, str]]] = defaultdict(list)
+    for event, when in timed:
+        by_key[event.own_number, event.signal].append((when, event.event_id, event.words))
+    latest = {key: max(found) for key, found in sorted(by_key.items())}
+    return [
+        Mark(own_number=own_number, signal=signal, at=when, event_id=event_id, words=words)
+        for (own_number, signal), (when, event_id, words) in latest.items()
+    ]
+
+
 stories = st.lists(contact_events(), min_size=1, max_size=15)
+
+
+def crowd(first: float, timed: bool) -> Iterator[ContactEvent]:
+    for n in range(110):
+        event = contact_event(f"x{n}", first + n * 0.01)
+        yield event if timed else replace(event, occurred_at=None)
+
+
 #: Of more events than a state has facts, a few of them repeated with other times and signals.
 long_stories = st.builds(
-    lambda first, story: [contact_event(f"x{n}", first + n * 0.01) for n in range(200)] + story,
+    lambda first, timed, story: [*crowd(first, timed), *story],
     st.integers(0, 30),
+    st.booleans(),
     st.lists(contact_events(seconds=40), max_size=15),
 )
 
@@ -181,9 +195,10 @@ def test_deciding_opt_out_survives_the_cap() -> None:
     assert {mark.signal: mark.at for mark in state.latest} == {"opted_in": at(198), "opted_out": at(199)}
 
 
-def test_untimed_opt_outs_survive_the_cap() -> None:
+def test_latest_untimed_opt_out_survives_the_cap() -> None:
     state = fold([contact_event(f"e{n:03}", n, occurred_at=None) for n in range(200)])
-    assert (len(state.facts), len(state.untimed), state.latest) == (100, 200, [])
+    assert (len(state.facts), len(state.untimed), state.latest) == (100, 100, [])
+    assert [(mark.signal, mark.at) for mark in state.untimed_latest] == [("opted_out", at(199))]
 
 
 @pytest.mark.parametrize("signal", ["opted_in", "yes"])
@@ -197,12 +212,15 @@ def test_untimed_opt_out_counts_from_first_receipt() -> None:
     assert [event.received_at for event in fold([later, first]).untimed] == [at(3)]
 
 
-def test_untimed_opt_out_is_its_earliest_version() -> None:
+def test_untimed_opt_out_counts_from_its_signal() -> None:
     first = contact_event("e1", 3, "suspected", own_number="9", occurred_at=None)
     later = contact_event("e1", 9, own_number="1", occurred_at=None)
     state = fold([later, first])
-    assert state.untimed == fold([first, later]).untimed
-    assert [(e.own_number, e.received_at, e.signal) for e in state.untimed] == [("9", at(3), "opted_out")]
+    assert state == fold([first, later, first])
+    assert [(e.own_number, e.received_at, e.signal) for e in state.untimed] == [
+        ("9", at(3), "suspected"),
+        ("1", at(9), "opted_out"),
+    ]
 
 
 def test_severer_signal_of_another_worker_wins() -> None:

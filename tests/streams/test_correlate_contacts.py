@@ -15,19 +15,22 @@ from gateway.submission import SUBMISSIONS
 from streams.contact import CONTACT_VERSION, decode_contact, encode_contact, merge_contact
 from streams.contact_event import (
     CONTACT_EVENTS,
+    MAX_WORDS,
     ContactEvent,
     contact_key,
     decode_contact_event,
     encode_contact_event,
 )
 from streams.correlate import correlate
-from streams.correlate_contacts import correlate_contacts
+from streams.correlate_contacts import MAX_MARKS, correlate_contacts
 from streams.merge import Event, state_of
 from streams.message import encode_message
 from streams.records import Appended, Correlated, group_by_key
 from streams.state.changelog import restore
 from streams.state.spec import Headers
 from streams.tables import CONTACTS_TABLE
+from streams.topics import RECORD_BYTES
+from streams.verdict import Policy, verdict
 from streams.versions import NewerVersion
 from tests.support.contact_events import contact_event, contact_events
 from tests.support.postbacks import START, at, reply, sent
@@ -143,6 +146,27 @@ def test_invalid_event_is_rejected_and_others_are_merged() -> None:
         (CONTACT_EVENTS, 3, 10, "foreign_key"),
         (CONTACT_EVENTS, 3, 11, "undecodable_record"),
     ]
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_contact_fits_into_a_record(timed: bool) -> None:
+    """Whatever its sender writes, and however many numbers of ours the events name; no opt-out is lost."""
+    words = "STOP" + "\x01" * (MAX_WORDS - 4)
+    events = [
+        contact_event(
+            f"{n:032x}", n, own_number=f"{n:032}", words=words, occurred_at=at(n) if timed else None
+        )
+        for n in range(MAX_MARKS + 50)
+    ]
+    value = merged([record_of(event) for event in events]).changes[KEY].value
+    assert value is not None
+    assert len(value) < RECORD_BYTES * 0.75
+    state = decode_contact(value)
+    assert {verdict(state, event.own_number, Policy("number")).verdict for event in events} == {"opted_out"}
+    assert merged([record_of(event) for event in events[-60:]], value) == Correlated({}, [], [])
+    start = contact_event("start", 9999, "opted_in", own_number="4045550199", words="START")
+    value = merged([record_of(start)], value).changes[KEY].value or b""
+    assert verdict(decode_contact(value), "4045550199", Policy("number")).verdict == "opted_out"
 
 
 def test_contact_of_newer_version_is_refused() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from streams.contact import Contact, join_contacts, merge_contact
+from streams.contact import MAX_UNTIMED, Contact, join_contacts, merge_contact
 from streams.contact_event import ContactEvent, Signal
 from streams.verdict import JUDGEMENTS, Policy, Verdict, verdict
 from tests.support.contact_events import OWN_NUMBERS, contact_event, contact_events
@@ -96,6 +96,16 @@ def test_untimed_stop_counts_from_first_receipt() -> None:
     assert judge(again, start("e2", 20)) == "opted_out"
 
 
+def test_untimed_stops_beyond_the_cap_count() -> None:
+    """From their last receipt, as the first one is not known: a repetition counts, too, and none is lost."""
+    stops = [contact_event(f"e{n:03}", n, occurred_at=None) for n in range(MAX_UNTIMED + 1)]
+    assert judge(*stops, start("s", 99.5)) == judge(*reversed(stops), start("s", 99.5)) == "opted_out"
+    assert judge(*stops, start("s", 100.5)) == "ok"
+    again = contact_event("e000", 200, occurred_at=None)
+    assert judge(*stops[:-2], again, start("s", 100.5)) == "ok"
+    assert judge(*stops, again, start("s", 100.5)) == "opted_out"
+
+
 def test_untimed_start_lifts_nothing() -> None:
     assert judge(contact_event("e1", 1), start("e2", 9, occurred_at=None)) == "opted_out"
 
@@ -147,13 +157,12 @@ def plain(events: Sequence[ContactEvent], own_number: str, policy: Policy) -> st
                 versions = [
                     other
                     for other in events
-                    if other.event_id == event.event_id
-                    and other.signal in ("opted_out", "suspected")
-                    and other.occurred_at is None
+                    if (other.event_id, other.signal, other.occurred_at)
+                    == (event.event_id, event.signal, None)
                 ]
                 first = min(versions, key=attrgetter("received_at", "own_number", "words"))
                 if first.own_number in own_numbers:
-                    times[min(other.signal for other in versions)].append(first.received_at)
+                    times[event.signal].append(first.received_at)
             elif event.own_number in own_numbers:
                 times[event.signal].append(event.occurred_at)
         elif (event.signal == "opted_in" or policy.yes_opts_in) and event.own_number in own_numbers:

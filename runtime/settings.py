@@ -119,6 +119,10 @@ class Settings(BaseModel):
     tokens: SecretStr = Field(
         SecretStr(""), description="account=token,account=token; or the path of a TOML file"
     )
+    read_tokens: SecretStr = Field(
+        SecretStr(""),
+        description="likewise, tokens that read: for GET /contact/NUMBER; without them it is not served",
+    )
     listen: Address = Field("127.0.0.1:8080", description="where the gateway listens for postbacks")
     processes: int = Field(
         1, ge=1, le=64, description="gateway processes that share its port; about one per core"
@@ -237,6 +241,14 @@ class Settings(BaseModel):
     )
     submission_url: SecretUrl | None = Field(
         None, description="where answers to sends are posted; by default the gateway on POSTBACKS_LISTEN"
+    )
+    contact_url: HttpUrl | None = Field(
+        None,
+        description="where contacts are looked up, without the number; by default /contact of the gateway on "
+        "POSTBACKS_LISTEN",
+    )
+    read_token: SecretStr = Field(
+        SecretStr(""), description="read token for looking up contacts; `postbacks token --read` prints it"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")

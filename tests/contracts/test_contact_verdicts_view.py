@@ -1,8 +1,9 @@
-"""The view `contact_verdicts` against Python's verdict: both are the same for any contact and policy."""
+"""The view `contact_verdicts`, the gateway's lookup and `streams/verdict.py` agree on each contact."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -15,10 +16,13 @@ from msgspec import json
 from msgspec.structs import replace
 from pydantic import SecretStr
 
+from gateway.contacts.query import SETTINGS, find_signals
 from runtime.clickhouse.client import open_client
+from runtime.clickhouse.lookup_client import LookupClient
+from runtime.verdict import DatedSignal, Policy, Scope, Verdict, judge
 from streams.contact import CONTACTS, MAX_UNTIMED, Contact, encode_contact, merge_contact
 from streams.contact_event import ContactEvent
-from streams.verdict import Policy, Scope, Verdict, verdict
+from streams.verdict import verdict
 from tests.support.contact_events import OWN_NUMBERS, SIGNALS, contact_event, contact_events
 from tests.support.sinks import insert_values
 
@@ -58,6 +62,15 @@ def expected(contacts: list[Contact], policy: Policy) -> dict[tuple[str, str, st
     }
 
 
+async def look_up(database: str, numbers: Sequence[str]) -> list[list[DatedSignal]]:
+    """What the gateway finds of each number."""
+    lookups = LookupClient(SecretStr(database), timeout=30, max_concurrent=4, settings=SETTINGS)
+    try:
+        return await asyncio.gather(*(find_signals(lookups, "acme", number) for number in numbers))
+    finally:
+        await lookups.close()
+
+
 def contact(events: list[ContactEvent]) -> Contact:
     state = reduce(merge_contact, events, None)
     assert state is not None
@@ -70,7 +83,7 @@ def contact(events: list[ContactEvent]) -> Contact:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.lists(contact_events(), min_size=1, max_size=10), min_size=1, max_size=12))
-def test_verdicts_are_those_of_python(client: Any, stories: list[list[ContactEvent]]) -> None:
+def test_verdicts_are_those_of_python(client: Any, database: str, stories: list[list[ContactEvent]]) -> None:
     client.command("TRUNCATE TABLE contact_states")
     contacts = [contact(events) for events in stories]
     for number, state in enumerate(contacts):
@@ -78,6 +91,26 @@ def test_verdicts_are_those_of_python(client: Any, stories: list[list[ContactEve
     insert_values(client, CONTACTS, map(encode_contact, contacts))
     for policy in POLICIES:
         assert verdicts(client, policy) == expected(contacts, policy)
+    found = asyncio.run(look_up(database, [state.number for state in contacts]))
+    for policy, own_number in product(POLICIES, (*OWN_NUMBERS, "4045550199")):
+        for state, signals in zip(contacts, found, strict=True):
+            assert judge(signals, own_number, policy) == verdict(state, own_number, policy)
+
+
+async def test_lookup_joins_all_states_of_a_number(client: Any, database: str) -> None:
+    """Parts that the engine has not merged: workers with other words, and other times of one event."""
+    stories = [
+        [contact_event("e1", 5, "suspected", occurred_at=None), contact_event("e3", 7, "opted_in")],
+        [contact_event("e1", 3, "opted_out", occurred_at=None, words="stop", own_number="")],
+        [contact_event("e2", 2, "yes"), contact_event("e3", 7, "opted_out")],
+    ]
+    for events in stories:
+        insert_values(client, CONTACTS, [encode_contact(contact(events))])
+    signals, *unknown = await look_up(database, ["7575550100", "7575550101", "", "'"])
+    assert unknown == [[], [], []]
+    whole = contact([event for events in stories for event in events])
+    for policy, own_number in product(POLICIES, (*OWN_NUMBERS, "4045550199")):
+        assert judge(signals, own_number, policy) == verdict(whole, own_number, policy)
 
 
 def test_each_combination_of_two_marks_is_judged_alike(client: Any) -> None:

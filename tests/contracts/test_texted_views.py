@@ -17,13 +17,14 @@ from pydantic import SecretStr
 
 from gateway.postback import format_time
 from runtime.clickhouse.client import open_client
+from runtime.verdict import Policy
 from sinks.reference_data import federal_holidays, time_zones
 from streams.contact import CONTACTS, encode_contact, join_contacts, merge_contact
 from streams.contact_event import ContactEvent
 from streams.join import join
 from streams.merge import state_of
 from streams.message import MESSAGES, Message, encode_message
-from streams.verdict import Policy, verdict
+from streams.verdict import verdict
 from tests.support.contact_events import OWN_NUMBERS, contact_event, contact_events
 from tests.support.postbacks import START, at, receipt, sent
 from tests.support.sinks import insert_values

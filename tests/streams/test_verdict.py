@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from runtime.verdict import JUDGEMENTS, Policy, Verdict
 from streams.contact import MAX_UNTIMED, Contact, join_contacts, merge_contact
 from streams.contact_event import ContactEvent, Signal
-from streams.verdict import JUDGEMENTS, Policy, Verdict, verdict
+from streams.verdict import verdict
 from tests.support.contact_events import OWN_NUMBERS, contact_event, contact_events
 from tests.support.postbacks import at
 

@@ -18,6 +18,9 @@ import structlog
 from gateway.app import Gateway
 from gateway.auth.accounts_file import AccountStore
 from gateway.auth.networks import read_networks
+from gateway.contacts import query
+from gateway.contacts.endpoint import ContactEndpoint
+from gateway.contacts.freshness import Freshness
 from gateway.hold import HoldingSink
 from gateway.http.server import ConnectionLimits, ListenOptions, open_port
 from gateway.http.tls import Certificate
@@ -27,14 +30,18 @@ from gateway.processes import SUPERVISED, run_processes
 from gateway.reload import FileWatcher, watch_files
 from gateway.spool.sink import SpoolingSink, SpoolLimits
 from gateway.topics import gateway_topics
+from runtime.clickhouse.lookup_client import LookupClient
 from runtime.health import Health, serve_ops
 from runtime.kafka.clients import client_options
 from runtime.process import first_completed, force_exit_after, run_process, stop_on_signals
 from runtime.settings import Settings
+from runtime.verdict import Policy
 
 OPS = "127.0.0.1:8181"
 #: Seconds from SIGTERM until the process exits, even if a library hangs.
 SHUTDOWN_TIMEOUT = 19.0
+#: Seconds that ClickHouse has to answer a lookup of a contact, and lookups at a time.
+LOOKUP_TIMEOUT, MAX_LOOKUPS = 0.2, 16
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +61,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     kafka = kafka_sink(settings, health)
     spool = spooling_sink(settings, kafka)
     hold = HoldingSink(spool, settings.hold, health) if settings.hold else None
-    accounts = AccountStore(settings.tokens.get_secret_value(), settings.listen)
+    accounts = AccountStore(
+        settings.tokens.get_secret_value(), settings.read_tokens.get_secret_value(), settings.listen
+    )
+    contacts = contact_endpoint(settings, accounts, spool)
     certificate = (
         Certificate(settings.tls_certificate, settings.tls_key) if settings.tls_certificate else None
     )
@@ -66,6 +76,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         settings.body_limit,
         time.time,
         lambda: uuid4().hex,
+        contacts,
     )
     listen = ListenOptions(settings.listen, certificate.context if certificate else None, several)
     limits = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)
@@ -81,6 +92,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             log.info("Accepting postbacks", address=address, tls=certificate is not None)
             health.up("port")
             watching = [watch_files(watchers, reload_requested), *([hold.watch()] if hold else [])]
+            watching.append(contacts.run())
             await first_completed(stop.wait(), kafka.wait_failed(), spool.wait_failed(), *watching)
             force_exit_after(SHUTDOWN_TIMEOUT, None)
 
@@ -117,6 +129,16 @@ def kafka_sink(settings: Settings, health: Health) -> KafkaSink:
 def spooling_sink(settings: Settings, kafka: KafkaSink) -> SpoolingSink:
     limits = SpoolLimits(settings.spool_bytes, settings.spool_age, settings.ack_timeout)
     return SpoolingSink(kafka, settings.data / "spool", limits, time.time)
+
+
+def contact_endpoint(settings: Settings, accounts: AccountStore, spool: SpoolingSink) -> ContactEndpoint:
+    return ContactEndpoint(
+        accounts,
+        LookupClient(settings.clickhouse, LOOKUP_TIMEOUT, MAX_LOOKUPS, query.SETTINGS),
+        Freshness(client_options(settings), lambda: spool.has_records, time.time),
+        Policy(settings.opt_out_scope, settings.yes_opts_in),
+        time.time,
+    )
 
 
 def reload_on_sighup() -> asyncio.Event:

@@ -1,13 +1,13 @@
 """Handles the requests of the public port: authenticate, limit, read, parse, store, respond.
 
 Decides the HTTP status of each outcome. Responds only once the postback is durable. Uses aiohttp's low-level
-server: one function between its parser and ours.
+server: one function between its parser and ours. `gateway.contacts.endpoint` handles lookups of contacts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from time import perf_counter
 
@@ -17,9 +17,10 @@ from aiohttp import HttpVersion11, hdrs, web
 from gateway.auth.accounts_file import AccountStore
 from gateway.auth.networks import Network
 from gateway.auth.rate_limit import RateLimiter
+from gateway.contacts.endpoint import CONTACT_PATH, ContactEndpoint
 from gateway.http.connection import TIMED_OUT, RequestTimeout
 from gateway.http.proxy_headers import client_address
-from gateway.http.response import NO_HEADERS, RETRY_AFTER_SECONDS, TextResponse
+from gateway.http.response import RETRY_AFTER_SECONDS, TextResponse, final_response
 from gateway.parsing.postback import parse
 from gateway.parsing.request import STORED_HEADERS, RawRequest
 from gateway.parsing.values import decode_text, time_of
@@ -54,6 +55,7 @@ class Gateway:
         body_limit: int,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        contacts: ContactEndpoint | None = None,
     ) -> None:
         """
         Args:
@@ -61,6 +63,7 @@ class Gateway:
             body_limit: bytes.
             clock: seconds since 1970.
             new_id: returns a unique id for each rejection.
+            contacts: None: its path is unknown.
         """
         self._accounts = accounts
         self._proxies = proxies
@@ -69,6 +72,7 @@ class Gateway:
         self._body_limit = body_limit
         self._clock = clock
         self._new_id = new_id
+        self._contacts = contacts
 
     async def __call__(self, request: web.BaseRequest) -> TextResponse:
         """Respond once all that the request brings is durable, or known not to be."""
@@ -86,24 +90,30 @@ class Gateway:
         client = client_address(
             request.remote or "", request.headers.getall(hdrs.X_FORWARDED_FOR, ()), self._proxies
         )
+        if self._contacts and path.startswith(CONTACT_PATH):
+            return await self._contacts.respond(request, client)
         # An unknown path is looked up like a token: neither response nor time tells them apart.
         base, token = _split(path)
         account = self._accounts.current.authenticate(token, client, self._clock())
         if account is None:
-            return "unknown", _final(request, 404, "Not found")
+            return "unknown", final_response(request, 404, "Not found")
         if request.method != hdrs.METH_POST:
-            return "unknown", _final(request, 405, "Only POST is allowed", {hdrs.ALLOW: hdrs.METH_POST})
+            return "unknown", final_response(
+                request, 405, "Only POST is allowed", {hdrs.ALLOW: hdrs.METH_POST}
+            )
         if seconds := self._rates.retry_after(account, perf_counter()):
             wait = str(math.ceil(seconds))
-            return "unknown", _final(request, 429, "More than the account's rate", {hdrs.RETRY_AFTER: wait})
+            return "unknown", final_response(
+                request, 429, "More than the account's rate", {hdrs.RETRY_AFTER: wait}
+            )
         try:
             body = await self._read_body(request)
         except RequestTimeout:
-            return "unknown", _final(request, 408, TIMED_OUT)
+            return "unknown", final_response(request, 408, TIMED_OUT)
         except BodyTooLarge:
-            return "unknown", _final(request, 413, f"More than {self._body_limit} bytes")
+            return "unknown", final_response(request, 413, f"More than {self._body_limit} bytes")
         except (web.RequestPayloadError, ConnectionError):
-            return "unknown", _final(request, 400, "The body broke off")
+            return "unknown", final_response(request, 400, "The body broke off")
         store = self._store_answers if base == SUBMISSION_PATH else self._store
         return await store(
             RawRequest(
@@ -192,13 +202,3 @@ def _valid_text(query: str) -> str:
 def _unavailable(error: Unavailable) -> TextResponse:
     log.debug("Request not stored", error=str(error))
     return TextResponse(503, "Not now, try again", {hdrs.RETRY_AFTER: RETRY_AFTER_SECONDS})
-
-
-def _final(
-    request: web.BaseRequest, status: int, text: str, headers: Mapping[str, str] = NO_HEADERS
-) -> TextResponse:
-    """A response before the end of the body; it closes the connection, so that the rest need not be sent."""
-    response = TextResponse(status, text, headers)
-    if not request.content.is_eof():
-        response.force_close()
-    return response

@@ -26,7 +26,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 REQUESTS = Counter(
     "postbacks_gateway_requests_total",
-    "Requests answered, by type of postback (or submission) and HTTP status.",
+    "Requests answered, by type of postback (or submission, contact) and HTTP status.",
     ["type", "answer"],
 )
 REQUEST_SECONDS = Histogram(
@@ -78,6 +78,11 @@ UNDERREPLICATED = Gauge(
     "postbacks_gateway_underreplicated_partitions",
     "Partitions of the gateway's topics with fewer in-sync replicas than replicas.",
     multiprocess_mode="livemax",
+)
+CONTACTS_AS_OF = Gauge(
+    "postbacks_gateway_contacts_as_of_timestamp_seconds",
+    "Time (since 1970) up to which lookups of contacts have everything that Kafka acknowledged; 0: unknown.",
+    multiprocess_mode="livemin",
 )
 STREAMS_LAG = Gauge(
     "postbacks_streams_lag_records",

@@ -34,7 +34,7 @@ async def main() -> None:
     configure_logs("warning", "text")  # standard output is for the address
     settings = load_settings({})
     listen = ListenOptions("127.0.0.1:0")
-    accounts = AccountStore(TOKENS, listen.address)
+    accounts = AccountStore(TOKENS, "", listen.address)
     accounts.load()
     gateway = Gateway(accounts, (), NullSink(), settings.body_limit, time.time, lambda: uuid4().hex)
     limits = ConnectionLimits(settings.connections, settings.request_timeout, settings.idle_timeout)

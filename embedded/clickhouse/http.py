@@ -59,6 +59,8 @@ def make_runner(engine: Engine, shutdown_timeout: float) -> web.AppRunner:
             if not query.statement.strip():
                 return web.Response(text="Ok.\n")
             return await respond(request, query, headers)
+        except ConnectionResetError:  # the client has disconnected, as it does when it gives up
+            return web.Response()
         finally:
             if query.data:
                 query.data.close()

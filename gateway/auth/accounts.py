@@ -46,6 +46,8 @@ class AccountConfig:
     tokens: tuple[Token, ...]
 
 
+#: What is available to loopback clients without a token, if no accounts are configured.
+OPEN_TO_LOOPBACK = AccountConfig(Account(DEFAULT_ACCOUNT, LOOPBACK), (Token(""),))
 #: Entry for unknown tokens: expired and unreachable, so that a miss takes as long as a hit.
 _UNKNOWN = Account("", (read_network("::/128"),)), -inf
 
@@ -54,8 +56,7 @@ class Accounts:
     """Accounts by keyed digest of their tokens, so that timing reveals nothing about a token."""
 
     def __init__(self, configs: Iterable[AccountConfig]) -> None:
-        """Without any account, the default one is available to loopback clients without a token."""
-        configs = list(configs) or [AccountConfig(Account(DEFAULT_ACCOUNT, LOOPBACK), (Token(""),))]
+        configs = list(configs)
         self.names = sorted(config.account.name for config in configs)
         self._key = secrets.token_bytes(32)
         self._entries: Mapping[bytes, tuple[Account, float]] = {

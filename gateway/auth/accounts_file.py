@@ -1,5 +1,7 @@
 """Loads the accounts from POSTBACKS_TOKENS itself, or from the TOML file that it names.
 
+POSTBACKS_READ_TOKENS has the same form: its tokens read, and those of POSTBACKS_TOKENS post.
+
 [acme]
 tokens = ["…", {token = "…", expires = 2027-01-01T00:00:00Z}]
 networks = ["203.0.113.0/24"]   # allowed client networks; default: all
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import datetime
 from math import ceil, inf
 from pathlib import Path
@@ -19,14 +22,21 @@ from typing import Annotated, Any
 import structlog
 from msgspec import Meta, Struct, ValidationError, convert
 
-from gateway.auth.accounts import LOOPBACK, Account, AccountConfig, Accounts, Token
+from gateway.auth.accounts import (
+    LOOPBACK,
+    OPEN_TO_LOOPBACK,
+    Account,
+    AccountConfig,
+    Accounts,
+    Token,
+)
 from gateway.auth.networks import read_address, read_network, within
 from runtime.errors import InvalidSetting
 
 #: Characters that a URL needs not escape, and enough of them that guessing over the network is hopeless.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,128}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_SETTING = "POSTBACKS_TOKENS"
+TOKENS, READ_TOKENS = "POSTBACKS_TOKENS", "POSTBACKS_READ_TOKENS"
 _ALLOWED = (
     'tokens = ["…", {token = "…", expires = 2027-01-01T00:00:00Z}], networks = ["203.0.113.0/24"], '
     "rate = 100, burst = 500; only tokens is required"
@@ -48,39 +58,41 @@ class _AccountTable(Struct, forbid_unknown_fields=True):
 
 
 class AccountStore:
-    """The accounts in force: `current`, which each `load` replaces as a whole. Unset before the first."""
+    """The accounts in force, which each `load` replaces as a whole. Unset before the first."""
 
+    #: By the tokens that post, and by those that read.
     current: Accounts
+    readers: Accounts
 
-    def __init__(self, setting: str, listen: str) -> None:
+    def __init__(self, setting: str, read_setting: str, listen: str) -> None:
         """
         Args:
             setting: the value of POSTBACKS_TOKENS.
-            listen: the gateway's `host:port`, which must be loopback if there are no tokens.
+            read_setting: the value of POSTBACKS_READ_TOKENS.
+            listen: the gateway's `host:port`, which must be loopback if there are no tokens that post.
         """
         self._setting = setting
+        self._read_setting = read_setting
         self._listen = listen
 
     @property
     def files(self) -> list[Path]:
-        file = file_of(self._setting)
-        return [file] if file else []
+        return [file for file in map(file_of, (self._setting, self._read_setting)) if file]
 
     def load(self) -> None:
         """Read the accounts, for requests from now on.
 
         Raises:
-            InvalidSetting: the setting or its file is invalid; `current` is unchanged.
+            InvalidSetting: a setting or its file is invalid; nothing is changed.
         """
-        configs = read_accounts(self._setting)
+        configs = _read_named(TOKENS, self._setting, "postbacks token")
+        readers = _read_named(READ_TOKENS, self._read_setting, "postbacks token --read")
         if not configs:
-            if self.files:
-                raise InvalidSetting(
-                    f"{_SETTING}={self._setting}: must name an account; `postbacks token` adds one"
-                )
             require_loopback(self._listen)
-        self.current = Accounts(configs.values())
-        log.info("Accounts loaded", accounts=self.current.names)
+        _require_distinct(configs, readers)
+        self.current = Accounts(configs.values() if configs else [OPEN_TO_LOOPBACK])
+        self.readers = Accounts(readers.values())
+        log.info("Accounts loaded", accounts=self.current.names, readers=self.readers.names)
 
 
 def file_of(setting: str) -> Path | None:
@@ -88,29 +100,33 @@ def file_of(setting: str) -> Path | None:
     return Path(setting) if setting and "=" not in setting else None
 
 
-def read_accounts(setting: str) -> dict[str, AccountConfig]:
-    """The accounts by name, as POSTBACKS_TOKENS configures them; none if it is empty.
+def read_accounts(setting: str, name: str = TOKENS) -> dict[str, AccountConfig]:
+    """The accounts by name, as the setting configures them; none if it is empty.
 
     A setting with a `=` is `account=token,account=token`, where an account may repeat. Any other is the path
     of the file.
+
+    Args:
+        setting: its value.
+        name: its name, for errors.
 
     Raises:
         InvalidSetting: names the account or entry at fault, never a token.
     """
     file = file_of(setting)
-    configs = _read_file(file) if file else _read_inline(setting)
+    configs = _read_file(file, name) if file else _read_inline(setting, name)
     owners: dict[str, str] = {}
-    for name, config in configs.items():
-        if not _ACCOUNT.fullmatch(name):
+    for account, config in configs.items():
+        if not _ACCOUNT.fullmatch(account):
             raise InvalidSetting(
-                f"{_SETTING}: the account {name!r} must be 1 to 64 of a-z, 0-9, _ and -, "
+                f"{name}: the account {account!r} must be 1 to 64 of a-z, 0-9, _ and -, "
                 "and begin with a letter or digit"
             )
         for token in config.tokens:
             if not _TOKEN.fullmatch(token.text):
-                raise InvalidSetting(f"{_SETTING}: a token of {name} must be 8 to 128 of A-Z a-z 0-9 . _ ~ -")
-            if owners.setdefault(token.text, name) != name:
-                raise InvalidSetting(f"{_SETTING}: {owners[token.text]} and {name} have the same token")
+                raise InvalidSetting(f"{name}: a token of {account} must be 8 to 128 of A-Z a-z 0-9 . _ ~ -")
+            if owners.setdefault(token.text, account) != account:
+                raise InvalidSetting(f"{name}: {owners[token.text]} and {account} have the same token")
     return configs
 
 
@@ -124,28 +140,46 @@ def require_loopback(listen: str) -> None:
     if host != "localhost" and not within(read_address(host), LOOPBACK):
         raise InvalidSetting(
             f"POSTBACKS_LISTEN={listen}: must be a loopback address, such as 127.0.0.1:8080, "
-            f"unless {_SETTING} is set"
+            f"unless {TOKENS} is set"
         )
 
 
-def _read_inline(setting: str) -> dict[str, AccountConfig]:
+def _read_named(name: str, setting: str, command: str) -> dict[str, AccountConfig]:
+    """Read the accounts; a file must have some. `command` adds one."""
+    configs = read_accounts(setting, name)
+    if not configs and file_of(setting):
+        raise InvalidSetting(f"{name}={setting}: must name an account; `{command}` adds one")
+    return configs
+
+
+def _require_distinct(configs: Mapping[str, AccountConfig], readers: Mapping[str, AccountConfig]) -> None:
+    """Check that no token both posts and reads: the provider knows those that post."""
+    posting = {token.text for config in configs.values() for token in config.tokens}
+    for account, config in readers.items():
+        if any(token.text in posting for token in config.tokens):
+            raise InvalidSetting(f"{READ_TOKENS}: {account} has a token that is in {TOKENS}, too")
+
+
+def _read_inline(setting: str, name: str) -> dict[str, AccountConfig]:
     tokens: dict[str, tuple[Token, ...]] = {}
     for number, entry in enumerate(setting.split(",") if setting else (), 1):
         account, equals, token = entry.strip().partition("=")
         if not equals:
-            raise InvalidSetting(f"{_SETTING}: entry {number} must be account=token")
+            raise InvalidSetting(f"{name}: entry {number} must be account=token")
         tokens[account] = (*tokens.get(account, ()), Token(token))
-    return {name: AccountConfig(Account(name), own) for name, own in tokens.items()}
+    return {account: AccountConfig(Account(account), own) for account, own in tokens.items()}
 
 
-def _read_file(path: Path) -> dict[str, AccountConfig]:
+def _read_file(path: Path, name: str) -> dict[str, AccountConfig]:
     try:
         tables: dict[str, Any] = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:  # unreadable, not UTF-8, or not TOML
         raise InvalidSetting(
-            f"{_SETTING}={path}: must be account=token,account=token or a readable TOML file ({error})"
+            f"{name}={path}: must be account=token,account=token or a readable TOML file ({error})"
         ) from None
-    return {name: _convert(f"{_SETTING}={path}: [{name}]", name, table) for name, table in tables.items()}
+    return {
+        account: _convert(f"{name}={path}: [{account}]", account, table) for account, table in tables.items()
+    }
 
 
 def _convert(where: str, name: str, value: object) -> AccountConfig:

@@ -95,6 +95,11 @@ class SpoolingSink:
             task.result()
 
     @property
+    def has_records(self) -> bool:
+        """Whether records were spooled that are not published yet."""
+        return self._spools.count > 0
+
+    @property
     def unavailable_reason(self) -> str | None:
         """Why no record can be put now; None while Kafka or the disk accepts records."""
         if not self._kafka.unavailable_reason:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.auth.accounts import Account, AccountConfig, Accounts, Token
-from gateway.auth.accounts_file import read_accounts, require_loopback
+from gateway.auth.accounts import OPEN_TO_LOOPBACK, Account, AccountConfig, Accounts, Token
+from gateway.auth.accounts_file import AccountStore, read_accounts, require_loopback
 from gateway.auth.networks import read_network
 from runtime.errors import InvalidSetting
 
@@ -34,7 +34,7 @@ def test_only_its_tokens_identify_an_account() -> None:
 
 
 def test_default_account_is_for_loopback_clients_without_token() -> None:
-    accounts = Accounts([])
+    accounts = Accounts([OPEN_TO_LOOPBACK])
     assert name_of(accounts, "", "127.0.0.1") == name_of(accounts, "", "::1") == "default"
     assert name_of(accounts, "some-token", "127.0.0.1") is None
     assert name_of(accounts, "", CLIENT) is None, "reported by a proxy"
@@ -141,6 +141,28 @@ def test_file_error_names_file_and_table(tmp_path: Path, content: str, expected:
     assert expected in str(error.value)
     assert str(file) in str(error.value)
     assert "first-token" not in str(error.value)
+
+
+def test_token_either_posts_or_reads() -> None:
+    store = AccountStore("acme=first-token", "acme=other-token", "0.0.0.0:8080")
+    store.load()
+    assert name_of(store.readers, "other-token") == name_of(store.current, "first-token") == "acme"
+    assert name_of(store.readers, "first-token") is name_of(store.current, "other-token") is None
+    with pytest.raises(
+        InvalidSetting, match="POSTBACKS_READ_TOKENS: acme has a token that is in POSTBACKS_TOKENS"
+    ):
+        AccountStore("umbrella=first-token", "acme=first-token", "0.0.0.0:8080").load()
+
+
+def test_without_read_tokens_nothing_is_read() -> None:
+    store = AccountStore("", "", "127.0.0.1:8080")
+    store.load()
+    assert name_of(store.readers, "", "127.0.0.1") is None
+
+
+def test_error_in_read_tokens_names_their_setting() -> None:
+    with pytest.raises(InvalidSetting, match="POSTBACKS_READ_TOKENS: a token of acme must be"):
+        AccountStore("", "acme=short", "127.0.0.1:8080").load()
 
 
 @pytest.mark.parametrize(

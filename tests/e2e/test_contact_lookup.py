@@ -1,0 +1,107 @@
+"""`GET /contact/NUMBER` on real engines: the verdict of ClickHouse, complete up to `as_of`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from pydantic import SecretStr
+
+from runtime.clickhouse.client import open_client
+from sinks.migrate import migrate
+from streams.contact import CONTACTS, encode_contact, merge_contact
+from tests.support.contact_events import contact_event
+from tests.support.contact_lookup import NUMBER, OTHER_READING, POSTING, TOKENS, fresh_answer, look_up
+from tests.support.gateway import free_address, open_gateway, post
+from tests.support.kafka import PARTITIONS
+from tests.support.pipeline import create_pipeline
+from tests.support.raw_server import raw_server, stay_silent
+from tests.support.sinks import insert_values, open_sink
+from tests.support.wait import eventually
+
+STOP = {
+    "SMSResponse": 1,
+    "MessageID": "11111111-2222-1111-2222-000000000004",
+    "FromPhoneNumber": f"1{NUMBER}",
+    "ToPhoneNumber": "74121",
+    "ResponseReceiveDate": "11/23/2026 12:00:00 PM",
+    "Message": "Stop.",
+}
+
+
+async def test_as_of_passes_a_stop_with_its_verdict(fresh_kafka: str, database: str, tmp_path: Path) -> None:
+    pipeline = await create_pipeline(fresh_kafka, database, tmp_path)
+    with (
+        open_gateway(fresh_kafka, **TOKENS, clickhouse=database, partitions=PARTITIONS) as gateway,
+        pipeline.streams.worker(),
+        open_sink(fresh_kafka, database, partitions=PARTITIONS),
+    ):
+        before = await fresh_answer(gateway)
+        assert before["verdict"] == "ok"
+        assert before["since"] is before["words"] is before["own_number"] is None
+        posted = await post(gateway.address, urlencode(STOP).encode(), f"/postback/{POSTING}")
+        assert posted.status == 200
+        found = await fresh_answer(gateway, number="+1%20(757)%20555-0100")
+        assert found == {
+            "account": "acme",
+            "number": NUMBER,
+            "verdict": "opted_out",
+            "since": "2026-11-23T12:00:00.000Z",
+            "words": "Stop.",
+            "own_number": "74121",
+            "as_of": found["as_of"],
+        }
+        assert gateway.metric("postbacks_gateway_contacts_as_of_timestamp_seconds") > time.time() - 60
+
+
+async def test_verdict_follows_account_own_number_and_policy(prepared_kafka: str, database: str) -> None:
+    migrate(SecretStr(database))
+    events = [
+        contact_event("e1", 1, "opted_out", number=NUMBER, own_number="74121"),
+        contact_event("e2", 2, "yes", number=NUMBER, own_number="74121", words="YES"),
+    ]
+    with open_client(SecretStr(database)) as client:
+        insert_values(client, CONTACTS, [encode_contact(merge_contact(None, event)) for event in events])
+    policy = {"opt_out_scope": "number", "partitions": PARTITIONS}
+    with open_gateway(prepared_kafka, **TOKENS, clickhouse=database, **policy) as gateway:
+        for own_number, expected in [("", "opted_out"), ("74121", "opted_out"), ("+1 757 544 9510", "ok")]:
+            assert (await fresh_answer(gateway, own_number=own_number))["verdict"] == expected
+        assert (await fresh_answer(gateway, token=OTHER_READING))["verdict"] == "ok"
+        response = await eventually(lambda: look_up(gateway), "found", lambda found: found.status == 200)
+        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["content-type"] == "application/json"
+    with open_gateway(
+        prepared_kafka, **TOKENS, clickhouse=database, yes_opts_in="true", partitions=PARTITIONS
+    ) as gateway:
+        found = await fresh_answer(gateway)
+        assert (found["verdict"], found["words"]) == ("ok", "YES")
+
+
+@asynccontextmanager
+async def unusable_clickhouse(kind: str, database: str) -> AsyncIterator[str]:
+    """One that never responds, one that does not run, or one without tables."""
+    if kind == "silent":
+        async with raw_server(stay_silent) as server:
+            yield f"http://{server.address}/postbacks"
+    else:
+        yield database if kind == "empty" else f"http://{free_address()}/postbacks"
+
+
+@pytest.mark.parametrize("kind", ["silent", "stopped", "empty"])
+async def test_without_an_answer_of_clickhouse_none_is_given(
+    prepared_kafka: str, database: str, kind: str
+) -> None:
+    async with unusable_clickhouse(kind, database) as clickhouse:
+        settings = {"clickhouse": clickhouse, "partitions": PARTITIONS, "log_level": "debug"}
+        with open_gateway(prepared_kafka, **TOKENS, **settings) as gateway:
+            await gateway.wait_for_metric("postbacks_gateway_contacts_as_of_timestamp_seconds", 1)
+            responses = await asyncio.gather(*(look_up(gateway) for _ in range(3)))
+            assert {response.status for response in responses} == {503}
+            assert responses[0].headers["retry-after"] == "1"
+            posted = await post(gateway.address, urlencode(STOP).encode(), f"/postback/{POSTING}")
+            assert posted.status == 200

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from cli.options import PORT, RATE
 from cli.up.download import download_kafka
 from cli.up.drain import stop_in_order
 from cli.up.ports import PortOptions, allocate_ports
+from cli.up.read_token import with_read_tokens
 from cli.up.screen import Screen
 from cli.up.stack import ENGINES, Endpoints, plan, simulator, with_embedded_kafka
 from cli.up.stack_file import lock_data_dir, write_stack_file
@@ -83,6 +85,7 @@ def up(
       POSTBACKS_CLICKHOUSE  a ClickHouse to use instead of the embedded one
       POSTBACKS_LISTEN      where the gateway listens
       POSTBACKS_TOKENS      accounts and tokens
+      POSTBACKS_READ_TOKENS likewise, for reading; by default created in DATA
       POSTBACKS_DATA        the folder of all data
       POSTBACKS_LOG_FLUSH   sync each postback to disk before it is answered
 
@@ -127,6 +130,7 @@ async def run_stack(
         settings = with_embedded_kafka(settings, endpoints.kafka)
     console = Console()
     with lock_data_dir(endpoints.data):
+        settings = with_read_tokens(settings, endpoints.listen, endpoints.data, time.time())
         if endpoints.kafka:
             download_kafka(settings.java, settings.cache_folder, console)
         with Screen(console) as screen:

@@ -39,7 +39,7 @@ def plan(endpoints: Endpoints, settings: Settings) -> tuple[Service, ...]:
     """The services of the stack, in any order: each retries until its dependencies are ready.
 
     Args:
-        settings: with the embedded Kafka, if there is one.
+        settings: with the embedded Kafka, if there is one, and with read tokens.
     """
     services: list[Service] = []
     shared: dict[str, str] = {}
@@ -56,6 +56,8 @@ def plan(endpoints: Endpoints, settings: Settings) -> tuple[Service, ...]:
         own = {"OPS": endpoints.ops[stage], "DATA": str(endpoints.data / stage)}
         if stage == "gateway":
             own["LISTEN"] = endpoints.listen
+            if read_tokens := settings.read_tokens.get_secret_value():
+                own["READ_TOKENS"] = read_tokens
             if endpoints.kafka:
                 own["HOLD"] = str(endpoints.data / "kafka" / HOLD_FILE)
         environment = {PREFIX + name: value for name, value in (shared | own).items()}

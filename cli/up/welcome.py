@@ -55,4 +55,8 @@ def stack_settings(endpoints: Endpoints, settings: Settings) -> dict[str, str]:
     found = {PREFIX + name.upper(): str(getattr(settings, name)) for name in names}
     if endpoints.clickhouse:
         found[f"{PREFIX}CLICKHOUSE"] = embedded_clickhouse(endpoints.clickhouse)
+    if token := settings.read_token.get_secret_value():
+        found[f"{PREFIX}READ_TOKEN"] = token
+    if settings.contact_url:
+        found[f"{PREFIX}CONTACT_URL"] = settings.contact_url
     return found

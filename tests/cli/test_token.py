@@ -38,6 +38,19 @@ def test_printed_url_authenticates_as_the_account(file: Path) -> None:
     assert account.name == "acme"
 
 
+def test_read_token_is_one_of_its_own(file: Path, tmp_path: Path) -> None:
+    readers = tmp_path / "readers.toml"
+    settings = load_settings({"POSTBACKS_TOKENS": str(file), "POSTBACKS_READ_TOKENS": str(readers)})
+    printed = CliRunner().invoke(postbacks, ["token", "acme", "--read"], obj=lambda: settings).output.strip()
+    assert not file.exists()
+    assert [config.text for config in read_accounts(str(readers))["acme"].tokens] == [printed]
+    assert readers.stat().st_mode & 0o077 == 0
+
+
+def test_missing_read_tokens_setting_is_named(file: Path) -> None:
+    assert "POSTBACKS_READ_TOKENS" in str(token(file, "--read").exception)
+
+
 def test_second_call_prints_the_same_token(file: Path) -> None:
     first = token(file).output
     assert token(file).output == first

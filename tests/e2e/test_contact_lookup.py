@@ -41,12 +41,12 @@ async def test_as_of_passes_a_stop_with_its_verdict(fresh_kafka: str, database: 
         pipeline.streams.worker(),
         open_sink(fresh_kafka, database, partitions=PARTITIONS),
     ):
-        before = await fresh_answer(gateway)
+        before = await fresh_answer(gateway.address)
         assert before["verdict"] == "ok"
         assert before["since"] is before["words"] is before["own_number"] is None
         posted = await post(gateway.address, urlencode(STOP).encode(), f"/postback/{POSTING}")
         assert posted.status == 200
-        found = await fresh_answer(gateway, number="+1%20(757)%20555-0100")
+        found = await fresh_answer(gateway.address, number="+1%20(757)%20555-0100")
         assert found == {
             "account": "acme",
             "number": NUMBER,
@@ -70,15 +70,17 @@ async def test_verdict_follows_account_own_number_and_policy(prepared_kafka: str
     policy = {"opt_out_scope": "number", "partitions": PARTITIONS}
     with open_gateway(prepared_kafka, **TOKENS, clickhouse=database, **policy) as gateway:
         for own_number, expected in [("", "opted_out"), ("74121", "opted_out"), ("+1 757 544 9510", "ok")]:
-            assert (await fresh_answer(gateway, own_number=own_number))["verdict"] == expected
-        assert (await fresh_answer(gateway, token=OTHER_READING))["verdict"] == "ok"
-        response = await eventually(lambda: look_up(gateway), "found", lambda found: found.status == 200)
+            assert (await fresh_answer(gateway.address, own_number=own_number))["verdict"] == expected
+        assert (await fresh_answer(gateway.address, token=OTHER_READING))["verdict"] == "ok"
+        response = await eventually(
+            lambda: look_up(gateway.address), "found", lambda found: found.status == 200
+        )
         assert response.headers["cache-control"] == "no-store"
         assert response.headers["content-type"] == "application/json"
     with open_gateway(
         prepared_kafka, **TOKENS, clickhouse=database, yes_opts_in="true", partitions=PARTITIONS
     ) as gateway:
-        found = await fresh_answer(gateway)
+        found = await fresh_answer(gateway.address)
         assert (found["verdict"], found["words"]) == ("ok", "YES")
 
 
@@ -100,7 +102,7 @@ async def test_without_an_answer_of_clickhouse_none_is_given(
         settings = {"clickhouse": clickhouse, "partitions": PARTITIONS, "log_level": "debug"}
         with open_gateway(prepared_kafka, **TOKENS, **settings) as gateway:
             await gateway.wait_for_metric("postbacks_gateway_contacts_as_of_timestamp_seconds", 1)
-            responses = await asyncio.gather(*(look_up(gateway) for _ in range(3)))
+            responses = await asyncio.gather(*(look_up(gateway.address) for _ in range(3)))
             assert {response.status for response in responses} == {503}
             assert responses[0].headers["retry-after"] == "1"
             posted = await post(gateway.address, urlencode(STOP).encode(), f"/postback/{POSTING}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
 from cli.up.welcome import SAMPLE, SAMPLE_ID
+from tests.support.contact_lookup import fresh_answer
 from tests.support.samples import numbered_id, numbered_sent
 from tests.support.stack import SHORT_SESSION, Stack, command, free_port_options, stack, tail
 
@@ -189,3 +192,12 @@ def test_commands_find_the_stack_by_its_folder(up: Stack) -> None:
     assert current["POSTBACKS_KAFKA"] == up.settings["POSTBACKS_KAFKA"]
     elsewhere = command("topics", settings={**settings, "POSTBACKS_KAFKA": "127.0.0.1:1"})
     assert (elsewhere.returncode, "127.0.0.1:1" in elsewhere.stderr) == (1, True)
+
+
+def test_settings_of_the_stack_look_up_contacts(up: Stack) -> None:
+    stop = RESPONSE.replace("=Test", "=Stop").replace("&MatchedMessageID", "&Other")
+    assert up.post(stop) == 200
+    address = urlsplit(up.settings["POSTBACKS_CONTACT_URL"]).netloc
+    token = up.settings["POSTBACKS_READ_TOKEN"]
+    found = asyncio.run(fresh_answer(address, number="17575449511", token=token))
+    assert (found["account"], found["verdict"]) == ("default", "opted_out")

@@ -55,18 +55,18 @@ async def test_without_a_read_token_the_path_is_unknown(
     "number", ["75", "7575550100x", "1234567890123456", "%D9%A1%D9%A2%D9%A3", "%00123", "123/4", "123%0a4x"]
 )
 async def test_what_is_no_phone_number_gets_400(gateway: RunningGateway, number: str) -> None:
-    assert (await look_up(gateway, number)).status == 400
-    assert (await look_up(gateway, own_number=unquote(number))).status == 400
-    assert (await look_up(gateway, "")).status == 400
+    assert (await look_up(gateway.address, number)).status == 400
+    assert (await look_up(gateway.address, own_number=unquote(number))).status == 400
+    assert (await look_up(gateway.address, "")).status == 400
 
 
 async def test_other_methods_get_405(gateway: RunningGateway) -> None:
-    response = await look_up(gateway, method="DELETE")
+    response = await look_up(gateway.address, method="DELETE")
     assert (response.status, response.headers["allow"]) == (405, "GET")
 
 
 async def test_unknown_as_of_gets_503(gateway: RunningGateway) -> None:
-    response = await look_up(gateway)
+    response = await look_up(gateway.address)
     assert response.status == 503
     assert response.headers["retry-after"] == "1"
     assert response.headers["cache-control"] == "no-store"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from uuid import uuid4
@@ -16,14 +17,16 @@ from gateway.postback import SENT
 from runtime.clickhouse.errors import redact
 from runtime.log_filters import redact_phone_numbers
 from runtime.logging import configure_logs
+from tests.support.contact_lookup import look_up
 from tests.support.gateway import open_gateway, post
-from tests.support.sinks import open_sink, produce_values, wait_committed
+from tests.support.sinks import execute, open_sink, produce_values, wait_committed
 from tests.support.streams import Streams
 from tests.support.wait import eventually
 from tests.support.workload import lag
 
-TOKEN, NUMBER, OTHER, TEXT = (
+TOKEN, READ_TOKEN, NUMBER, OTHER, TEXT = (
     "a-token-of-acme",
+    "a-token-that-reads",
     "17575449510",
     "7575449511",
     "a text that must stay private",
@@ -109,7 +112,13 @@ async def test_pipeline_logs_and_exports_no_personal_data(
     """The whole pipeline at log level debug, with input that each stage rejects."""
     kafka = fresh_kafka
     with (
-        open_gateway(kafka, tokens=f"acme={TOKEN}", log_level="debug") as gateway,
+        open_gateway(
+            kafka,
+            tokens=f"acme={TOKEN}",
+            read_tokens=f"acme={READ_TOKEN}",
+            clickhouse=database,
+            log_level="debug",
+        ) as gateway,
         Streams(kafka, tmp_path, partitions=8).worker(log_level="debug") as streams,
         open_sink(kafka, database, log_level="debug") as sink,
     ):
@@ -122,10 +131,15 @@ async def test_pipeline_logs_and_exports_no_personal_data(
         await produce_values(kafka, SENT, f'{{"text":"{TEXT}","from_number":"{NUMBER}","x":'.encode(), b"{}")
         await eventually(lambda: lag(kafka, "streams", [SENT]), "all merged", lambda lag: lag == 0)
         await wait_committed(kafka)
+        found = partial(look_up, gateway.address, NUMBER, OTHER, READ_TOKEN)
+        await eventually(found, "looked up", lambda response: response.status == 200)
+        assert (await look_up(gateway.address, NUMBER, OTHER, TOKEN)).status == 404
+        execute(database, "RENAME TABLE contact_states TO hidden")
+        await eventually(found, "no table", lambda response: response.status == 503)
         stages = (gateway, streams, sink)
         outputs = [stage.page(page)[1] for stage in stages for page in ("metrics", "readyz")]
     outputs.append(capfd.readouterr().err)
     assert "ClickHouse refused rows" in outputs[-1]
     assert "postbacks_rejected_total" in outputs[0]
-    for secret in (TOKEN, NUMBER, OTHER, TEXT, TEXT.replace(" ", "+")):
+    for secret in (TOKEN, READ_TOKEN, NUMBER, OTHER, TEXT, TEXT.replace(" ", "+")):
         assert not [output for output in outputs if secret in output]

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from msgspec import json
 
 from gateway.parsing.values import time_of
-from tests.support.gateway import HttpResponse, RunningGateway, request
+from tests.support.gateway import HttpResponse, request
 from tests.support.wait import eventually
 
 POSTING, READING, OTHER_READING = "token-that-posts", "token-that-reads", "token-of-umbrella"
@@ -18,7 +18,7 @@ NUMBER = "7575550100"
 
 
 async def look_up(
-    gateway: RunningGateway,
+    address: str,
     number: str = NUMBER,
     own_number: str = "",
     token: str = READING,
@@ -27,15 +27,15 @@ async def look_up(
     """Send one request; `number` is part of the path as it is."""
     query = f"?{urlencode({'from': own_number})}" if own_number else ""
     head = f"{method} /contact/{number}{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
-    return await request(gateway.address, head.encode())
+    return await request(address, head.encode())
 
 
-async def fresh_answer(gateway: RunningGateway, **arguments: str) -> dict[str, Any]:
+async def fresh_answer(address: str, **arguments: str) -> dict[str, Any]:
     """Look up until there is an answer whose `as_of` is not before this call."""
     called = time_of(time.time())
 
     async def answer() -> dict[str, Any]:
-        response = await look_up(gateway, **arguments)  # 503 also if ClickHouse is too busy to answer in time
+        response = await look_up(address, **arguments)  # 503 also if ClickHouse is too busy to answer in time
         return dict(json.decode(response.body)) if response.status == 200 else {"as_of": ""}
 
     return dict(await eventually(answer, "a fresh answer", lambda found: found["as_of"] > called))

@@ -45,6 +45,8 @@ def gateway() -> None:
       POSTBACKS_CLOUDEVENTS  off: no CloudEvents headers, shorter records
       POSTBACKS_OPS          where to serve /livez, /readyz and /metrics
       POSTBACKS_DATA         the folder of its spool
+      POSTBACKS_READ_TOKENS  like POSTBACKS_TOKENS, for GET /contact/NUMBER;
+                             needs POSTBACKS_CLICKHOUSE
 
     \b
     Exit status:

@@ -30,7 +30,9 @@ REQUESTS = Counter(
     ["type", "answer"],
 )
 REQUEST_SECONDS = Histogram(
-    "postbacks_gateway_request_seconds", "Time from a request's head to its response.", buckets=SECONDS
+    "postbacks_gateway_request_seconds",
+    "Time from a request's head to its response, without lookups of contacts.",
+    buckets=SECONDS,
 )
 REQUEST_BYTES = Counter("postbacks_gateway_request_bytes_total", "Bytes of request bodies received.")
 CONNECTIONS = Gauge(

@@ -126,6 +126,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "s",
             (Query("postbacks_gateway_spool_age_seconds", "{{instance}}"),),
         ),
+        Panel(
+            "Age of as_of of contacts",
+            "s",
+            (
+                Query(
+                    "time() - (postbacks_gateway_contacts_as_of_timestamp_seconds > 0)",
+                    "{{instance}}",
+                ),
+            ),
+        ),
     ),
     "Streams": (
         Panel(

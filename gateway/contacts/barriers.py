@@ -54,7 +54,7 @@ class Barriers:
         self.as_of: float | None = None
 
     def advance(self, seen: Observation) -> None:
-        """Move the barriers as far as the observation shows, and set a new one."""
+        """Move the barriers past each stage that the observation shows as done, and set a new one."""
         if any(seen.ends.get(tp, -1) < end for tp, end in self._last_ends.items()):
             self._pending.clear()  # a topic was deleted, or created again
         self._last_ends = seen.ends

@@ -83,7 +83,9 @@ def contact(events: list[ContactEvent]) -> Contact:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.lists(contact_events(), min_size=1, max_size=10), min_size=1, max_size=12))
-def test_verdicts_are_those_of_python(client: Any, database: str, stories: list[list[ContactEvent]]) -> None:
+def test_verdicts_are_those_of_python(
+    client: Any, prepared_database: str, stories: list[list[ContactEvent]]
+) -> None:
     client.command("TRUNCATE TABLE contact_states")
     contacts = [contact(events) for events in stories]
     for number, state in enumerate(contacts):
@@ -91,13 +93,13 @@ def test_verdicts_are_those_of_python(client: Any, database: str, stories: list[
     insert_values(client, CONTACTS, map(encode_contact, contacts))
     for policy in POLICIES:
         assert verdicts(client, policy) == expected(contacts, policy)
-    found = asyncio.run(look_up(database, [state.number for state in contacts]))
+    found = asyncio.run(look_up(prepared_database, [state.number for state in contacts]))
     for policy, own_number in product(POLICIES, (*OWN_NUMBERS, "4045550199")):
         for state, signals in zip(contacts, found, strict=True):
             assert judge(signals, own_number, policy) == verdict(state, own_number, policy)
 
 
-async def test_lookup_joins_all_states_of_a_number(client: Any, database: str) -> None:
+async def test_lookup_joins_all_states_of_a_number(client: Any, prepared_database: str) -> None:
     """Parts that the engine has not merged: workers with other words, and other times of one event."""
     stories = [
         [contact_event("e1", 5, "suspected", occurred_at=None), contact_event("e3", 7, "opted_in")],
@@ -106,7 +108,7 @@ async def test_lookup_joins_all_states_of_a_number(client: Any, database: str) -
     ]
     for events in stories:
         insert_values(client, CONTACTS, [encode_contact(contact(events))])
-    signals, *unknown = await look_up(database, ["7575550100", "7575550101", "", "'"])
+    signals, *unknown = await look_up(prepared_database, ["7575550100", "7575550101", "", "'"])
     assert unknown == [[], [], []]
     whole = contact([event for events in stories for event in events])
     for policy, own_number in product(POLICIES, (*OWN_NUMBERS, "4045550199")):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app import PATH, SUBMISSION_PATH
+from gateway.contacts.endpoint import CONTACT_PATH
 from runtime.settings import FILE, PREFIX, Settings
 from tests.support.engines import Engines
 from tests.support.process import ROOT
@@ -39,6 +40,7 @@ def test_proxies_forward_each_endpoint_with_a_token(endpoint: str) -> None:
         (f"{endpoint}/a-token", True),
         (endpoint, False),
         (f"{endpoint}s/a-token", False),
+        (f"{CONTACT_PATH}7575550100", False),
     ):
         assert bool(re.search(location, path)) is forwarded
         assert any(fnmatchcase(path, pattern) for pattern in matcher.split()) is forwarded

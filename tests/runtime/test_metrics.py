@@ -49,7 +49,8 @@ async def test_every_metric_is_exported_and_outages_are_reported(tmp_path: Path)
         await create_topics(kafka)
         clickhouse = stack.enter_context(open_clickhouse(tmp_path / "clickhouse"))
         database = f"{clickhouse.read_line()}/postbacks"
-        gateway = stack.enter_context(open_gateway(kafka, partitions=4, ack_timeout=2))
+        readers = {"read_tokens": "acme=token-that-reads", "clickhouse": database}
+        gateway = stack.enter_context(open_gateway(kafka, partitions=4, ack_timeout=2, **readers))
         streams = stack.enter_context(Streams(kafka, tmp_path).worker())
         sink = stack.enter_context(open_sink(kafka, database, partitions=4))
         stages = {"gateway": gateway, "streams": streams, "sinks": sink}
@@ -64,6 +65,7 @@ async def test_every_metric_is_exported_and_outages_are_reported(tmp_path: Path)
         )
         await eventually(lambda: sink.metric("postbacks_sinks_freshness_seconds") > 0, "freshness")
         await eventually(lambda: streams.metric("postbacks_streams_states") > 0, "states")
+        await gateway.wait_for_metric("postbacks_gateway_contacts_as_of_timestamp_seconds", 1)
         for metric in all_metrics():
             for stage in [stages[metric.part]] if metric.part else stages.values():
                 moved = any(map(stage.metric, metric.sample_names))

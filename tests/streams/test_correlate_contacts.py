@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from gateway.postback import RESPONSE, SENT, encode, key_of
 from gateway.submission import SUBMISSIONS
+from runtime.verdict import Policy
 from streams.contact import CONTACT_VERSION, decode_contact, encode_contact, merge_contact
 from streams.contact_event import (
     CONTACT_EVENTS,
@@ -30,7 +31,7 @@ from streams.state.changelog import restore
 from streams.state.spec import Headers
 from streams.tables import CONTACTS_TABLE
 from streams.topics import RECORD_BYTES
-from streams.verdict import Policy, verdict
+from streams.verdict import verdict
 from streams.versions import NewerVersion
 from tests.support.contact_events import contact_event, contact_events
 from tests.support.postbacks import START, at, reply, sent

@@ -146,7 +146,7 @@ def test_each_combination_of_two_marks_is_judged_alike(client: Any) -> None:
         assert verdicts(client, policy) == expected(contacts, policy)
 
 
-def test_untimed_opt_outs_beyond_the_cap_are_judged_alike(client: Any) -> None:
+def test_untimed_opt_outs_beyond_the_cap_are_judged_alike(client: Any, prepared_database: str) -> None:
     """In partial states of more opt-outs than a state has, and of as many."""
     stops = [contact_event(f"e{n:03}", n, occurred_at=None) for n in range(MAX_UNTIMED + 1)]
     again = contact_event("e000", 200, occurred_at=None)
@@ -160,7 +160,12 @@ def test_untimed_opt_outs_beyond_the_cap_are_judged_alike(client: Any) -> None:
         judged.append(contact(events))
     for policy in POLICIES:
         assert verdicts(client, policy) == expected(judged, policy)
-    assert [verdict(state, "", Policy()).verdict for state in judged] == ["opted_out", "ok", "ok"]
+    found = asyncio.run(look_up(prepared_database, [state.number for state in judged]))
+    for states in (
+        [verdict(state, "", Policy()) for state in judged],
+        [judge(signals, "", Policy()) for signals in found],
+    ):
+        assert [state.verdict for state in states] == ["opted_out", "ok", "ok"]
 
 
 def test_unknown_scope_is_refused(client: Any) -> None:

@@ -69,7 +69,7 @@ class ContactEndpoint:
         try:
             if not self._accounts.readers.names:  # a reload may bring some
                 await self._freshness.wait_wanted()
-            with suppress(ClickHouseUnavailable):  # connects: the first lookup would have no time for it
+            with suppress(Exception):  # connects: the first lookup would have no time for it
                 await find_signals(self._client, "", "")
             await self._freshness.run()
         finally:

@@ -27,13 +27,8 @@ class LookupClient:
             timeout: seconds that a query may take, with waiting for its turn and for the connection.
             settings: ClickHouse's settings for each query.
         """
-        self._arguments = connection(setting) | {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "send_receive_timeout": CONNECT_TIMEOUT,
-            "query_retries": 0,
-            "form_encode_query_params": True,  # ClickHouse logs URLs, and what is looked up is personal
-            "connector_limit": max_concurrent,
-        }
+        self._setting = setting
+        self._max_concurrent = max_concurrent
         self._timeout = timeout
         self._turns = asyncio.Semaphore(max_concurrent)
         self._settings = {
@@ -53,10 +48,9 @@ class LookupClient:
         Raises:
             ClickHouseUnavailable: no answer in time, or an error instead of one; the text is redacted.
         """
-        address = f"{self._arguments['host']}:{self._arguments['port']}"
         try:
             async with asyncio.timeout(self._timeout), self._turns:
-                with translate_errors(address):
+                with translate_errors(self._address):
                     client = await self.connect()
                     result: bytes = await client.raw_query(
                         sql, parameters=dict(parameters), settings=self._settings, fmt=format
@@ -64,7 +58,7 @@ class LookupClient:
                     return result
         except TimeoutError:
             raise ClickHouseUnavailable(
-                f"ClickHouse at {address} did not answer within {self._timeout:g} s"
+                f"ClickHouse at {self._address} did not answer within {self._timeout:g} s"
             ) from None
         except (InvalidRows, SchemaMismatch) as error:
             raise ClickHouseUnavailable(str(error)) from error
@@ -76,7 +70,14 @@ class LookupClient:
             Exception: of the driver.
         """
         if self._client is None or (self._client.done() and self._failed(self._client)):
-            self._client = asyncio.create_task(get_async_client(**self._arguments))
+            options = {
+                "connect_timeout": CONNECT_TIMEOUT,
+                "send_receive_timeout": CONNECT_TIMEOUT,
+                "query_retries": 0,
+                "form_encode_query_params": True,  # ClickHouse logs URLs, and what is looked up is personal
+                "connector_limit": self._max_concurrent,
+            }
+            self._client = asyncio.create_task(get_async_client(**(connection(self._setting) | options)))
             self._client.add_done_callback(self._failed)  # no query may be waiting for it any more
         return await asyncio.shield(self._client)
 
@@ -89,6 +90,11 @@ class LookupClient:
             await asyncio.wait([self._client])
         elif not self._failed(self._client):
             await self._client.result().close()
+
+    @property
+    def _address(self) -> str:
+        arguments = connection(self._setting)
+        return f"{arguments['host']}:{arguments['port']}"
 
     @staticmethod
     def _failed(task: asyncio.Task[Any]) -> bool:

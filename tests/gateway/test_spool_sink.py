@@ -178,6 +178,7 @@ async def open_spool(
     async with SpoolingSink(kafka, folder, LIMITS, time.time) as sink:
         for key, value in records:
             assert await sink.put(SENT, key, value) is Durability.SPOOLED
+        assert sink.has_records is bool(records)
         kafka.unavailable_reason = None
         yield sink
 
@@ -190,10 +191,11 @@ async def test_oversized_record_blocks_no_other_and_is_retried(
     kafka, large = SelectiveSink(max_bytes=10), b"x" * 11
     small = [b"%d" % number for number in range(8)]
     values = [large, *small[:2], *[large] * 4, *small[2:]]
-    async with open_spool(kafka, tmp_path, [(b"key", value) for value in values]):
+    async with open_spool(kafka, tmp_path, [(b"key", value) for value in values]) as sink:
         assert await kafka.next_values(8) == small
         kafka.max_bytes = 11
         assert await kafka.next_values(5) == [large] * 5
+        await eventually(lambda: not sink.has_records, "nothing is spooled")
     assert kafka.accepted.empty()
 
 

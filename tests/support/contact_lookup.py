@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,12 +29,11 @@ async def look_up(
     return await request(address, head.encode())
 
 
-async def fresh_answer(address: str, **arguments: str) -> dict[str, Any]:
-    """Look up until there is an answer whose `as_of` is not before this call."""
-    called = time_of(time.time())
+async def answer(address: str, after: float = 0.0, **arguments: str) -> dict[str, Any]:
+    """Look up until there is an answer with an `as_of` after this time (seconds since 1970); return it."""
 
-    async def answer() -> dict[str, Any]:
+    async def found() -> dict[str, Any]:
         response = await look_up(address, **arguments)  # 503 also if ClickHouse is too busy to answer in time
         return dict(json.decode(response.body)) if response.status == 200 else {"as_of": ""}
 
-    return dict(await eventually(answer, "a fresh answer", lambda found: found["as_of"] > called))
+    return dict(await eventually(found, "answered", lambda found: found["as_of"] > time_of(after)))

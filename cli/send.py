@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from cli.options import RATE, SettingsLoader
 from cli.progress import ProgressBars
-from cli.send_output import Finished, print_dry_run, print_report
+from cli.send_output import Finished, print_dry_run, print_preview, print_report
+from cli.send_recipients import Recipients, preview
 from cli.up.welcome import local_url
 from runtime.errors import InvalidSetting
 from runtime.logging import configure_logs
@@ -62,6 +63,16 @@ MAX_PROBLEMS = 20
     help="With --csv: send rows again that are unknown (they may arrive twice) or were refused.",
 )
 @click.option(
+    "--include-suspected",
+    is_flag=True,
+    help="Also send to numbers that are suspected to have opted out.",
+)
+@click.option(
+    "--unchecked",
+    is_flag=True,
+    help="Dangerous: do not ask the gateway; also send to numbers that have opted out.",
+)
+@click.option(
     "--log",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The intent log. [default: FILE.csv.sends, or send.log in POSTBACKS_DATA]",
@@ -78,14 +89,20 @@ def send(
     rate: float,
     dry_run: bool,
     again: tuple[str, ...],
+    include_suspected: bool,
+    unchecked: bool,
     log: Path | None,
 ) -> None:
-    """Send text messages, each at most once.
+    """Send text messages, each at most once, none after STOP.
 
     With --csv, a run may be killed and repeated: the intent log remembers what was sent. Before each call it
     gets the intent, synced to disk, and after it the result. A row with an intent and without a result is
     unknown: it is listed, and sent again only with --again unknown. Rows may be added to the file; a changed
     row is another message.
+
+    Right before each call the gateway is asked whether the recipient has opted out. Such numbers are skipped
+    and listed; those that are only suspected to have (`please stop`) likewise, unless --include-suspected is
+    given. A number about which the gateway does not answer is not sent to. A later run asks again.
 
     The provider's answers are posted to the gateway as submissions, and stay in the log until the gateway
     acknowledges them. The next run posts those that are left.
@@ -102,11 +119,14 @@ def send(
       POSTBACKS_PROVIDER             URL of the provider's API
       POSTBACKS_STATUS_POSTBACK_URL  where the provider posts postbacks
       POSTBACKS_SUBMISSION_URL       the gateway's /submission/TOKEN
+      POSTBACKS_CONTACT_URL          the gateway's /contact
+      POSTBACKS_READ_TOKEN           token with which it is asked
       POSTBACKS_DATA                 folder of send.log
 
     \b
     Exit status:
-      0  every message is queued, and the gateway has every answer
+      0  every message is queued or was skipped, as its recipient has opted out
+         or is suspected to have, and the gateway has every answer
       1  a message was refused, is unknown or was not sent, or an answer is
          left in the log
       2  an option, a row of the file, a setting or the log is wrong; nothing
@@ -118,6 +138,8 @@ def send(
         raise click.UsageError("either --to or --csv is required")
     if again and not csv_file:
         raise click.UsageError("--again is only for --csv")
+    if unchecked and include_suspected:
+        raise click.UsageError("--unchecked does not know which numbers are suspected")
     status_url = settings.status_postback_url.get_secret_value() if settings.status_postback_url else ""
     try:
         defaults = RowDefaults(text, from_number, reference, read_schedule(at), status_url)
@@ -129,14 +151,21 @@ def send(
     statuses = [SendStatus(status) for status in again]
     if dry_run:
         before = read_log(path) if csv_file else IntentState()
-        print_dry_run(rows, due_rows(rows, before, statuses), before)
+        due = due_rows(rows, before, statuses)
+        print_dry_run(rows, due, before)
+        if not unchecked:
+            print_preview(due, asyncio.run(preview(due, settings, include_suspected)))
         return
     client = _client(settings)
+    recipients = Recipients(None, False) if unchecked else Recipients.of(settings, include_suspected)
+    if unchecked:
+        click.echo("Warning: recipients are not checked; some may have opted out", err=True)
     with IntentLog(path) as opened:
         if csv_file:
             _check_options(opened, options)
         due = due_rows(rows, opened.state, statuses)
-        finished = asyncio.run(_send(due, opened, options, client, _submission_url(settings), rate))
+        url = _submission_url(settings)
+        finished = asyncio.run(_send(due, opened, options, client, recipients, url, rate))
         is_complete = print_report(rows, finished, opened)
         if not csv_file and not opened.state.pending:
             opened.remove()  # what is in it has been printed, and is not needed any more
@@ -148,14 +177,15 @@ async def _send(
     log: IntentLog,
     options: RunOptions,
     client: ProviderClient,
+    recipients: Recipients,
     url: SecretStr,
     rate: float,
 ) -> Finished:
     stop = stop_on_signals(lambda: os._exit(FAILED))
     if log.state.options is None:
         await log.append(options)
-    async with client, SubmissionPoster(url, log) as poster:
-        run = SendRun(client, log, poster, rate, stop)
+    async with client, recipients.open_check(stop) as check, SubmissionPoster(url, log) as poster:
+        run = SendRun(client, log, poster, rate, stop, check=check)
         with ProgressBars() as progress:
             with progress.step("Sending", len(due)) if len(due) > 1 else nullcontext() as advance:
                 await run.run(due, (lambda: advance(1)) if advance else lambda: None)

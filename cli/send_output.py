@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
 from typing import NamedTuple
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from operations.timeline import printable
+from sending.contact_check import Skipped, Withheld
+from sending.contacts import Unchecked
 from sending.intent_log import IntentLog
 from sending.intents import IntentState, SendStatus
 from sending.rows import SendRow
@@ -60,20 +64,42 @@ def print_dry_run(rows: Sequence[SendRow], due: Sequence[SendRow], before: Inten
     _print_unknown(rows, before)
 
 
+def print_preview(rows: Sequence[SendRow], withheld: Mapping[str, Withheld]) -> None:
+    """Print which of the rows of a dry run would not be sent; `withheld` is as `preview` returns it."""
+    click.echo()
+    failed = [why for why in withheld.values() if isinstance(why, Unchecked) and not why.is_about_number]
+    if failed:
+        _print(f"Which numbers have opted out is not known: {failed[0].reason}")
+        return
+    found = [(row, withheld[row.id]) for row in rows if row.id in withheld]
+    if not found:
+        _print("No recipient would be skipped.")
+        return
+    counts = Counter(why.reason for _, why in found)
+    _print_list(
+        f"Would not be sent now: {', '.join(f'{reason} {count:,}' for reason, count in counts.items())}",
+        [_explain(row, why) for row, why in found],
+    )
+
+
 def print_report(rows: Sequence[SendRow], finished: Finished, log: IntentLog) -> bool:
     """Print what a run did, and what is left; return whether nothing is."""
     report, state = finished.report, log.state
-    sent_now = {row.id for row, _ in report.results}
+    tried_now = {row.id for row, _ in (*report.results, *report.withheld)}
     table = _table(columns=2)
+    counts = Counter(result.status for _, result in report.results)
+    counts[SendStatus.NOT_SENT] += len(report.unchecked)
     for status in SendStatus:
-        if (count := report.count(status)) or status is SendStatus.QUEUED:
-            table.add_row(TITLES[status], f"{count:,}")
+        if counts[status] or status is SendStatus.QUEUED:
+            table.add_row(TITLES[status], f"{counts[status]:,}")
+    for reason, count in Counter(why.reason for _, why in report.skipped).items():
+        table.add_row(f"Skipped: {reason}", f"{count:,}")
     before = Counter(
-        state.rows[row.id].status for row in rows if row.id in state.rows and row.id not in sent_now
+        state.rows[row.id].status for row in rows if row.id in state.rows and row.id not in tried_now
     )
     for status, count in before.items():
         table.add_row(f"{TITLES[status]} before", f"{count:,}")
-    not_tried = sum(row.id not in state.rows for row in rows)
+    not_tried = sum(row.id not in state.rows and row.id not in tried_now for row in rows)
     if not_tried:
         table.add_row("Not tried", f"{not_tried:,}")
     _print(table)
@@ -81,6 +107,8 @@ def print_report(rows: Sequence[SendRow], finished: Finished, log: IntentLog) ->
     if refusals:
         click.echo()
         _print_list("Refused:", [f"{count:,}  {detail}" for detail, count in refusals.most_common()])
+    _print_withheld("Skipped; a later run asks again:", report.skipped)
+    _print_withheld("Not sent, as the recipient could not be checked:", report.unchecked)
     unknown = _print_unknown(rows, state)
     if report.ended:
         click.echo()
@@ -95,8 +123,25 @@ def print_report(rows: Sequence[SendRow], finished: Finished, log: IntentLog) ->
     if finished.rejected:
         click.echo()
         _print(f"The gateway rejected {finished.rejected:,} answers; they are in `rejected`.")
-    statuses = {state.rows[row.id].status for row in rows if row.id in state.rows}
-    return not (not_tried or unknown or state.pending or finished.rejected or statuses - {SendStatus.QUEUED})
+    queued = {row_id for row_id, row in state.rows.items() if row.status is SendStatus.QUEUED}
+    done = queued | {row.id for row, _ in report.skipped}
+    is_left = any(row.id not in done for row in rows)
+    return not (is_left or unknown or state.pending or finished.rejected)
+
+
+def _print_withheld(title: str, withheld: Iterable[tuple[SendRow, Withheld]]) -> None:
+    if lines := [_explain(row, why) for row, why in withheld]:
+        click.echo()
+        _print_list(title, lines)
+
+
+def _explain(row: SendRow, why: Withheld) -> str:
+    if not isinstance(why, Skipped):
+        return f"{_place(row)}: {why.reason}"
+    since = why.answer.since
+    at = f" since {since.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if since else ""
+    words = f", “{printable(why.answer.words)}”" if why.answer.words else ""
+    return f"{_place(row)}: {why.reason}{at}{words}"
 
 
 def _print_unknown(rows: Sequence[SendRow], state: IntentState) -> int:

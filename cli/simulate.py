@@ -115,7 +115,7 @@ def simulate(
         --count 10000 --rate 2000 --seed 7 --json
       postbacks simulate --listen 127.0.0.1:8090 --refused 0.1
       POSTBACKS_PROVIDER=http://127.0.0.1:8090 \\
-        POSTBACKS_LICENSE_KEY=any postbacks send --to 17575449510 "Hi"
+        POSTBACKS_LICENSE_KEY=any postbacks send --unchecked --to 17575449510 "Hi"
 
     \b
     Settings:

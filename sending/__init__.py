@@ -10,5 +10,7 @@ rows            the rows of a CSV file, each with an identity that outlives a re
 intents         the records of the intent log, and the state that follows from them
 intent_log      the log on disk, synced before each call
 submissions     posts the provider's answers to the gateway until it acknowledges them
+contacts        asks the gateway whether a number may be written to
+contact_check   decides from the answer whether a message may be sent
 run             sends rows, at a rate, each at most once
 """

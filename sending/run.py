@@ -1,7 +1,7 @@
 """Sends rows, each at most once, however often the run is killed and repeated.
 
 The intent is on disk before a call, and its result after it. A row whose result is not known is sent again
-only on request.
+only on request. Before the intent, and before each retry, it is checked whether the recipient has opted out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from runtime.process import wait_up_to
 from runtime.token_bucket import TokenBucket
 from sending.client import ProviderClient
+from sending.contact_check import ContactCheck, Skipped, Withheld
+from sending.contacts import Unchecked
 from sending.intent_log import IntentLog
 from sending.intents import IntentState, SendIntent, SendResult, SendStatus
 from sending.outcomes import Answered, NotSent, Rejected, SendOutcome, Unknown
@@ -36,11 +38,21 @@ class SendReport:
 
     #: Results of this run.
     results: list[tuple[SendRow, SendResult]] = field(default_factory=list)
+    #: Rows that were not sent because of what is, or is not, known about the recipient.
+    withheld: list[tuple[SendRow, Withheld]] = field(default_factory=list)
     #: Why it ended early; empty if it did not.
     ended: str = ""
 
     def count(self, status: SendStatus) -> int:
         return sum(result.status is status for _, result in self.results)
+
+    @property
+    def skipped(self) -> list[tuple[SendRow, Skipped]]:
+        return [(row, why) for row, why in self.withheld if isinstance(why, Skipped)]
+
+    @property
+    def unchecked(self) -> list[tuple[SendRow, Unchecked]]:
+        return [(row, why) for row, why in self.withheld if isinstance(why, Unchecked)]
 
 
 def due_rows(
@@ -66,10 +78,12 @@ class SendRun:
         rate: float,
         stop: asyncio.Event,
         retry_timeout: float = RETRY_TIMEOUT,
+        check: ContactCheck | None = None,
     ) -> None:
         """
         Args:
             rate: calls per second, at most.
+            check: of recipients; None: send to all, also to those that have opted out.
             retry_timeout: seconds to retry for while no connection can be made.
         """
         self._client = client
@@ -77,6 +91,7 @@ class SendRun:
         self._poster = poster
         self._stop = stop
         self._retry_timeout = retry_timeout
+        self._check = check
         self._loop = asyncio.get_running_loop()
         # Timers are late by milliseconds; a burst of a tenth of a second makes up for that.
         self._bucket = TokenBucket(max(1, round(rate / 10)), 1 / rate, self._loop.time())
@@ -111,10 +126,17 @@ class SendRun:
             await wait_up_to(self._bucket.retry_after(self._loop.time()), self._stop)
 
     async def _send(self, row: SendRow) -> None:
+        if withheld := await self._find_reason_to_withhold(row):
+            self._on_withheld(row, withheld)
+            return
         attempt = self._log.state.next_attempt(row.id)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         await self._log.append(SendIntent(row.id, attempt, row.sms.reference_id, at))
         outcome = await self._call(row)
+        if isinstance(outcome, Skipped | Unchecked):
+            await self._log.append(SendResult(row.id, attempt, SendStatus.NOT_SENT, outcome.reason))
+            self._on_withheld(row, outcome)
+            return
         result = _result_of(row, attempt, outcome)
         await self._log.append(result)
         if result.submission:
@@ -123,7 +145,16 @@ class SendRun:
         self._unknown = self._unknown + 1 if isinstance(outcome, Unknown) else 0
         self._end_early(outcome)
 
-    async def _call(self, row: SendRow) -> SendOutcome:
+    async def _find_reason_to_withhold(self, row: SendRow) -> Withheld | None:
+        return await self._check.check(row.sms) if self._check else None
+
+    def _on_withheld(self, row: SendRow, why: Withheld) -> None:
+        self.report.withheld.append((row, why))
+        if isinstance(why, Unchecked) and not why.is_about_number:
+            self.report.ended = self.report.ended or f"recipients cannot be checked: {why.reason}"
+            self._stop.set()
+
+    async def _call(self, row: SendRow) -> SendOutcome | Withheld:
         """Call once; again only while the request certainly did not leave."""
         deadline, backoff = self._loop.time() + self._retry_timeout, MIN_BACKOFF
         while True:
@@ -132,6 +163,8 @@ class SendRun:
                 return outcome
             await wait_up_to(backoff, self._stop)
             backoff = min(2 * backoff, MAX_BACKOFF)
+            if withheld := await self._find_reason_to_withhold(row):
+                return withheld
 
     def _end_early(self, outcome: SendOutcome) -> None:
         match outcome:

@@ -34,7 +34,16 @@ class Answer(NamedTuple):
 async def send_file(file: Path, provider: str, gateway: str) -> tuple[int, str]:
     """Run `postbacks send --csv`; return its status and what it printed."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "send", "--csv", str(file), "--from", "74121", "--rate", "200"),
+        *(
+            sys.executable,
+            "-m",
+            "cli",
+            "send",
+            "--unchecked",
+            "--csv",
+            str(file),
+            *("--from", "74121", "--rate", "200"),
+        ),
         cwd=ROOT,
         env=environment(
             license_key="key",

@@ -17,6 +17,7 @@ from runtime.process import FAILED, REFUSED
 COMMANDS = {
     "up": "cli.up.command",
     "message": "cli.message",
+    "contact": "cli.contact",
     "tail": "cli.tail",
     "sql": "cli.sql",
     "simulate": "cli.simulate",

@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import click
 
+from gateway.postback import ACCOUNT_NAME
+from runtime.phone_number import read_written
 from runtime.settings import Settings
 
 #: Loads the settings; called when a command runs, so that --help needs none. Raises InvalidSetting.
@@ -91,3 +93,32 @@ class ListenType(click.ParamType):
 
 
 LISTEN = ListenType()
+
+
+class NumberType(click.ParamType):
+    """A phone number, in canonical form; empty stays so."""
+
+    name = "number"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        number = read_written(value)
+        if value and number is None:
+            self.fail(f"{value!r} is not a phone number of 5 to 15 digits, such as 17575449510", param, ctx)
+        return number or ""
+
+
+NUMBER = NumberType()
+
+
+class AccountType(click.ParamType):
+    """The name of an account; empty stays so."""
+
+    name = "account"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value and not ACCOUNT_NAME.fullmatch(value):
+            self.fail(f"{value!r}: must be up to 64 of a-z, 0-9, _ and -", param, ctx)
+        return value
+
+
+ACCOUNT = AccountType()

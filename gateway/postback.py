@@ -42,6 +42,7 @@ Guid: TypeAlias = Annotated[
 MessageId: TypeAlias = Annotated[str, Meta(min_length=GUID_LENGTH, max_length=GUID_LENGTH)]
 #: Characters, at most: a message has many events, and has to fit into a record.
 MAX_EVENT_ID, MAX_ACCOUNT = 32, 64
+ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 EventId: TypeAlias = Annotated[str, Meta(max_length=MAX_EVENT_ID)]
 AccountName: TypeAlias = Annotated[str, Meta(max_length=MAX_ACCOUNT)]
 #: The length bounds the cache of valid ones, too.

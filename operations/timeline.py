@@ -79,12 +79,12 @@ def render(message: Message) -> list[Text]:
         "to": message.to_number,
         "reference": message.reference_id,
         "text": message.text,
-        "scheduled": f"for {_format_time(message.scheduled_for)}" if message.scheduled_for else "",
+        "scheduled": f"for {readable_time(message.scheduled_for)}" if message.scheduled_for else "",
         "reason": reason_of(message),
-        "first seen": _format_time(message.first_seen_at),
+        "first seen": readable_time(message.first_seen_at),
         "last seen": ""
         if message.last_seen_at == message.first_seen_at
-        else _format_time(message.last_seen_at),
+        else readable_time(message.last_seen_at),
         "orphan": "neither its submission nor an attempt to send it is known" if message.orphan else "",
         "backup": ", ".join(message.backup_message_ids),
     }
@@ -94,7 +94,7 @@ def render(message: Message) -> list[Text]:
     for entry in entries(message):
         lines.append(
             Text.assemble(
-                (f"  {_format_time(entry.at)}  ", "dim"),
+                (f"  {readable_time(entry.at)}  ", "dim"),
                 f"{_elapsed(message.first_seen_at, entry.at):>10}  ",
                 (f"{entry.label:<12}", "bold"),
                 entry.detail,
@@ -125,7 +125,7 @@ def _submission(submission: SubmissionFact) -> TimelineEntry:
 def _attempts(attempts: list[Attempt]) -> Iterator[TimelineEntry]:
     refused = 0
     for attempt in attempts:
-        clock = f"; provider's clock {_format_time(attempt.occurred_at)}" if attempt.occurred_at else ""
+        clock = f"; provider's clock {readable_time(attempt.occurred_at)}" if attempt.occurred_at else ""
         if attempt.sent:
             yield TimelineEntry(attempt.received_at, "sent", f"handed to the aggregator{clock}")
         else:
@@ -157,7 +157,8 @@ def _reply(reply: Reply, message: Message) -> TimelineEntry:
     )
 
 
-def _format_time(at: Time) -> str:
+def readable_time(at: Time) -> str:
+    """A time for people, in UTC."""
     return at.replace("T", " ").removesuffix("Z")
 
 

@@ -31,11 +31,11 @@ from gateway.auth.accounts import (
     Token,
 )
 from gateway.auth.networks import read_address, read_network, within
+from gateway.postback import ACCOUNT_NAME
 from runtime.errors import InvalidSetting
 
 #: Characters that a URL needs not escape, and enough of them that guessing over the network is hopeless.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,128}")
-_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 TOKENS, READ_TOKENS = "POSTBACKS_TOKENS", "POSTBACKS_READ_TOKENS"
 _ALLOWED = (
     'tokens = ["…", {token = "…", expires = 2027-01-01T00:00:00Z}], networks = ["203.0.113.0/24"], '
@@ -117,7 +117,7 @@ def read_accounts(setting: str, name: str = TOKENS) -> dict[str, AccountConfig]:
     configs = _read_file(file, name) if file else _read_inline(setting, name)
     owners: dict[str, str] = {}
     for account, config in configs.items():
-        if not _ACCOUNT.fullmatch(account):
+        if not ACCOUNT_NAME.fullmatch(account):
             raise InvalidSetting(
                 f"{name}: the account {account!r} must be 1 to 64 of a-z, 0-9, _ and -, "
                 "and begin with a letter or digit"

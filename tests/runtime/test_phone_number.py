@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.phone_number import canonical
+from runtime.phone_number import canonical, read_written
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,13 @@ def test_canonical_number_stays_itself(number: str) -> None:
     assert canonical(canonical(number)) == canonical(number)
     assert canonical(number) in (digits, digits.removeprefix("1"))
     assert canonical(digits) == canonical(number)
+
+
+@pytest.mark.parametrize("text", ["", "1234", "anonymous", "7575449510x2", "1" * 16, "75754++49510"])
+def test_what_is_no_phone_number_is_not_read(text: str) -> None:
+    assert read_written(text) is None
+
+
+@pytest.mark.parametrize("text", ["17575449510", " +1 (757) 544-9510\n", "757.544.9510"])
+def test_written_number_is_read_in_canonical_form(text: str) -> None:
+    assert read_written(text) == "7575449510"

@@ -18,6 +18,7 @@ COMMANDS = {
     "up": "cli.up.command",
     "message": "cli.message",
     "contact": "cli.contact",
+    "contacts": "cli.contacts",
     "tail": "cli.tail",
     "sql": "cli.sql",
     "simulate": "cli.simulate",

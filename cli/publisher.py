@@ -1,9 +1,9 @@
-"""Publishes postbacks again, as the gateway would; waits for Kafka at the start, and retries for a while."""
+"""Publishes records as the gateway does; waits for Kafka at the start, and retries for a while."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from gateway.kafka.cloudevents import HeadersOf, headers_of
@@ -15,6 +15,7 @@ from operations.replay.stored_request import ReplayedRecord
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health
 from runtime.kafka.clients import client_options
+from runtime.kafka.topics import TopicSpec
 from runtime.process import first_completed
 from runtime.retry import retrying
 from runtime.settings import Settings
@@ -30,14 +31,19 @@ async def discard(record: ReplayedRecord) -> None:
 
 
 @asynccontextmanager
-async def open_publisher(settings: Settings, headers: HeadersOf = headers_of) -> AsyncIterator[Publish]:
+async def open_publisher(
+    settings: Settings, headers: HeadersOf = headers_of, topics: Sequence[TopicSpec] = ()
+) -> AsyncIterator[Publish]:
     """Connect to Kafka for the block. The function raises `gateway.sink.Unavailable` after RETRY_TIMEOUT.
+
+    Args:
+        topics: to publish to; by default the gateway's.
 
     Raises:
         KafkaUnavailable: no answer within OPEN_TIMEOUT.
         TopicMismatch: a topic is not as required.
     """
-    topics = gateway_topics(settings.partitions, settings.replication)
+    topics = topics or gateway_topics(settings.partitions, settings.replication)
     options = client_options(settings)
     async with KafkaSink(
         options,

@@ -148,3 +148,35 @@ def contact_event_of_submission(submission: Submission) -> ContactEvent | None:
         received_at=submission.received_at,
         message_id=submission.message_id,
     )
+
+
+def contact_event_of_import(
+    *,
+    account: str,
+    number: str,
+    own_number: str,
+    signal: Signal,
+    words: str,
+    source_name: str,
+    occurred_at: Time | None,
+    received_at: Time,
+) -> ContactEvent:
+    """The event that an operator imports: the same one whenever the same is imported from the same source.
+
+    Args:
+        number, own_number: canonical.
+    """
+    words = words[:MAX_WORDS]
+    content = (account, number, own_number, signal, occurred_at, words, source_name)
+    return ContactEvent(
+        event_id=blake2b(json.encode(content), digest_size=16, person=b"import").hexdigest(),
+        account=account,
+        number=number,
+        own_number=own_number,
+        signal=signal,
+        words=words,
+        source="import",
+        source_name=source_name,
+        occurred_at=occurred_at,
+        received_at=received_at,
+    )

@@ -25,7 +25,7 @@ def streams_topics(partitions: int, replication: int) -> list[TopicSpec]:
     """`messages`, `contact_events` and `contacts`."""
     return [
         messages_topic(partitions, replication),
-        _contact_events_topic(partitions, replication),
+        contact_events_topic(partitions, replication),
         _changelog(CONTACTS, partitions, replication),
     ]
 
@@ -35,7 +35,8 @@ def messages_topic(partitions: int, replication: int) -> TopicSpec:
     return _changelog(MESSAGES, partitions, replication)
 
 
-def _contact_events_topic(partitions: int, replication: int) -> TopicSpec:
+def contact_events_topic(partitions: int, replication: int) -> TopicSpec:
+    """`contact_events`: what streams recognises, and what is imported."""
     return TopicSpec(
         CONTACT_EVENTS,
         partitions,

@@ -84,6 +84,7 @@ UNREACHABLE = {
         (("sql", "SELECT 1"), "ClickHouse"),
         (("message", SAMPLE_ID), "ClickHouse"),
         (("contact", "17575550100"), "ClickHouse"),
+        (("contacts", "--opted-out"), "ClickHouse"),
         (("migrate",), "ClickHouse"),
         (("topics",), "Kafka"),
         (("tail",), "Kafka"),

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
+from dotenv import dotenv_values
 
+from cli.up.stack_file import FILE
 from tests.chaos.cluster import frozen_code
 from tests.support.kafka import free_ports
 from tests.support.process import child_processes, environment
@@ -34,9 +36,15 @@ class RunningStack:
         self.clickhouse = f"http://default:@127.0.0.1:{ports[2]}/postbacks"
         self._log, self._log_offset = folder / "up.log", 0
         self._arguments = ["up", "--port", ports[0], "--kafka-port", ports[1], "--clickhouse-port", ports[2]]
-        self._arguments += ["--data", str(folder / "data")]
+        self._data = folder / "data"
+        self._arguments += ["--data", str(self._data)]
         self._environment = environment(**settings)
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def read_token(self) -> str:
+        """The read token that the stack has created, once it is ready."""
+        return dotenv_values(self._data / FILE)["POSTBACKS_READ_TOKEN"] or ""
 
     def start(self) -> None:
         self._log_offset = len(self._log.read_text(errors="replace")) if self._log.exists() else 0

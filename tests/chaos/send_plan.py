@@ -46,7 +46,7 @@ MAX_AHEAD = 10
 
 @dataclass(frozen=True)
 class PlannedSend:
-    """A message; its ReferenceID is unique."""
+    """A message; its ReferenceID is unique, and so is its recipient, as some reply STOP."""
 
     reference_id: str
     treatment: Treatment
@@ -81,7 +81,7 @@ def _plan_send(rng: Random, number: int, treatment: Treatment, at: datetime) -> 
         f"m{number}-{rule}" if rule else f"m{number}",
         treatment,
         error,
-        f"1757544{number % 10_000:04d}",
+        f"1757{number:07d}",
         rng.choice(SENDERS),
         rng.choice(TEXTS),
         (at + ahead).replace(microsecond=0) if rng.random() < SCHEDULED_SHARE else None,

@@ -48,7 +48,8 @@ class Sender:
     """Runs of the command over one file, one at a time."""
 
     def __init__(self, file: Path, rate: float, settings: Mapping[str, object]) -> None:
-        self._arguments = ["send", "--unchecked", "--csv", str(file), "--rate", f"{rate:g}"]
+        self._arguments = ["send", "--csv", str(file), "--rate", f"{rate:g}"]
+        self._arguments += [] if settings["read_token"] else ["--unchecked"]
         self._log = file.with_name(f"{file.name}.sends")
         self._output = file.with_suffix(".log")
         self._environment = environment(**settings)

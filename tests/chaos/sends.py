@@ -39,6 +39,10 @@ class Pipeline(Protocol):
     gateway: str
     clickhouse: str
 
+    @property
+    def read_token(self) -> str:
+        """With which the gateway is asked about recipients; empty: it is not asked."""
+
     async def kill_gateway(self) -> None:
         """Kill it, and return when it accepts again."""
 
@@ -83,6 +87,8 @@ async def send_all(stage: Stage, pipeline: Pipeline, options: SendOptions, posts
             "provider": f"http://{address}/sms.svc/SecureREST",
             "status_postback_url": f"{pipeline.gateway}/postback",
             "submission_url": f"{pipeline.gateway}/submission",
+            "contact_url": f"{pipeline.gateway}/contact",
+            "read_token": pipeline.read_token,
         }
         sender = Sender(file, options.rate, settings)
         began = time.monotonic()

@@ -27,6 +27,10 @@ class SendStack:
         self.gateway = stack.url.removesuffix("/postback")
         self.clickhouse = stack.clickhouse
 
+    @property
+    def read_token(self) -> str:
+        return self._stack.read_token
+
     async def kill_gateway(self) -> None:
         self._stack.kill_service("gateway")
         await self._stack.wait_accepting()

@@ -16,6 +16,7 @@ from cli.__main__ import postbacks
 from runtime.settings import load_settings
 from sending.intent_log import read_log
 from sending.intents import SendStatus
+from tests.support.gateway import RunningGateway
 from tests.support.process import ROOT, environment, running
 from tests.support.raw_server import RawServer, raw_server, respond
 
@@ -40,7 +41,11 @@ def write_csv(folder: Path, count: int) -> Path:
 
 
 async def send(
-    provider: RawServer, gateway: RawServer, data: Path, *arguments: object, **settings: object
+    provider: RawServer,
+    gateway: RawServer | RunningGateway,
+    data: Path,
+    *arguments: object,
+    **settings: object,
 ) -> tuple[int, str, str]:
     """Run the command to its end; return its status and what it printed.
 

@@ -3,73 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from click.testing import CliRunner, Result
 from msgspec import json
 
-from cli.__main__ import postbacks
-from runtime.settings import load_settings
 from sending.intent_log import read_log
 from sending.intents import SendStatus
-from tests.support.gateway import RunningGateway
-from tests.support.process import ROOT, environment, running
-from tests.support.raw_server import RawServer, raw_server, respond
-
-KEY = "f01d89fd-5155-5455-5585-e84ab8de8591"
-
-
-async def queue(writer: asyncio.StreamWriter) -> None:
-    await respond(json.encode([{"MessageID": str(uuid4()), "Queued": True, "SMSError": 0}]))(writer)
-
-
-def invoke(*arguments: object, **settings: object) -> Result:
-    variables = {f"POSTBACKS_{name.upper()}": str(value) for name, value in settings.items()}
-    return CliRunner().invoke(
-        postbacks, ["send", *map(str, arguments)], obj=lambda: load_settings(variables), terminal_width=80
-    )
+from tests.support.process import running
+from tests.support.provider_server import answer
+from tests.support.raw_server import raw_server, respond
+from tests.support.send_command import KEY, invoke, send
 
 
 def write_csv(folder: Path, count: int) -> Path:
     file = folder / "numbers.csv"
     file.write_text("to,text\n" + "".join(f"1757544{number:04d},Hi\n" for number in range(count)))
     return file
-
-
-async def send(
-    provider: RawServer,
-    gateway: RawServer | RunningGateway,
-    data: Path,
-    *arguments: object,
-    **settings: object,
-) -> tuple[int, str, str]:
-    """Run the command to its end; return its status and what it printed.
-
-    Recipients are checked only if there is a `read_token`.
-    """
-    unchecked = [] if "read_token" in settings else ["--unchecked"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "send", *unchecked, *map(str, arguments)),
-        cwd=ROOT,
-        env=environment(
-            **{
-                "license_key": KEY,
-                "provider": f"http://{provider.address}",
-                "submission_url": f"http://{gateway.address}/submission/TOKEN",
-                "data": data,
-            }
-            | settings
-        ),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(), errors.decode()
 
 
 def test_dry_run_shows_segments_and_cost_units(tmp_path: Path) -> None:
@@ -110,14 +61,14 @@ def test_invalid_row_sends_nothing(tmp_path: Path) -> None:
 
 
 async def test_missing_license_key_is_named(tmp_path: Path) -> None:
-    async with raw_server(queue) as server:
+    async with raw_server(answer()) as server:
         status, _, errors = await send(server, server, tmp_path, "--to", "17575449510", "Hi", license_key="")
     assert (status, server.requests) == (2, [])
     assert errors.startswith("POSTBACKS_LICENSE_KEY is not set")
 
 
 async def test_message_is_sent_and_its_answer_posted(tmp_path: Path) -> None:
-    async with raw_server(queue) as provider, raw_server(respond(b"Kept")) as gateway:
+    async with raw_server(answer()) as provider, raw_server(respond(b"Kept")) as gateway:
         status, output, _ = await send(
             provider, gateway, tmp_path, "--to", "17575449510", "--from", "74121", "--at", "2030-01-01", "Hi"
         )
@@ -140,7 +91,7 @@ async def test_refusal_says_what_to_do(tmp_path: Path) -> None:
 
 async def test_other_options_for_the_same_log_are_refused(tmp_path: Path) -> None:
     file = write_csv(tmp_path, 2)
-    async with raw_server(queue) as provider, raw_server(respond(b"Kept")) as gateway:
+    async with raw_server(answer()) as provider, raw_server(respond(b"Kept")) as gateway:
         await send(provider, gateway, tmp_path, "--csv", file, "--from", "74121")
         status, _, errors = await send(provider, gateway, tmp_path, "--csv", file)
     assert (status, len(provider.requests)) == (2, 2)
@@ -158,7 +109,7 @@ async def test_killed_run_sends_no_row_twice(tmp_path: Path) -> None:
         if count % 20 == 10:
             kill.set()
         else:
-            await queue(writer)
+            await answer()(writer)
         if count % 20 == 0:
             kill.set()
 

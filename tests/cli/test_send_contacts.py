@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.cli.test_send import KEY, invoke, queue, send
 from tests.support.contact_server import TOKEN, contact_server
+from tests.support.provider_server import answer
 from tests.support.raw_server import raw_server, respond
+from tests.support.send_command import KEY, invoke, send
 
 NUMBERS = ("17575440000", "17575440001", "17575440002")
 
@@ -25,7 +26,7 @@ def lines_of(output: str) -> list[str]:
 async def test_skipped_rows_are_counted_and_listed(tmp_path: Path) -> None:
     file = write_csv(tmp_path, *NUMBERS)
     async with (
-        raw_server(queue) as provider,
+        raw_server(answer()) as provider,
         raw_server(respond(b"")) as gateway,
         contact_server() as contacts,
     ):
@@ -44,14 +45,14 @@ async def test_skipped_rows_are_counted_and_listed(tmp_path: Path) -> None:
 
 
 async def test_unchecked_send_warns(tmp_path: Path) -> None:
-    async with raw_server(queue) as provider, raw_server(respond(b"")) as gateway:
+    async with raw_server(answer()) as provider, raw_server(respond(b"")) as gateway:
         status, _, errors = await send(provider, gateway, tmp_path, "--to", NUMBERS[0], "Hi")
     assert (status, len(provider.requests)) == (0, 1)
     assert errors == "Warning: recipients are not checked; some may have opted out\n"
 
 
 async def test_missing_read_token_sends_nothing(tmp_path: Path) -> None:
-    async with raw_server(queue) as server:
+    async with raw_server(answer()) as server:
         status, _, errors = await send(server, server, tmp_path, "--to", NUMBERS[0], "Hi", read_token="")
     assert (status, server.requests) == (2, [])
     assert errors.startswith("POSTBACKS_READ_TOKEN is not set")
@@ -62,7 +63,7 @@ async def test_unanswered_question_sends_nothing(tmp_path: Path) -> None:
     """A wrong token is not retried."""
     file = write_csv(tmp_path, *NUMBERS)
     async with (
-        raw_server(queue) as provider,
+        raw_server(answer()) as provider,
         raw_server(respond(b"")) as gateway,
         contact_server() as contacts,
     ):

@@ -16,7 +16,7 @@ from runtime.clickhouse.client import open_client
 from sinks.migrate import migrate
 from streams.contact import CONTACTS, encode_contact, merge_contact
 from tests.support.contact_events import contact_event
-from tests.support.contact_lookup import NUMBER, OTHER_READING, POSTING, TOKENS, answer, look_up
+from tests.support.contact_lookup import NUMBER, OTHER_READING, POSTING, TOKENS, look_up, wait_for_answer
 from tests.support.gateway import free_address, open_gateway, post
 from tests.support.kafka import PARTITIONS
 from tests.support.pipeline import create_pipeline
@@ -41,12 +41,12 @@ async def test_as_of_passes_a_stop_with_its_verdict(fresh_kafka: str, database: 
         pipeline.streams.worker(),
         open_sink(fresh_kafka, database, partitions=PARTITIONS),
     ):
-        before = await answer(gateway.address)
+        before = await wait_for_answer(gateway.address)
         assert before["verdict"] == "ok"
         assert before["since"] is before["words"] is before["own_number"] is None
         posted = await post(gateway.address, urlencode(STOP).encode(), f"/postback/{POSTING}")
         assert posted.status == 200
-        found = await answer(gateway.address, time.time(), number="+1%20(757)%20555-0100")
+        found = await wait_for_answer(gateway.address, time.time(), number="+1%20(757)%20555-0100")
         assert found == {
             "account": "acme",
             "number": NUMBER,
@@ -71,9 +71,9 @@ async def test_verdict_follows_account_own_number_and_policy(prepared_kafka: str
     settings = {"opt_out_scope": "number", "yes_opts_in": "true", "partitions": PARTITIONS}
     with open_gateway(prepared_kafka, **TOKENS, clickhouse=database, **settings) as gateway:
         for own_number, expected in [("", "opted_out"), ("74121", "opted_out"), ("+1 757 544 9510", "ok")]:
-            assert (await answer(gateway.address, own_number=own_number))["verdict"] == expected
-        assert (await answer(gateway.address, token=OTHER_READING))["verdict"] == "ok"
-        opted_in = await answer(gateway.address, number="7575550101")
+            assert (await wait_for_answer(gateway.address, own_number=own_number))["verdict"] == expected
+        assert (await wait_for_answer(gateway.address, token=OTHER_READING))["verdict"] == "ok"
+        opted_in = await wait_for_answer(gateway.address, number="7575550101")
         assert (opted_in["verdict"], opted_in["words"]) == ("ok", "YES")
         response = await eventually(
             lambda: look_up(gateway.address), "found", lambda response: response.status == 200

@@ -10,12 +10,13 @@ from uuid import uuid4
 
 from msgspec import json
 
-from tests.cli.test_send import queue, send
-from tests.support.contact_lookup import POSTING, READING, TOKENS, answer
+from tests.support.contact_lookup import POSTING, READING, TOKENS, wait_for_answer
 from tests.support.gateway import RunningGateway, open_gateway, post
 from tests.support.kafka import PARTITIONS
 from tests.support.pipeline import create_pipeline
+from tests.support.provider_server import answer
 from tests.support.raw_server import RawServer, raw_server
+from tests.support.send_command import send
 from tests.support.sinks import open_sink
 
 OPTED_OUT, SUSPECTED, OTHER = "17575550100", "17575550101", "17575550102"
@@ -42,13 +43,13 @@ async def test_send_skips_number_after_posted_stop(fresh_kafka: str, database: s
     ):
         await post_reply(gateway, OPTED_OUT, "STOP")
         await post_reply(gateway, SUSPECTED, "please stop texting me")
-        await answer(gateway.address, time.time())
+        await wait_for_answer(gateway.address, after=time.time())
         settings = {
             "read_token": READING,
             "contact_url": f"http://{gateway.address}/contact",
             "submission_url": f"http://{gateway.address}/submission/{POSTING}",
         }
-        async with raw_server(queue) as provider:
+        async with raw_server(answer()) as provider:
             status, output, _ = await send(provider, gateway, tmp_path, "--csv", file, **settings)
             assert (status, recipients(provider)) == (0, [OTHER])
             assert "opted out since" in output

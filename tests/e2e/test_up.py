@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cli.up.welcome import SAMPLE, SAMPLE_ID
-from tests.support.contact_lookup import answer
+from tests.support.contact_lookup import wait_for_answer
 from tests.support.samples import numbered_id, numbered_sent
 from tests.support.stack import SHORT_SESSION, Stack, command, free_port_options, stack, tail
 
@@ -200,5 +200,5 @@ def test_settings_of_the_stack_look_up_contacts(up: Stack) -> None:
     assert up.post(stop) == 200
     address = urlsplit(up.settings["POSTBACKS_CONTACT_URL"]).netloc
     token = up.settings["POSTBACKS_READ_TOKEN"]
-    found = asyncio.run(answer(address, time.time(), number="17575449511", token=token))
+    found = asyncio.run(wait_for_answer(address, time.time(), number="17575449511", token=token))
     assert (found["account"], found["verdict"]) == ("default", "opted_out")

@@ -24,9 +24,9 @@ from sending.rows import RowDefaults, SendRow, read_csv
 from sending.run import SendReport, SendRun, due_rows
 from sending.sms import OutgoingSms
 from sending.submissions import SubmissionPoster
-from tests.sending.test_run import KEPT, answer, recipients
 from tests.support.contact_server import TOKEN, ContactServer, contact_server
 from tests.support.gateway import free_address
+from tests.support.provider_server import KEPT, answer, recipients
 from tests.support.raw_server import RawServer, raw_server
 
 NUMBER = "17575449510"

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from msgspec import json
@@ -19,25 +18,13 @@ from sending.rows import RowDefaults, SendRow, read_csv
 from sending.run import MAX_UNKNOWN, SendReport, SendRun, due_rows
 from sending.submissions import CONCURRENCY, SubmissionPoster
 from tests.support.gateway import free_address
-from tests.support.raw_server import RawServer, Reaction, hang_up, raw_server, respond
-
-KEPT = respond(b"Kept")
+from tests.support.provider_server import KEPT, answer, recipients
+from tests.support.raw_server import hang_up, raw_server, respond
 
 
 def rows(count: int) -> list[SendRow]:
     lines = (f"1757544{number:04d},Hi\n" for number in range(count))
     return read_csv(["to,text\n", *lines], RowDefaults())
-
-
-def answer(error: int = 0) -> Reaction:
-    """Answer with an SMSError, and a new MessageID if it is 0."""
-
-    async def react(writer: asyncio.StreamWriter) -> None:
-        message_id = "00000000-0000-0000-0000-000000000000" if error else uuid4()
-        body = json.encode([{"MessageID": str(message_id), "Queued": not error, "SMSError": error}])
-        await respond(body)(writer)
-
-    return react
 
 
 async def run(
@@ -50,12 +37,6 @@ async def run(
             await running.run(due_rows(to_send, opened.state))
             await poster.drain(drain)
     return running.report
-
-
-def recipients(server: RawServer) -> Counter[str]:
-    return Counter(
-        json.decode(request.body)["SMSRequests"][0]["PhoneNumbers"][0] for request in server.requests
-    )
 
 
 async def test_each_row_is_sent_and_posted_once(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ async def look_up(
     return await request(address, head.encode())
 
 
-async def answer(address: str, after: float = 0.0, **arguments: str) -> dict[str, Any]:
+async def wait_for_answer(address: str, after: float = 0.0, **arguments: str) -> dict[str, Any]:
     """Look up until there is an answer with an `as_of` after this time (seconds since 1970); return it."""
 
     async def found() -> dict[str, Any]:

@@ -94,7 +94,7 @@ FROM
                     CAST(arrayConcat(mapValues(mapFilter((key, mark) -> length(untimed_first) >= 100 OR NOT startsWith(key, 'untimed '), last_marks)), arrayMap((key, first, signal) -> (first.received_at, substring(key, position(key, ' ') + 1), first.words, first.own_number, signal),
                         mapKeys(untimed_first), mapValues(untimed_first), mapValues(untimed_signals))),
                         'Array(Tuple(at DateTime64(3, \'UTC\'), event_id String, words String, own_number String, signal String))') AS marks,
-                    arrayJoin(arrayDistinct(arrayConcat([''], own_numbers))) AS own_number
+                    arrayJoin(arrayDistinct(arrayConcat([''], marks.own_number, own_numbers))) AS own_number
                 FROM
                 (
                     SELECT

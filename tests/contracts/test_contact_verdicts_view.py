@@ -20,10 +20,11 @@ from gateway.contacts.query import SETTINGS, find_signals
 from runtime.clickhouse.client import open_client
 from runtime.clickhouse.lookup_client import LookupClient
 from runtime.verdict import DatedSignal, Policy, Scope, Verdict, judge
-from streams.contact import CONTACTS, MAX_UNTIMED, Contact, encode_contact, merge_contact
+from streams.contact import CONTACTS, MAX_UNTIMED, Contact, encode_contact, marks_of, merge_contact
 from streams.contact_event import ContactEvent
 from streams.verdict import verdict
 from tests.support.contact_events import OWN_NUMBERS, SIGNALS, contact_event, contact_events
+from tests.support.postbacks import at
 from tests.support.sinks import insert_values
 
 SCOPES: tuple[Scope, ...] = ("number", "account")
@@ -58,7 +59,7 @@ def expected(contacts: list[Contact], policy: Policy) -> dict[tuple[str, str, st
     return {
         (contact.account, contact.number, own_number): verdict(contact, own_number, policy)
         for contact in contacts
-        for own_number in {"", *(fact.own_number for fact in contact.facts)}
+        for own_number in _own_numbers(contact)
     }
 
 
@@ -69,6 +70,11 @@ async def look_up(database: str, numbers: Sequence[str]) -> list[list[DatedSigna
         return await asyncio.gather(*(find_signals(lookups, "acme", number) for number in numbers))
     finally:
         await lookups.close()
+
+
+def _own_numbers(contact: Contact) -> set[str]:
+    """Those that it has events of, and empty for any of them."""
+    return {"", *(fact.own_number for fact in contact.facts), *(mark.own_number for mark in marks_of(contact))}
 
 
 def contact(events: list[ContactEvent]) -> Contact:
@@ -166,6 +172,17 @@ def test_untimed_opt_outs_beyond_the_cap_are_judged_alike(client: Any, prepared_
         [judge(signals, "", Policy()) for signals in found],
     ):
         assert [state.verdict for state in states] == ["opted_out", "ok", "ok"]
+
+
+@pytest.mark.parametrize("occurred_at", [at(900), None])
+def test_verdict_does_not_depend_on_cap_of_facts(client: Any, occurred_at: str | None) -> None:
+    events = [contact_event(f"e{n:03}", n, "opted_in", own_number="74121") for n in range(150)]
+    last = contact_event("last", 900, own_number="88588", occurred_at=occurred_at)
+    insert_values(client, CONTACTS, [encode_contact(contact([*events, last]))])
+    judged = {
+        own_number: found.verdict for (_, _, own_number), found in verdicts(client, Policy("number")).items()
+    }
+    assert judged == {"": "opted_out", "74121": "ok", "88588": "opted_out"}
 
 
 def test_unknown_scope_is_refused(client: Any) -> None:

@@ -5,10 +5,12 @@
     faults        the schedule of faults, determined by a seed (nemesis)
     cluster       the processes, and how faults are injected into them
     quiesce       waits until the pipeline is quiescent
-    workload      postbacks, and the submissions of their messages (`submission_plan`, `submitter`)
-    posted        what was posted, and what must result from it (`expected`)
+    workload      postbacks, and `planned_posts` beside them: the submissions of their messages
+                  (`submission_plan`), and handsets that opt out and in (`contact_plan`, `contact_texts`)
+    posted        what was posted, and what must result from it (`expected`, `expected_contacts`)
     checker       compares what was acknowledged with Kafka and ClickHouse
-    fold          folds what Kafka has; `status_check` compares messages with the posts
+    fold          folds what Kafka has; `status_check` and `contact_check` compare messages and contacts
+                  with the posts
     readback      reads Kafka and ClickHouse completely
     outcome       the result of a run
     run, soak     one run from start to end; run after run, seed by seed

@@ -16,6 +16,13 @@ from simulator.postback import SimulatedPostback
 CANCELLED_AFTER = 3
 
 
+class Blocked(NamedTuple):
+    """The recipient of a send, and the number that it was to come from."""
+
+    handset: str
+    own_number: str
+
+
 class SubmittedAnswer(NamedTuple):
     """The provider's answer to a send, as it was posted to the gateway."""
 
@@ -26,6 +33,8 @@ class SubmittedAnswer(NamedTuple):
     #: What `submission_error` must be: name of SMSError, or its number if it is not listed; empty: queued.
     error: str = ""
     cancelled: bool = False
+    #: By the request that it is posted with each time, if it says that the recipient has sent STOP.
+    blocked: Blocked | None = None
 
 
 @dataclass(slots=True)

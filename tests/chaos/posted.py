@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from simulator.postback import SimulatedPostback
 from tests.chaos.expected import ExpectedMessages, SubmittedAnswer
+from tests.chaos.expected_contacts import ExpectedContacts
 from tests.chaos.readback import Digest, digest_of
 
 
@@ -28,25 +29,28 @@ class Bodies:
 
 
 class Posted:
-    """All postbacks and submissions of a run, and the messages that must result from them."""
+    """All postbacks and submissions of a run, and the messages and contacts that must result from them."""
 
     def __init__(self) -> None:
         self.postbacks = Bodies()
         #: By the answers, which may be posted with different requests.
         self.submissions = Bodies()
         self.expected = ExpectedMessages()
+        self.contacts = ExpectedContacts()
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything was acknowledged, so that `expected` is exact."""
+        """Whether everything was acknowledged, so that what is expected is exact."""
         return all(bodies.attempted == bodies.acknowledged for bodies in (self.postbacks, self.submissions))
 
     def add_postback(self, postback: SimulatedPostback, status: int | None) -> None:
         """Add a post; `status` is None if there was no response."""
         if self.postbacks.add(postback.body, status):
             self.expected.add_postback(postback)
+            self.contacts.add_postback(postback)
 
     def add_answer(self, answer: SubmittedAnswer, status: int | None) -> None:
         """Add a post of a submission, likewise."""
         if self.submissions.add(answer.raw, status):
             self.expected.add_answer(answer)
+            self.contacts.add_answer(answer)

@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 
 from gateway.rejected import REJECTED
+from streams.contact import CONTACTS
+from streams.contact_event import CONTACT_EVENTS
 from streams.message import INPUTS, MESSAGES
 from tests.chaos.observer import Lag, ObservationFailed, Observer
 
 SAMPLE_INTERVAL, POLL_INTERVAL = 1.0, 0.2
 #: The topics that each group reads.
 TOPICS_OF: Mapping[str, Sequence[str]] = {
-    "streams": INPUTS,
-    "sinks": (*INPUTS, REJECTED, MESSAGES),
+    "streams": (*INPUTS, CONTACT_EVENTS),
+    "sinks": (*INPUTS, REJECTED, MESSAGES, CONTACTS),
 }
 
 

@@ -12,6 +12,8 @@ from runtime.errors import KafkaUnavailable
 from runtime.kafka.clients import client_options
 from runtime.kafka.offsets import Logs, NotDrained, Offsets, open_logs
 from runtime.settings import load_settings
+from streams.contact import CONTACTS
+from streams.contact_event import CONTACT_EVENTS
 from streams.message import INPUTS, MESSAGES
 
 #: Seconds without any progress.
@@ -19,6 +21,7 @@ TIMEOUT = 180.0
 #: Quiescence is not signalled: wait for a full scan of the states by streams, which takes `SCAN_SECONDS` per
 #: state, without new records.
 QUIET_SECONDS, SCAN_SECONDS = 5.0, 0.000_15
+CHANGELOGS = (MESSAGES, CONTACTS)
 
 
 class NotQuiescent(Exception):
@@ -48,11 +51,15 @@ async def wait_quiescent(kafka: str, gateways: Iterable[str], longest_limit: flo
     group = "streams"
     try:
         async with open_logs(options) as logs:
-            await logs.wait_drained(group, await logs.ends(INPUTS), TIMEOUT, lambda _: None)
+            for topics in (
+                INPUTS,
+                (CONTACT_EVENTS,),
+            ):  # the latter is written to until the former are drained
+                await logs.wait_drained(group, await logs.ends(topics), TIMEOUT, lambda _: None)
             await asyncio.sleep(longest_limit)
-            while (ends := await logs.ends([MESSAGES])) and await _has_new_records(logs, ends):
+            while (ends := await logs.ends(CHANGELOGS)) and await _has_new_records(logs, ends):
                 pass
-            group, ends = "sinks", await logs.ends((*INPUTS, REJECTED, MESSAGES))
+            group, ends = "sinks", await logs.ends((*INPUTS, REJECTED, *CHANGELOGS))
             await logs.wait_drained(group, ends, TIMEOUT, lambda _: None)
     except (NotDrained, KafkaUnavailable) as error:
         raise NotQuiescent(f"{group}: {error}") from error
@@ -61,7 +68,7 @@ async def wait_quiescent(kafka: str, gateways: Iterable[str], longest_limit: flo
 async def _has_new_records(logs: Logs, ends: Offsets) -> bool:
     """Return whether records are written during a full scan, in which streams also repairs the changelog."""
     await asyncio.sleep(QUIET_SECONDS + SCAN_SECONDS * sum(ends.values()))
-    return await logs.ends([MESSAGES]) != ends
+    return await logs.ends(CHANGELOGS) != ends
 
 
 async def _wait_for_text(urls: Iterable[str], text: str) -> None:

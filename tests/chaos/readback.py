@@ -10,6 +10,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from clickhouse_connect.driver.client import Client
 from msgspec import convert, json
 
+from streams.contact import Contact, encode_contact
+from streams.contact_event import contact_key
 from streams.message import Message, encode_message
 
 ISO = {"date_time_output_format": "iso", "output_format_json_quote_64bit_integers": 0}
@@ -54,8 +56,18 @@ def stored_bodies(client: Client, table: str) -> set[Digest]:
 
 def read_messages(client: Client) -> Iterator[tuple[bytes, bytes]]:
     """Yield key and encoded message of each row of ClickHouse's view `messages`."""
-    with client.raw_stream("SELECT * FROM messages", fmt="JSONEachRow", settings=ISO) as stream:
-        for line in stream:
-            row = json.decode(line)
-            message = convert({name: value for name, value in row.items() if value is not None}, Message)
-            yield f"{message.account}/{message.message_id}".encode(), encode_message(message)
+    for row in _read_rows(client, "messages"):
+        message = convert({name: value for name, value in row.items() if value is not None}, Message)
+        yield f"{message.account}/{message.message_id}".encode(), encode_message(message)
+
+
+def read_contacts(client: Client) -> Iterator[tuple[bytes, bytes]]:
+    """Yield key and encoded contact of each row of ClickHouse's view `contacts`."""
+    for row in _read_rows(client, "contacts"):
+        contact = convert(row, Contact)
+        yield contact_key(contact.account, contact.number), encode_contact(contact)
+
+
+def _read_rows(client: Client, view: str) -> Iterator[dict[str, Any]]:
+    with client.raw_stream(f"SELECT * FROM {view}", fmt="JSONEachRow", settings=ISO) as stream:
+        yield from map(json.decode, stream)

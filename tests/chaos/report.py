@@ -16,7 +16,7 @@ from tests.support.logs import log_tails
 
 def run_table(outcome: Outcome, seconds: float) -> Table:
     """Summarize one run, which took so many seconds."""
-    result, posts = outcome.result, outcome.posts
+    result, posts, contacts = outcome.result, outcome.posts, outcome.result.contact_findings
     own = resource.getrusage(resource.RUSAGE_SELF)
     kinds = Counter(f"{fault.kind} {fault.target.partition('-')[0]}" for fault in outcome.faults)
     return key_values(
@@ -31,11 +31,13 @@ def run_table(outcome: Outcome, seconds: float) -> Table:
             "of these after unexpected exits": _counts(outcome.unexpected_exits),
             "in Kafka": f"{result.records:,} records, {result.events:,} events,"
             f" {result.submissions:,} submissions, {result.messages:,} messages"
-            f" ({result.overdue:,} overdue, {result.unsent:,} unsent)",
-            "keys stale in `messages`, corrected by joining": f"{result.stale:,}",
+            f" ({result.overdue:,} overdue, {result.unsent:,} unsent), {result.contacts:,} contacts",
+            "keys stale in `messages` or `contacts`, corrected by joining": f"{result.stale:,}",
             "lost": str(len(result.lost)),
             "duplicated": str(len(result.duplicated)),
             "wrong": str(len(result.wrong)),
+            "contacts": f"{len(contacts.lost)} lost, {len(contacts.superfluous)} superfluous,"
+            f" {len(contacts.wrong)} wrong",
             "reconcile": f"exit status {outcome.reconciled}",
             "longest gap between two 2xx": f"{posts.longest_gap:.1f} s",
             "longest stall": ", ".join(

@@ -86,12 +86,7 @@ async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
             targets["disk"] = Disk(folder / "disk", brokers[: len(brokers) // 2 + 1])
             await asyncio.gather(
                 inject_faults(faults, targets, log),
-                *(
-                    post_workload(
-                        url, options.seed * 2 + number, options.postbacks // 2, options.rate / 2, posts
-                    )
-                    for number, url in enumerate(urls)
-                ),
+                post_workload(urls, options.seed, options.postbacks, options.rate, posts),
             )
             log("all posted, waiting until quiescent")
             await wait_ready(ops.values())

@@ -15,7 +15,7 @@ from tests.chaos.full_disk import fill_disk
 from tests.chaos.joins import JOIN_BURNERS, kill_joins
 from tests.chaos.load import burn_cpu
 from tests.chaos.lost_brokers import lose_brokers
-from tests.chaos.run import RunOptions
+from tests.chaos.run import DEFAULT, SMALL, RunOptions
 from tests.chaos.scenario import run_scenario
 from tests.chaos.soak import run_folder, run_once, soak
 from tests.chaos.stack_kills import kill_stack as kill_whole_stack
@@ -25,6 +25,8 @@ from tests.chaos.unwritable import leave_unwritable
 #: Defaults of one run of a soak (about two minutes), and of a single run.
 SOAK_RUN = {"postbacks": 24_000, "rate": 400.0, "faults": 12}
 LONG_RUN = {"postbacks": 60_000, "rate": 500.0, "faults": 20}
+#: Those of the run among the tests.
+SMALL_RUN = {"postbacks": 2_000, "rate": 400.0, "faults": 3}
 #: Messages per second of --send.
 SEND_RATE = 200.0
 
@@ -32,13 +34,16 @@ SEND_RATE = 200.0
 @click.command()
 @click.option("--seed", "seeds", type=int, multiple=True, default=(1,), help="One run per seed; repeatable.")
 @click.option("--brokers", type=click.Choice(["1", "3"]), default="1", help="Nodes of Apache Kafka.")
-@click.option("--postbacks", type=int, help="Postbacks to post.  [60000; with --soak 24000]")
+@click.option("--small", is_flag=True, help="The run among the tests: fewer processes and partitions.")
+@click.option("--postbacks", type=int, help="Postbacks to post.  [60000; with --soak 24000, --small 2000]")
 @click.option(
     "--rate",
     type=float,
-    help="Postbacks, or with --send messages, per second.  [500; with --soak 400, with --send 200]",
+    help="Postbacks, or with --send messages, per second.  [500; with --soak, --small 400, with --send 200]",
 )
-@click.option("--faults", type=int, help="Number of faults, spread over the run.  [20; with --soak 12]")
+@click.option(
+    "--faults", type=int, help="Number of faults, spread over the run.  [20; with --soak 12, --small 3]"
+)
 @click.option("--blackouts", default=0, help="How often everything is killed at once, in addition.")
 @click.option(
     "--burn", type=int, help="Competing processes that use a core each.  [0; with --soak 1, with --joins 2]"
@@ -55,6 +60,7 @@ SEND_RATE = 200.0
 def main(
     seeds: tuple[int, ...],
     brokers: str,
+    small: bool,
     postbacks: int | None,
     rate: float | None,
     faults: int | None,
@@ -95,7 +101,7 @@ def main(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns about each broker that is down
     frozen_code()  # an edit during the run must not change the code of later processes
     console = Console()
-    defaults = LONG_RUN if soaking is None else SOAK_RUN
+    defaults = SMALL_RUN if small else LONG_RUN if soaking is None else SOAK_RUN
     options = RunOptions(
         seeds[0],
         int(defaults["postbacks"]) if postbacks is None else postbacks,
@@ -103,6 +109,7 @@ def main(
         int(defaults["faults"]) if faults is None else faults,
         int(brokers),
         blackouts,
+        SMALL if small else DEFAULT,
     )
     if burn is None:
         burn = JOIN_BURNERS if joins is not None else int(soaking is not None)

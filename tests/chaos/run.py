@@ -23,7 +23,7 @@ from tests.chaos.cluster import (
     inject_faults,
     reconcile,
 )
-from tests.chaos.faults import Fault, plan_blackouts, plan_faults
+from tests.chaos.faults import Fault, plan_blackouts, plan_faults, target_kind
 from tests.chaos.fold import Limits
 from tests.chaos.outcome import Outcome, PostLog
 from tests.chaos.progress import TOPICS_OF, LongestStall, measure_stalls
@@ -37,7 +37,34 @@ SESSION_TIMEOUT = 6.0
 #: So short that messages become overdue and unsent, and stop being so when a spooled postback arrives.
 LIMITS = Limits(overdue_after=timedelta(seconds=10), unsent_after=timedelta(seconds=8))
 SPOOL_DISK_BYTES = 48 * 2**20
-TWO = (1, 2)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What a run starts beside Kafka and ClickHouse."""
+
+    #: Processes of each stage.
+    gateways: int = 2
+    streams: int = 2
+    sinks: int = 2
+    partitions: int = 8
+    #: Seconds of a fetch of streams (`POSTBACKS_FETCH_WAIT`).
+    fetch_wait: float = 0.05
+    limits: Limits = LIMITS
+    #: Whether stalls are measured, by requests to Kafka each second.
+    measure_stalls: bool = True
+
+
+DEFAULT = Pipeline()
+#: For a run among the tests. Two workers still take partitions over from each other.
+SMALL = Pipeline(
+    gateways=1,
+    sinks=1,
+    partitions=2,
+    fetch_wait=0.25,
+    limits=Limits(overdue_after=timedelta(seconds=5), unsent_after=timedelta(seconds=4)),
+    measure_stalls=False,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,7 @@ class RunOptions:
     faults: int
     brokers: int
     blackouts: int = 0
+    pipeline: Pipeline = DEFAULT
 
 
 async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
@@ -69,9 +97,10 @@ async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
         stack.callback(cluster.kill)
         await asyncio.to_thread(cluster.start)
         disk = stack.enter_context(small_disk(folder / "disk", SPOOL_DISK_BYTES))
-        services, urls, ops, clickhouse = _services(cluster, folder, options.brokers)
+        services, urls, ops, clickhouse = _services(cluster, folder, options)
+        limits = options.pipeline.limits
         background = [asyncio.create_task(service.supervise(log)) for service in services.values()]
-        stalls = {group: LongestStall() for group in TOPICS_OF}
+        stalls = {group: LongestStall() for group in TOPICS_OF if options.pipeline.measure_stalls}
         try:
             await wait_ready(ops.values())
             log(f"ready, seed {options.seed}")
@@ -90,10 +119,10 @@ async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
             )
             log("all posted, waiting until quiescent")
             await wait_ready(ops.values())
-            gateways = [ops["gateway-1"], ops["gateway-2"]]
-            await wait_quiescent(cluster.address, gateways, max(LIMITS).total_seconds())
+            gateways = [address for name, address in ops.items() if target_kind(name) == "gateway"]
+            await wait_quiescent(cluster.address, gateways, max(limits).total_seconds())
             log("quiescent, checking")
-            result = await check(cluster.address, clickhouse, posts.posted, LIMITS, log)
+            result = await check(cluster.address, clickhouse, posts.posted, limits, log)
             reconciled = await reconcile(cluster.address, clickhouse, folder)
             (folder / "result.txt").write_text("".join(f"{line}\n" for line in result.lines()))
         except NotQuiescent as error:
@@ -116,25 +145,28 @@ async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
 
 
 def _services(
-    cluster: ApacheKafka, folder: Path, replication: int
+    cluster: ApacheKafka, folder: Path, options: RunOptions
 ) -> tuple[dict[str, Service], list[str], dict[str, str], str]:
     """Return the processes by name, the gateways' URLs, the ops addresses by name, and ClickHouse's URL."""
     ports = iter(free_ports(16))
     clickhouse_port = next(ports)
     clickhouse = f"http://default:@127.0.0.1:{clickhouse_port}/postbacks"
     services = {"clickhouse": clickhouse_service(clickhouse_port, folder)}
-    urls, ops = [], {}
-    for stage in ("gateway", "streams", "sinks"):
-        for number in TWO:
-            name = f"{stage}-{number}"
+    urls, ops, pipeline = [], {}, options.pipeline
+    stages = {"gateway": pipeline.gateways, "streams": pipeline.streams, "sinks": pipeline.sinks}
+    for stage, count in stages.items():
+        for number in range(count):
+            name = f"{stage}-{number + 1}"
             ops[name] = f"127.0.0.1:{next(ports)}"
             settings = {
                 "kafka": cluster.address,
-                "replication": replication,
+                "replication": options.brokers,
+                "partitions": pipeline.partitions,
+                "fetch_wait": pipeline.fetch_wait,
                 "clickhouse": clickhouse,
                 "session_timeout": SESSION_TIMEOUT,
-                "overdue_after": LIMITS.overdue_after.total_seconds(),
-                "unsent_after": LIMITS.unsent_after.total_seconds(),
+                "overdue_after": pipeline.limits.overdue_after.total_seconds(),
+                "unsent_after": pipeline.limits.unsent_after.total_seconds(),
                 "ops": ops[name],
                 "data": folder / ("disk" if stage == "gateway" else "data") / name,
             }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.faults import exclusion_group, plan_faults
-from tests.chaos.run import RunOptions, run_chaos
+from tests.chaos.run import SMALL, RunOptions, run_chaos
 from tests.support.engines import APACHE, CHDB, Engines
 
 TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3", "disk", "messages"]
@@ -21,14 +21,17 @@ TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3
 async def test_nothing_is_lost_duplicated_or_wrong_under_faults(tmp_path: Path, engines: Engines) -> None:
     engines.used |= {APACHE, CHDB}
     seed = datetime.now(UTC).toordinal()
-    command = f'make chaos ARGS="--seed {seed} --postbacks 3000 --rate 400 --faults 3"'
-    outcome = await run_chaos(RunOptions(seed, postbacks=3_000, rate=400, faults=3, brokers=1), tmp_path)
+    command = f'make chaos ARGS="--small --seed {seed}"'
+    options = RunOptions(seed, postbacks=2_000, rate=400, faults=3, brokers=1, pipeline=SMALL)
+    outcome = await run_chaos(options, tmp_path)
     assert outcome.faults, command
-    assert outcome.postbacks > 2_600, command
+    assert outcome.postbacks > 2_000, command
     assert not outcome.never_acknowledged, command
     assert not outcome.result.lost, command
     assert not outcome.result.duplicated, command
     assert not outcome.result.wrong, command
+    assert outcome.result.contacts > 50, command
+    assert not outcome.result.contact_findings, command
     assert outcome.reconciled == 0, command
 
 

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from embedded.kafka.node import Node
+from streams.contact import CONTACTS
 from streams.message import MESSAGES
 from tests.chaos.faults import Fault
 from tests.support.damage import flip_bytes
@@ -205,17 +206,17 @@ class Disk:
                 ballast.flush()
 
 
-class MessagesTopic:
-    """The topic `messages`, which is deleted; workers that notice it create it again when they restart."""
+class Changelogs:
+    """The topics of states, which are deleted; workers that notice it create them again when they restart."""
 
     def __init__(self, kafka: str, lock: asyncio.Lock) -> None:
-        self.name = "messages"
+        self.name = "changelogs"
         self._kafka = kafka
         self._lock = lock
 
     async def inject(self, fault: Fault) -> str:
         async with self._lock:
-            await delete_topics(self._kafka, MESSAGES)
+            await delete_topics(self._kafka, MESSAGES, CONTACTS)
         return ""
 
 
@@ -236,7 +237,7 @@ class Everything:
         return ""
 
 
-Target = Service | Broker | Disk | MessagesTopic | Everything
+Target = Service | Broker | Disk | Changelogs | Everything
 
 
 async def inject_faults(faults: list[Fault], targets: Mapping[str, Target], log: Log) -> None:

@@ -17,10 +17,10 @@ FAULT_KINDS: dict[str, dict[FaultKind, int]] = {
     "kafka": {"kill": 3, "stop": 1, "freeze": 1},
     "clickhouse": {"kill": 3, "stop": 1, "freeze": 1},
     "disk": {"fill": 1},
-    "messages": {"delete": 1},
+    "changelogs": {"delete": 1},
 }
 #: How often each kind of target is hit, relative to the others.
-WEIGHTS = {"gateway": 4, "streams": 6, "sinks": 5, "kafka": 3, "clickhouse": 3, "disk": 1, "messages": 1}
+WEIGHTS = {"gateway": 4, "streams": 6, "sinks": 5, "kafka": 3, "clickhouse": 3, "disk": 1, "changelogs": 1}
 
 
 @dataclass(frozen=True, order=True)
@@ -83,4 +83,4 @@ def target_kind(target: str) -> str:
 
 def exclusion_group(target: str) -> str:
     """Targets of one group are never hit at once: all brokers, and what needs them or kills them."""
-    return "kafka" if target_kind(target) in ("kafka", "disk", "messages") else target
+    return "kafka" if target_kind(target) in ("kafka", "disk", "changelogs") else target

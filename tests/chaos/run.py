@@ -14,9 +14,9 @@ from pathlib import Path
 from tests.chaos.checker import check
 from tests.chaos.cluster import (
     Broker,
+    Changelogs,
     Disk,
     Everything,
-    MessagesTopic,
     Service,
     Target,
     clickhouse_service,
@@ -110,7 +110,7 @@ async def run_chaos(options: RunOptions, folder: Path) -> Outcome:
             lock = asyncio.Lock()
             brokers = [Broker(f"kafka-{node.number}", node, lock) for node in cluster.nodes]
             targets |= {broker.name: broker for broker in brokers}
-            targets["messages"] = MessagesTopic(cluster.address, lock)
+            targets["changelogs"] = Changelogs(cluster.address, lock)
             targets["everything"] = Everything(services.values(), brokers)
             targets["disk"] = Disk(folder / "disk", brokers[: len(brokers) // 2 + 1])
             await asyncio.gather(
@@ -179,7 +179,7 @@ def _services(
 
 def _faults(options: RunOptions, services: dict[str, Service], disk: bool) -> list[Fault]:
     targets = [*services, *(f"kafka-{number + 1}" for number in range(options.brokers))]
-    targets += ["messages", *(["disk"] if disk else [])]
+    targets += ["changelogs", *(["disk"] if disk else [])]
     seconds = options.postbacks / options.rate
     faults = plan_faults(options.seed, seconds, options.faults, targets, SESSION_TIMEOUT)
     return sorted([*faults, *plan_blackouts(seconds, options.blackouts)])

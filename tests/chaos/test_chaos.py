@@ -14,7 +14,7 @@ from tests.chaos.faults import exclusion_group, plan_faults
 from tests.chaos.run import SMALL, RunOptions, run_chaos
 from tests.support.engines import APACHE, CHDB, Engines
 
-TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3", "disk", "messages"]
+TARGETS = ["gateway-1", "gateway-2", "streams-1", "kafka-1", "kafka-2", "kafka-3", "disk", "changelogs"]
 
 
 @pytest.mark.engine

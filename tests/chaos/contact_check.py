@@ -11,8 +11,9 @@ from typing import NamedTuple
 from clickhouse_connect.driver.client import Client
 from msgspec import Struct, json
 
+from runtime.verdict import Policy, Scope
 from streams.contact import decode_contact
-from streams.verdict import Policy, Scope, verdict
+from streams.verdict import verdict
 from tests.chaos.expected_contacts import Dated, ExpectedContact, Judged
 from tests.chaos.readback import ISO, read_contacts
 

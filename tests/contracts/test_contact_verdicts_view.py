@@ -74,7 +74,11 @@ async def look_up(database: str, numbers: Sequence[str]) -> list[list[DatedSigna
 
 def _own_numbers(contact: Contact) -> set[str]:
     """Those that it has events of, and empty for any of them."""
-    return {"", *(fact.own_number for fact in contact.facts), *(mark.own_number for mark in marks_of(contact))}
+    return {
+        "",
+        *(fact.own_number for fact in contact.facts),
+        *(mark.own_number for mark in marks_of(contact)),
+    }
 
 
 def contact(events: list[ContactEvent]) -> Contact:

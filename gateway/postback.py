@@ -90,6 +90,8 @@ class Response(Postback, tag="response", omit_defaults=True):
     reply_id: Guid | None
     matched: bool
     text: str
+    #: SMSResponse as received; omitted if it is 1. Any other value is not to be answered.
+    marker: str = "1"
 
 
 class Receipt(Postback, tag="receipt", omit_defaults=True):

@@ -71,6 +71,7 @@ def parse(request: RawRequest) -> AnyPostback:
             reply_id=own_id,
             matched=matched_id is not None,
             text=get("message", ""),
+            marker=fields["smsresponse"].strip(),
         )
     if marker == "smssent":
         return Sent(

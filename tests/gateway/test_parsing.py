@@ -65,6 +65,14 @@ def test_documented_response_is_about_its_matched_message() -> None:
     assert postback.occurred_at == "2010-05-08T02:42:36.000Z"
 
 
+@pytest.mark.parametrize(("value", "marker"), [("1", "1"), ("%201", "1"), ("0", "0"), ("true", "true")])
+def test_marker_other_than_one_is_kept(value: str, marker: str) -> None:
+    postback = parse(raw_request(RESPONSE.replace(b"SMSResponse=1", f"SMSResponse={value}".encode())))
+    assert isinstance(postback, Response)
+    assert postback.marker == marker
+    assert (b"marker" in encode(postback)) == (marker != "1")
+
+
 def test_documented_receipt_has_raw_spaces_and_colons() -> None:
     postback = parse(raw_request(RECEIPT))
     assert isinstance(postback, Receipt)

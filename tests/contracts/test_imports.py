@@ -14,11 +14,17 @@ GATEWAY_CONTRACTS = {
     "gateway.sms_errors",
     "gateway.submission",
 }
-CONTRACTS = {*GATEWAY_CONTRACTS, "streams.contact", "streams.contact_event", "streams.message"}
+CONTRACTS = {
+    *GATEWAY_CONTRACTS,
+    "streams.auto_response",
+    "streams.contact",
+    "streams.contact_event",
+    "streams.message",
+}
 MAY_IMPORT = {
     "runtime": set[str](),
     "gateway": {"runtime"},
-    "streams": {"runtime", *GATEWAY_CONTRACTS},
+    "streams": {"runtime", *GATEWAY_CONTRACTS, "sending"},
     "sending": {"runtime", "gateway.sms_errors"},
     "sinks": {"runtime", *CONTRACTS},
     "operations": {"runtime", *CONTRACTS, "gateway.parsing", "streams", "sinks"},

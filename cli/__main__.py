@@ -23,6 +23,7 @@ COMMANDS = {
     "sql": "cli.sql",
     "simulate": "cli.simulate",
     "send": "cli.send",
+    "respond": "cli.respond",
     "settings": "cli.settings",
     "gateway": "cli.run",
     "streams": "cli.run",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
 from gateway.submission import SUBMISSIONS
+from streams.auto_response import AUTO_RESPONSES
 from streams.contact import CONTACTS, Contact
 from streams.message import MESSAGES, Message
 
@@ -38,16 +39,18 @@ MESSAGE_STATES = Table(
     tombstones=True,
 )
 CONTACT_STATES = Table("contact_states", fields=(*Contact.__struct_fields__, "cluster"), tombstones=True)
+DECISIONS = Table("auto_responses")
 #: The columns `topic`, `partition` and `offset` are those of the rejected record, not of the rejection's.
 REJECTIONS = Table(
     "rejected", suffix=',"cluster":%(cluster)s,"records":[{"partition":%(partition)d,"offset":%(offset)d}]}\n'
 )
 
-TABLES = (POSTBACKS, SUBMITTED, MESSAGE_STATES, CONTACT_STATES, REJECTIONS)
+TABLES = (POSTBACKS, SUBMITTED, MESSAGE_STATES, CONTACT_STATES, DECISIONS, REJECTIONS)
 TABLE_OF = {
     **dict.fromkeys(POSTBACK_TOPICS, POSTBACKS),
     SUBMISSIONS: SUBMITTED,
     REJECTED: REJECTIONS,
     MESSAGES: MESSAGE_STATES,
     CONTACTS: CONTACT_STATES,
+    AUTO_RESPONSES: DECISIONS,
 }

@@ -9,12 +9,14 @@ from gateway.rejected import REJECTED
 from runtime.errors import KafkaUnavailable, TopicMismatch
 from runtime.kafka.clients import open_admin
 from runtime.kafka.topics import TopicSpec, durability
+from streams.auto_response import AUTO_RESPONSES
 from streams.contact import CONTACTS
 from streams.contact_event import CONTACT_EVENTS
 from streams.message import INPUTS, MESSAGES
 
-#: Events of contacts stay so long; what follows from them does not expire.
-CONTACT_EVENTS_RETENTION_MS = 30 * 86_400_000
+#: Events of contacts stay so long; what follows from them does not expire. And decisions about automatic
+#: responses, which are the history of handsets: as long as the longest period of a rule.
+RETENTION_MS = 30 * 86_400_000
 #: Records stay this long before compaction, so that a stale last record can be merged with those before it.
 COMPACTION_LAG_MS = 7 * 86_400_000
 #: A message with all its lists at their limits, with a margin; a contact likewise.
@@ -22,11 +24,12 @@ RECORD_BYTES = 2 * 1024 * 1024
 
 
 def streams_topics(partitions: int, replication: int) -> list[TopicSpec]:
-    """`messages`, `contact_events` and `contacts`."""
+    """`messages`, `contact_events`, `contacts` and `auto_responses`."""
     return [
         messages_topic(partitions, replication),
         contact_events_topic(partitions, replication),
         _changelog(CONTACTS, partitions, replication),
+        _log(AUTO_RESPONSES, partitions, replication),
     ]
 
 
@@ -37,13 +40,17 @@ def messages_topic(partitions: int, replication: int) -> TopicSpec:
 
 def contact_events_topic(partitions: int, replication: int) -> TopicSpec:
     """`contact_events`: what streams recognises, and what is imported."""
+    return _log(CONTACT_EVENTS, partitions, replication)
+
+
+def _log(topic: str, partitions: int, replication: int) -> TopicSpec:
     return TopicSpec(
-        CONTACT_EVENTS,
+        topic,
         partitions,
         replication,
         {
             "cleanup.policy": "delete",
-            "retention.ms": str(CONTACT_EVENTS_RETENTION_MS),
+            "retention.ms": str(RETENTION_MS),
             **durability(replication),
         },
     )

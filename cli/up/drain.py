@@ -14,6 +14,7 @@ from gateway.rejected import REJECTED
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.offsets import NotDrained, open_logs
 from runtime.supervisor import Supervisor
+from streams.auto_response import AUTO_RESPONSES
 from streams.contact import CONTACTS
 from streams.contact_event import CONTACT_EVENTS
 from streams.message import INPUTS as STREAMS_INPUTS
@@ -26,7 +27,7 @@ DRAIN_TIMEOUT = 60.0
 #: them in this order, as it may write to the later ones until the earlier ones are drained.
 INPUTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "streams": (STREAMS_INPUTS, (CONTACT_EVENTS,)),
-    "sinks": ((*STREAMS_INPUTS, REJECTED, MESSAGES, CONTACTS),),
+    "sinks": ((*STREAMS_INPUTS, REJECTED, MESSAGES, CONTACTS, AUTO_RESPONSES),),
 }
 
 

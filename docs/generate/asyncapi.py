@@ -15,6 +15,7 @@ from gateway.rejected import REJECTED
 from gateway.submission import SUBMISSIONS
 from gateway.topics import gateway_topics
 from runtime.settings import Settings, load_settings
+from streams.auto_response import AUTO_RESPONSES
 from streams.contact import CONTACTS
 from streams.contact_event import CONTACT_EVENTS
 from streams.merge import MAX_NUMBER
@@ -32,12 +33,14 @@ SUMMARY = {
     MESSAGES: "Everything known about one message; a tombstone when streams expires it",
     CONTACT_EVENTS: "A number opted out or in: by a reply, as the provider refuses to send, or imported",
     CONTACTS: "Everything known about whether one number may be written to; does not expire",
+    AUTO_RESPONSES: "A decision about an automatic response, an intent to send it, or its outcome",
 }
 WRITERS = (
     *(("gateway", topic) for topic in (*POSTBACK_TOPICS, SUBMISSIONS, REJECTED)),
     ("streams", MESSAGES),
     ("streams", CONTACT_EVENTS),
     ("streams", CONTACTS),
+    ("streams", AUTO_RESPONSES),
     ("streams", REJECTED),
 )
 KEY = {
@@ -61,6 +64,7 @@ KEYS = {
     REJECTED: KEY_OF_REJECTED,
     CONTACT_EVENTS: KEY_OF_CONTACT,
     CONTACTS: KEY_OF_CONTACT,
+    AUTO_RESPONSES: KEY_OF_CONTACT | {"pattern": f"^[^/]+/[0-9]{{0,{MAX_NUMBER}}}$"},
 }
 CLOUDEVENT = {
     "type": "object",
@@ -113,7 +117,7 @@ def document() -> dict[str, Any]:
             "title": "postbacks",
             "version": "1.0.0",
             "description": "An SMS provider's postbacks, its answers to sends, the messages they are "
-            "about, and the contacts that opted out, as Kafka topics. "
+            "about, the contacts that opted out, and automatic responses, as Kafka topics. "
             "docs/consuming.md has example consumers, and documents ordering and duplicates.",
         },
         "defaultContentType": "application/json",

@@ -8,6 +8,14 @@ from gateway.parsing.submission import parse_answers
 from gateway.postback import RECEIPT, RESPONSE, SENT, AnyPostback, Response, encode, key_of
 from gateway.rejected import REJECTED, reject_request
 from gateway.submission import SUBMISSIONS, Submission, submission_key
+from runtime.phone_number import canonical
+from streams.auto_response import (
+    AUTO_RESPONSE_VERSION,
+    AUTO_RESPONSES,
+    AutoResponse,
+    auto_response_key,
+    encode_auto_response,
+)
 from streams.contact import CONTACTS, encode_contact, merge_contact
 from streams.contact_event import (
     CONTACT_EVENTS,
@@ -64,6 +72,30 @@ def contact_event() -> ContactEvent:
     return event
 
 
+def auto_response() -> AutoResponse:
+    """The outcome of an answer to the reply of the postbacks."""
+    reply = postbacks()[RESPONSE]
+    assert isinstance(reply, Response)
+    return AutoResponse(
+        version=AUTO_RESPONSE_VERSION,
+        event_id=reply.event_id,
+        account=reply.account,
+        number=canonical(reply.from_number),
+        own_number=canonical(reply.to_number),
+        outcome="accepted",
+        rule="thanks",
+        day="2026-11-22",
+        attempt="0b8c7f4f2a6e4d6c9d4b6f1f5a3f7c2e",
+        text="Thank you!",
+        message_id="2f1d0c5e-7c52-4d8e-9a53-3b1d9a9f0a11",
+        answered_message_id=reply.message_id,
+        reply_id=reply.reply_id,
+        occurred_at=reply.occurred_at,
+        received_at=reply.received_at,
+        at="2026-11-23T04:39:43.123Z",
+    )
+
+
 def records() -> dict[str, tuple[bytes, bytes]]:
     """The key and value of a record of each topic."""
     message = state_of(submission())
@@ -80,6 +112,7 @@ def records() -> dict[str, tuple[bytes, bytes]]:
         MESSAGES: (key, encode_message(message)),
         CONTACT_EVENTS: (contact, encode_contact_event(opt_out)),
         CONTACTS: (contact, encode_contact(merge_contact(None, opt_out))),
+        AUTO_RESPONSES: (auto_response_key(auto_response()), encode_auto_response(auto_response())),
     }
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct, json
 from gateway.postback import TOPIC_OF
 from gateway.rejected import REJECTED, Rejected
 from gateway.submission import SUBMISSIONS, Submission
+from streams.auto_response import AUTO_RESPONSES, AutoResponse
 from streams.contact import CONTACTS, Contact
 from streams.contact_event import CONTACT_EVENTS, ContactEvent
 from streams.message import MESSAGES, Message
@@ -25,6 +26,7 @@ STRUCT_OF: dict[str, type[Struct]] = {
     MESSAGES: Message,
     CONTACT_EVENTS: ContactEvent,
     CONTACTS: Contact,
+    AUTO_RESPONSES: AutoResponse,
 }
 
 

@@ -25,7 +25,8 @@ MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES, SEGMENTS = 2**20, 64 * 2**20, 400
 #: Polls above the limit, during which Kafka may delete segments, before the hold file is written; and the
 #: fraction of the limit below which it is removed.
 MAX_POLLS_ABOVE, RELEASE_RATIO = 3, 0.95
-#: Consumer groups that must have committed a record before it may be deleted.
+#: Consumer groups that must have committed a record before it may be deleted. Records of `auto_responses` are
+#: never deleted early, as they tell what must not be sent again.
 CONSUMER_GROUPS: Mapping[str, tuple[str, ...]] = {
     "postbacks.sent": ("streams", "sinks"),
     "postbacks.response": ("streams", "sinks"),

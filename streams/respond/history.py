@@ -99,6 +99,16 @@ class History:
             return Reason.PERIOD
         return Reason.DAILY_CAP if event.position >= partition_cap else None
 
+    def may_close(self, intent: AutoResponse) -> bool:
+        """Whether an intent that must not be sent may be recorded as not sent.
+
+        Beside the first intent of its event it may not, as that would hide what became of the first one.
+        """
+        event = self._events.get(EventKey(intent.account, intent.event_id))
+        return event is not None and (
+            event.first.outcome == "declined" or event.first.attempt == intent.attempt
+        )
+
     def unresolved(self) -> Iterator[AutoResponse]:
         """The first intents without an outcome. All but those of running sends are unknown."""
         for event in self._events.values():

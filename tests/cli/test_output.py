@@ -21,7 +21,7 @@ def test_settings_json_has_an_object_for_each() -> None:
 async def test_topics_json_has_each_topics_configuration(fresh_kafka: str) -> None:
     done = command("topics", "--json", settings={"POSTBACKS_KAFKA": fresh_kafka})
     topics = {topic["name"]: topic for topic in map(json.loads, done.stdout.splitlines())}
-    assert len(topics) == 8
+    assert len(topics) == 9
     assert topics["messages"]["config"]["cleanup.policy"] == "compact"
     assert {topic["partitions"] for topic in topics.values()} == {8}
 

@@ -21,6 +21,12 @@ from docs.generate.schemas import STRUCT_OF, page
 from gateway.postback import POSTBACK_TOPICS, decode, encode
 from gateway.rejected import REJECTED, decode_rejected
 from gateway.submission import SUBMISSIONS, decode_submission
+from streams.auto_response import (
+    AUTO_RESPONSES,
+    decode_auto_response,
+    encode_auto_response,
+    join_auto_responses,
+)
 from streams.contact import CONTACTS, decode_contact, encode_contact, join_contacts, merge_contact
 from streams.contact_event import CONTACT_EVENTS, decode_contact_event
 from streams.join import join
@@ -79,6 +85,14 @@ def test_earlier_contact_decodes_without_loss_and_joins() -> None:
     contact = decode_contact(value)
     assert json.loads(encode_contact(contact)) == json.loads(value)
     assert merge_contact(contact, event) is join_contacts(contact, contact) is contact
+
+
+def test_earlier_automatic_response_decodes_without_loss() -> None:
+    assert stored(AUTO_RESPONSES)
+    for name, value in stored(AUTO_RESPONSES).items():
+        record = decode_auto_response(value)
+        assert json.loads(encode_auto_response(record)) == json.loads(value), name
+        assert join_auto_responses(record, record) is record
 
 
 def test_unknown_fields_are_ignored_and_newer_versions_refused() -> None:

@@ -18,6 +18,7 @@ from embedded.kafka.retention import (
 )
 from gateway.postback import SENT
 from gateway.rejected import REJECTED
+from streams.auto_response import AUTO_RESPONSES
 from streams.contact_event import CONTACT_EVENTS
 from streams.message import INPUTS
 from tests.chaos.full_disk import fill_disk
@@ -31,6 +32,7 @@ def test_all_topics_have_their_consumer_groups() -> None:
     by_groups: dict[tuple[str, ...], set[str]] = {}
     for topic, groups in CONSUMER_GROUPS.items():
         by_groups.setdefault(groups, set()).add(topic)
+    assert AUTO_RESPONSES not in CONSUMER_GROUPS, "what was sent would be forgotten"
     assert by_groups == {
         ("streams", "sinks"): {*INPUTS},
         ("sinks",): {REJECTED},

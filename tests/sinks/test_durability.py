@@ -16,9 +16,11 @@ from runtime.clickhouse.client import Inserter
 from sinks.migrate import migrate
 from sinks.rows import splice
 from sinks.tables import TABLE_OF, TABLES
+from streams.auto_response import AUTO_RESPONSES, encode_auto_response
 from streams.contact import CONTACTS, encode_contact, merge_contact
 from streams.merge import state_of
 from streams.message import MESSAGES, encode_message
+from tests.support.auto_responses import auto_response
 from tests.support.contact_events import contact_event
 from tests.support.fsyncs import fsyncs, needs_strace, traced_fsyncs
 from tests.support.postbacks import at, sent
@@ -31,6 +33,7 @@ VALUES = {
     SENT: encode(sent()),
     MESSAGES: encode_message(state_of(sent())),
     CONTACTS: encode_contact(merge_contact(None, contact_event())),
+    AUTO_RESPONSES: encode_auto_response(auto_response()),
     SUBMISSIONS: encode(submission()),
     REJECTED: encode(Rejected(rejection_id="1", reason="no_type", received_at=at(0))),
 }

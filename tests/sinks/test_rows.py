@@ -15,6 +15,7 @@ from gateway.rejected import MAX_KEY_BYTES, REJECTED, decode_rejected
 from gateway.submission import SUBMISSIONS
 from sinks.rows import newest_time, rejection_row, splice
 from sinks.tables import POSTBACKS, REJECTIONS, TABLE_OF
+from streams.auto_response import AUTO_RESPONSES
 from streams.contact import CONTACTS
 from streams.message import MESSAGES
 from tests.support.hostile_records import keys, timestamps, values
@@ -34,6 +35,7 @@ def test_every_topic_has_a_table() -> None:
         REJECTED: "rejected",
         MESSAGES: "message_states",
         CONTACTS: "contact_states",
+        AUTO_RESPONSES: "auto_responses",
     }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
 from itertools import pairwise
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from gateway.postback import Response, format_time
-from streams.auto_response import AutoResponse, Outcome, Reason
+from streams.auto_response import AutoResponse, Outcome, Reason, join_auto_responses
 from streams.respond.decide import RespondOptions, decide, find_objection
 from streams.respond.history import History
 from streams.respond.records import decision_record, outcome_record
@@ -74,6 +75,14 @@ def test_place_in_the_topic_decides_about_caps() -> None:
         *(None, Reason.PERIOD, None, Reason.PERIOD),
         *(Reason.DAILY_CAP, Reason.PERIOD, Reason.DAILY_CAP, Reason.PERIOD),
     ]
+
+
+def test_second_intent_does_not_hide_the_first() -> None:
+    first, second = auto_response(attempt="x1"), auto_response(attempt="x2")
+    history = history_of(first, second)
+    assert (history.may_close(first), history.may_close(second)) == (True, False)
+    assert history_of(auto_response(outcome="declined", attempt=""), second).may_close(second)
+    assert not History().may_close(first)
 
 
 def test_intents_without_outcome_are_unresolved() -> None:
@@ -172,7 +181,7 @@ class Worker:
                 self.topic.sent.append(intent)
             if outcome:
                 self.topic.records.append(outcome_record(intent, outcome, now))
-        elif reason not in (Reason.DUPLICATE, Reason.NOT_STORED):
+        elif self.history.may_close(intent):
             self.topic.records.append(outcome_record(intent, "not_sent", now, reason=reason))
 
     def restart(self, now: datetime) -> None:
@@ -222,6 +231,11 @@ def test_workers_at_once_never_send_twice(
         else:
             worker.restart(now)
     assert max(Counter(intent.event_id for intent in topic.sent).values(), default=0) <= 1
+    for intent in topic.sent:
+        known = reduce(
+            join_auto_responses, (each for each in topic.records if each.event_id == intent.event_id)
+        )
+        assert known.outcome in ("intent", "unknown", "refused", "accepted")
     by_day = Counter((intent.rule, intent.day) for intent in topic.sent)
     assert max(by_day.values(), default=0) <= DAILY_CAP
     for key in {(intent.number, intent.rule) for intent in topic.sent}:

@@ -17,9 +17,9 @@ from gateway.postback import Time, format_time
 from streams.auto_response import AutoResponse, Reason, join_auto_responses
 from streams.respond.fields import MAX_PERIOD
 
-#: A repetition after this time is too old for an answer, if it tells the provider's time; others are known
-#: for as long as the topic is retained.
-KNOWN_FOR = timedelta(hours=1)
+#: A repetition after this time is too old for an answer, if it tells the provider's time, and that is at most
+#: `MAX_AHEAD` of ours; others are known for as long as the topic is retained.
+KNOWN_FOR, MAX_AHEAD = timedelta(hours=1), timedelta(minutes=30)
 
 
 class EventKey(NamedTuple):
@@ -119,7 +119,7 @@ class History:
         """Remove what cannot matter any more; to be called every few minutes."""
         recent, oldest = format_time(now - KNOWN_FOR), format_time(now - MAX_PERIOD)
         for key, event in [*self._events.items()]:
-            since = recent if event.first.occurred_at else oldest
+            since = recent if _tells_age(event.first) else oldest
             if event.joined.at < since and event.joined.outcome != "intent":
                 del self._events[key]
         for handset, answers in [*self._answers.items()]:
@@ -152,6 +152,12 @@ class History:
         answers = self._answers.get(_HandsetRule(first.account, first.number, first.rule), {})
         answers.pop(first.event_id, None)
         self._counts[first.rule, first.day] -= 1
+
+
+def _tells_age(record: AutoResponse) -> bool:
+    """Whether the provider's time shows that a later repetition of the response is old."""
+    limit = format_time(datetime.fromisoformat(record.at) + MAX_AHEAD)
+    return record.occurred_at is not None and record.occurred_at <= limit
 
 
 def is_within(at: Time, period: timedelta, now: datetime) -> bool:

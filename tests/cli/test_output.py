@@ -38,7 +38,7 @@ def test_output_has_no_colours_without_a_terminal(arguments: tuple[str, ...]) ->
 @pytest.mark.parametrize(
     ("typed", "completions"),
     [
-        ("postbacks re", {"reconcile", "replay"}),
+        ("postbacks re", {"reconcile", "replay", "respond"}),
         ("postbacks tail --sta", {"--status"}),
         ("postbacks tail --status del", {"delivered"}),
         ("postbacks local c", {"clickhouse"}),

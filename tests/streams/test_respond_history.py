@@ -97,11 +97,11 @@ def test_event_without_provider_time_is_known_for_longer() -> None:
         auto_response("a1", outcome="accepted"),
         auto_response("a2", occurred_at=None, outcome="accepted"),
     )
-    unresolved = auto_response("a3")
-    for days, known in ((0.01, {"a1", "a2", "a3"}), (1, {"a2", "a3"}), (31, {"a3"})):
-        history = history_of(timed, untimed, unresolved)
+    unresolved, ahead = auto_response("a3"), auto_response("a4", occurred_at=at(3600), outcome="accepted")
+    for days, known in ((0.01, {"a1", "a2", "a3", "a4"}), (1, {"a2", "a3", "a4"}), (31, {"a3"})):
+        history = history_of(timed, untimed, unresolved, ahead)
         history.evict(START + timedelta(days=days))
-        assert {name for name in ("a1", "a2", "a3") if history.find("acme", name)} == known
+        assert {name for name in ("a1", "a2", "a3", "a4") if history.find("acme", name)} == known
 
 
 def test_caps_outlast_evicted_events() -> None:

@@ -13,10 +13,10 @@ from cli.respond_output import print_check
 from gateway.postback import Response, format_time
 from runtime.phone_number import canonical
 from runtime.process import DONE, FAILED
+from runtime.verdict import Policy
 from streams.respond.decide import RespondOptions
 from streams.respond.rules import Rules
 from streams.respond.rules_file import read_rules
-from streams.verdict import Policy
 
 #: Of a response that is only checked.
 NO_ID = "00000000-0000-0000-0000-000000000001"

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from gateway.postback import Response
+from runtime.verdict import Policy
 from sending.segments import count_segments
 from streams.auto_response import AutoResponse, Reason
 from streams.contact import Contact, merge_contact
@@ -16,7 +17,7 @@ from streams.facts import MAX_FACTS_PER_KIND
 from streams.respond.history import History, is_within
 from streams.respond.matching import Incoming, find_mismatch, keyword_in
 from streams.respond.rules import CONFIRM_WITHIN, Kind, Rule, Rules
-from streams.verdict import Policy, verdict
+from streams.verdict import verdict
 
 #: Older responses are not answered: a backlog, a replay, or a late repetition.
 MAX_AGE = timedelta(minutes=10)
@@ -133,7 +134,7 @@ def _forbidden(
     if incoming.signal == "opted_out":
         if rule is None or rule.kind is not Kind.OPT_OUT_CONFIRMATION:
             return Reason.OPT_OUT
-        if _was_opted_out(contact, response, incoming, options.policy):
+        if not _is_new_opt_out(contact, response, incoming, options.policy):
             return Reason.CONTACT_OPTED_OUT
         return None if _is_recent(response, CONFIRM_WITHIN, now) else Reason.TOO_OLD
     if incoming.signal is not None and (
@@ -146,22 +147,27 @@ def _forbidden(
     return Reason.CONTACT_SUSPECTED if judgement == "suspected" else None
 
 
-def _was_opted_out(contact: Contact | None, response: Response, incoming: Incoming, policy: Policy) -> bool:
-    """Whether another event than this response had opted the contact out: one opt-out is confirmed once.
+def _is_new_opt_out(contact: Contact | None, response: Response, incoming: Incoming, policy: Policy) -> bool:
+    """Whether a response that opts out is the first one since an opt-in, and no opt-in followed.
 
-    Marks have the latest opt-out only, so facts decide; if some of them may be missing, it had.
+    Marks have the latest opt-out only, so facts decide; if some of them may be missing, it is not.
     """
     if contact is None:
-        return False
-    if len(contact.facts) >= MAX_FACTS_PER_KIND:
         return True
-    others = [fact for fact in contact.facts if fact.event_id != response.event_id]
-    if policy.scope == "number":
-        others = [fact for fact in others if fact.own_number in (incoming.own_number, "")]
+    if len(contact.facts) >= MAX_FACTS_PER_KIND:
+        return False
     opt_ins = ("opted_in", "yes") if policy.yes_opts_in else ("opted_in",)
-    opted_out = [fact.occurred_at or fact.received_at for fact in others if fact.signal == "opted_out"]
-    opted_in = [fact.occurred_at or "" for fact in others if fact.signal in opt_ins]
-    return bool(opted_out) and max(opted_out) >= max(opted_in, default="")
+    own = response.occurred_at or response.received_at, response.event_id
+    last_out, last_in = "", ""
+    for fact in contact.facts:
+        if policy.scope == "number" and fact.own_number not in (incoming.own_number, ""):
+            continue
+        at = fact.occurred_at or fact.received_at
+        if fact.signal == "opted_out" and (at, fact.event_id) < own:
+            last_out = max(last_out, at)
+        elif fact.signal in opt_ins and fact.occurred_at:  # without a time it lifts no opt-out
+            last_in = max(last_in, at)
+    return last_in <= own[0] and (not last_out or last_out < last_in)
 
 
 def _is_recent(response: Response, limit: timedelta, now: datetime) -> bool:

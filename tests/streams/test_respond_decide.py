@@ -9,13 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.postback import Response
+from runtime.verdict import Policy
 from streams.auto_response import Reason
 from streams.contact import Contact, merge_contact
 from streams.respond.decide import Decision, RespondOptions, decide, find_objection
 from streams.respond.history import History
 from streams.respond.records import decision_record, outcome_record
 from streams.respond.rules import Rules
-from streams.verdict import Policy
 from tests.support.auto_responses import HANDSET, auto_response, response, rule_lines, rules_of
 from tests.support.contact_events import contact_event
 from tests.support.postbacks import START, at
@@ -279,6 +279,9 @@ def test_only_certain_opt_out_is_confirmed_in_time(text: str, seconds: int, expe
         ([], Reason.ANSWER),
         ([("a1", 0, "opted_out")], Reason.ANSWER),  # its own event
         ([("e1", -60, "suspected")], Reason.ANSWER),
+        ([("e1", 60, "opted_out")], Reason.ANSWER),  # a later one, which is not confirmed
+        ([("e1", 60, "opted_in")], Reason.CONTACT_OPTED_OUT),
+        ([("a0", 0, "opted_out")], Reason.CONTACT_OPTED_OUT),  # at the same time
         ([("e1", -60, "opted_out")], Reason.CONTACT_OPTED_OUT),
         ([("e1", -60, "opted_out"), ("a1", 0, "opted_out")], Reason.CONTACT_OPTED_OUT),
         ([("e1", -60, "opted_out"), ("e2", -30, "opted_in")], Reason.ANSWER),
@@ -291,7 +294,7 @@ def test_each_opt_out_is_confirmed_once(before: list[tuple[str, float, str]], ex
     assert reason(response("STOP"), GOODBYE, contact=known) is expected
 
 
-def test_opt_out_at_another_number_is_confirmed_in_scope() -> None:
+def test_scope_decides_which_opt_outs_were_before() -> None:
     known = contact(("e1", -60, "opted_out"), own_number="7575449510")
     assert reason(response("STOP"), GOODBYE, contact=known) is Reason.CONTACT_OPTED_OUT
     by_number = Policy("number")

@@ -197,11 +197,11 @@ async def test_invalid_http_gets_400_and_others_are_served(gateway: RunningGatew
     assert (await post(gateway.address, SENT)).status == 200
 
 
-async def test_token_identifies_the_account_and_others_get_404(kafka: str, reference: str) -> None:
-    with open_gateway(kafka, tokens=f"acme={TOKEN}") as gateway:
+async def test_token_identifies_the_account_and_others_get_404(fresh_kafka: str, reference: str) -> None:
+    with open_gateway(fresh_kafka, tokens=f"acme={TOKEN}") as gateway:
         body = with_reference(SENT, reference)
         assert (await post(gateway.address, body, f"/postback/{TOKEN}?a=1")).status == 200
-        _, key, value = await find_record(kafka, reference_id=reference)
+        _, key, value = await find_record(fresh_kafka, reference_id=reference)
         assert value["account"] == "acme"
         assert key.startswith(b"acme/")
         assert TOKEN not in str(value)

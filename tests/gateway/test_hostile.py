@@ -119,9 +119,10 @@ def test_random_input_gets_no_5xx_and_is_disconnected(gateway: RunningGateway, i
     asyncio.run(exchanges())
 
 
-async def test_corpus_causes_no_error_logs(kafka: str, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_corpus_causes_no_error_logs(fresh_kafka: str, capfd: pytest.CaptureFixture[str]) -> None:
     """The whole corpus at once, at log level info."""
-    with open_gateway(kafka, log_level="info", request_timeout=TIMEOUT, idle_timeout=TIMEOUT) as gateway:
+    options = {"request_timeout": TIMEOUT, "idle_timeout": TIMEOUT}
+    with open_gateway(fresh_kafka, log_level="info", **options) as gateway:
         await asyncio.gather(*(exchange(gateway.address, raw) for raw in CORPUS.values()))
         assert await is_served(gateway)
     logs = capfd.readouterr().err

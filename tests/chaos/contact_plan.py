@@ -45,7 +45,7 @@ def plan_responses(
         rate: postbacks per second.
         started: when the first handset begins to write.
     """
-    return in_order(_groups(postbacks, rate, Random(seed), started))
+    return in_order(_groups(postbacks, rate, Random(f"responses {seed}"), started))
 
 
 def _groups(

@@ -36,7 +36,7 @@ def plan_submissions(
     Args:
         handsets: numbers that are refused because they have sent STOP.
     """
-    return in_order(_groups(postbacks, Random(seed), handsets))
+    return in_order(_groups(postbacks, Random(f"submissions {seed}"), handsets))
 
 
 def _groups(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import islice
 
 import pytest
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from gateway.parsing.postback import parse
 from gateway.parsing.submission import parse_answers
 from simulator.postback import SimulatedPostback
 from simulator.scenario import REPLIES
+from simulator.traffic import traffic
 from streams.contact import Contact, encode_contact, merge_contact
 from streams.contact_event import contact_event_key
 from streams.merge import Event
@@ -148,3 +150,11 @@ def dated(*story: tuple[int, str, str]) -> ExpectedContact:
 )
 def test_last_statement_in_scope_decides(story: tuple[tuple[int, str, str], ...], judged: Judged) -> None:
     assert dated(*story).judge("74121", "number", yes=False) == judged
+
+
+def test_planned_messages_are_not_those_of_the_traffic() -> None:
+    """One seed for both: equal generators would yield equal ids."""
+    seed = 739_948
+    postbacks = list(islice(traffic(seed, 400, lambda _: STARTED), 2_000))
+    planned_ids = {post.content.message_id for post in plan_responses(2_000, RATE, seed, STARTED)}
+    assert planned_ids.isdisjoint(postback.message_id for postback in postbacks)

@@ -100,10 +100,14 @@ class ExpectedContacts:
 
     def __init__(self) -> None:
         self._statements: defaultdict[str, list[Statement]] = defaultdict(list)
+        #: Not yet in the statements: runs that do not check contacts have texts of which the meaning is open.
+        self._responses: list[SimulatedPostback] = []
 
     def add_postback(self, postback: SimulatedPostback) -> None:
-        if postback.kind not in ("reply", "inbound"):
-            return
+        if postback.kind in ("reply", "inbound"):
+            self._responses.append(postback)
+
+    def _read_response(self, postback: SimulatedPostback) -> None:
         fields = {name: value for name, (value,) in parse_qs(postback.body.decode(), True).items()}
         if signal := signal_of(fields["Message"]):
             own_number, at = _canonical(fields["ToPhoneNumber"]), _read_time(fields["ResponseReceiveDate"])
@@ -118,7 +122,13 @@ class ExpectedContacts:
             self._statements[handset].append(statement)
 
     def contacts(self, received_at: ReceivedAt) -> dict[str, ExpectedContact]:
-        """The contacts by number."""
+        """The contacts by number.
+
+        Raises:
+            KeyError: a text of a response that `contact_texts` does not list.
+        """
+        while self._responses:
+            self._read_response(self._responses.pop())
         return {
             handset: ExpectedContact(
                 [Dated(each.at, each.signal, each.own_number) for each in statements if each.at],

@@ -138,7 +138,7 @@ def test_simulate_reports_posts_and_expected_messages(up: Stack) -> None:
 
 def test_topics_and_migrate_change_nothing_when_current(up: Stack) -> None:
     topics = up.run("topics")
-    assert (topics.returncode, topics.stdout.splitlines()[-1]) == (0, "contacts: 8 partitions")
+    assert (topics.returncode, topics.stdout.splitlines()[-1]) == (0, "auto_responses: 8 partitions")
     assert (up.run("migrate").stdout, up.run("migrate").returncode) == ("Nothing to apply\n", 0)
 
 

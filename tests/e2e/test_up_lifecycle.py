@@ -38,7 +38,7 @@ def test_next_start_continues_with_the_data(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 def test_everything_accepted_is_in_clickhouse_after_ctrl_c(tmp_path: Path) -> None:
-    with stack(tmp_path, "--simulate", "100") as running_stack:
+    with stack(tmp_path, "--simulate", "300") as running_stack:
         pidfds = [os.pidfd_open(pid) for pid in running_stack.children().values()]
         accepted = asyncio.run(post_until_interrupted(running_stack))
         assert running_stack.wait() == 0

@@ -38,6 +38,8 @@ ZERO_WHEN_HEALTHY = {
     "postbacks_sinks_lag_records",
     "postbacks_streams_unowned_partitions",
     "postbacks_sinks_unowned_partitions",
+    "postbacks_sinks_texted_after_stop_messages",
+    "postbacks_sinks_texted_in_quiet_hours_messages",
 }
 
 

@@ -62,7 +62,8 @@ async def test_sink_starts_before_clickhouse_and_topics(fresh_kafka: str, tmp_pa
         with open_clickhouse(tmp_path, urlsplit(url).port or 0) as clickhouse:
             clickhouse.read_line()
             await eventually(
-                lambda: "has no topic contacts, messages" in sink.readyz(), "/readyz names the topics"
+                lambda: "has no topic auto_responses, contacts, messages" in sink.readyz(),
+                "/readyz names the topics",
             )
             await create_topics(fresh_kafka)
             await sink.wait_ready()

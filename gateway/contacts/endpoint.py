@@ -38,6 +38,8 @@ RETRY_AFTER_SECONDS = "1"
 #: Verdicts change, and are about persons.
 _NO_STORE: Mapping[str, str] = MappingProxyType({hdrs.CACHE_CONTROL: "no-store"})
 UNKNOWN, CONTACT = "unknown", "contact"
+#: Seconds between two warnings about failed lookups, at least.
+WARNING_INTERVAL = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +65,7 @@ class ContactEndpoint:
         self._policy = policy
         self._clock = clock
         self._rates = RateLimiter()
+        self._warned_at = -math.inf
 
     async def run(self) -> None:
         """Keep `as_of` up to date until cancelled; without read tokens from the first lookup on."""
@@ -106,8 +109,8 @@ class ContactEndpoint:
         try:
             signals = await find_signals(self._client, account, number)
         except ClickHouseUnavailable as error:
-            log.debug("Contact not looked up", error=str(error))
-            return _unavailable("Not now, try again")
+            self._warn(str(error))
+            return _unavailable("ClickHouse did not answer in time, try again")
         verdict = judge(signals, own_number, self._policy)
         decided = verdict.since is not None
         found = {
@@ -120,6 +123,13 @@ class ContactEndpoint:
             "as_of": time_of(as_of),
         }
         return TextResponse(200, json.encode(found).decode(), _NO_STORE, JSON)
+
+    def _warn(self, reason: str) -> None:
+        """Log why lookups fail; not each of them."""
+        now = perf_counter()
+        if now - self._warned_at >= WARNING_INTERVAL:
+            self._warned_at = now
+            log.warning("Contacts not looked up, responding 503", reason=reason)
 
 
 def _bearer(authorization: str) -> str:

@@ -20,6 +20,7 @@ from tests.support.contact_lookup import NUMBER, OTHER_READING, POSTING, TOKENS,
 from tests.support.gateway import free_address, open_gateway, post
 from tests.support.kafka import PARTITIONS
 from tests.support.pipeline import create_pipeline
+from tests.support.process import stderr_in
 from tests.support.raw_server import raw_server, stay_silent
 from tests.support.sinks import insert_values, open_sink
 from tests.support.wait import eventually
@@ -92,13 +93,18 @@ async def unusable_clickhouse(kind: str) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("kind", ["silent", "stopped"])
-async def test_no_verdict_without_an_answer_of_clickhouse(prepared_kafka: str, kind: str) -> None:
+async def test_no_verdict_without_an_answer_of_clickhouse(
+    prepared_kafka: str, tmp_path: Path, kind: str
+) -> None:
     async with unusable_clickhouse(kind) as clickhouse:
-        settings = {"clickhouse": clickhouse, "partitions": PARTITIONS, "log_level": "debug"}
-        with open_gateway(prepared_kafka, **TOKENS, **settings) as gateway:
+        settings = {"clickhouse": clickhouse, "partitions": PARTITIONS, "log_level": "warning"}
+        log = tmp_path / "gateway.log"
+        with stderr_in(log), open_gateway(prepared_kafka, **TOKENS, **settings) as gateway:
             await gateway.wait_for_metric("postbacks_gateway_contacts_as_of_timestamp_seconds", 1)
             responses = await asyncio.gather(*(look_up(gateway.address) for _ in range(3)))
             assert {response.status for response in responses} == {503}
             assert responses[0].headers["retry-after"] == "1"
+            assert log.read_text().count("Contacts not looked up") == 1
+            assert NUMBER not in log.read_text()
             posted = await post(gateway.address, urlencode(STOP).encode(), f"/postback/{POSTING}")
             assert posted.status == 200

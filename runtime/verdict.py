@@ -47,21 +47,36 @@ class Verdict(NamedTuple):
 def judge(signals: Iterable[DatedSignal], own_number: str, policy: Policy) -> Verdict:
     """Whether `own_number` (empty: any of ours) may write to a contact.
 
-    An event whose own number is unknown counts for all of them.
+    An event whose own number is unknown counts for all of them. For any of ours an opt-out at one counts
+    until an opt-in that counts for the same one.
 
     Args:
         signals: at least the latest of each signal and own number.
     """
     own_number = canonical(own_number)
-    everywhere = policy.scope == "account" or not own_number
-    counting = [signal for signal in signals if everywhere or signal.own_number in (own_number, "")]
-    opted_out, suspected = _latest(counting, {"opted_out"}), _latest(counting, {"suspected"})
-    opted_in = _latest(counting, {"opted_in", "yes"} if policy.yes_opts_in else {"opted_in"})
-    since = opted_in.at if opted_in else ""
-    if opted_out and opted_out.at >= since:
+    by_number = policy.scope == "number"
+    counting = [
+        signal
+        for signal in signals
+        if not (by_number and own_number) or signal.own_number in (own_number, "")
+    ]
+    opt_ins = {"opted_in", "yes"} if policy.yes_opts_in else {"opted_in"}
+    is_apart = by_number and not own_number
+    lifted_at: dict[str, str] = {}
+    for signal in counting:
+        if signal.signal in opt_ins:
+            scope = signal.own_number if is_apart else ""
+            lifted_at[scope] = max(signal.at, lifted_at.get(scope, ""))
+    in_force = [
+        signal
+        for signal in counting
+        if signal.at >= max(lifted_at.get("", ""), lifted_at.get(signal.own_number, "") if is_apart else "")
+    ]
+    if opted_out := _latest(in_force, {"opted_out"}):
         return _verdict("opted_out", opted_out)
-    if suspected and suspected.at >= since:
+    if suspected := _latest(in_force, {"suspected"}):
         return _verdict("suspected", suspected)
+    opted_in = _latest(counting, opt_ins)
     return _verdict("ok", opted_in) if opted_in else Verdict("ok")
 
 

@@ -20,6 +20,10 @@ from tests.chaos.readback import Digest, digest_of
 
 #: Of statements at the same time the last one prevails.
 AT_A_TIE = (OPTED_IN, YES, SUSPECTED, OPTED_OUT)
+#: Verdicts, of which the severest is the one for any number of ours.
+SEVERITY = ("ok", SUSPECTED, OPTED_OUT)
+#: A number of ours that no statement is about.
+UNMENTIONED = "none"
 US_TIME = "%m/%d/%Y %I:%M:%S %p"
 
 #: When the records of each body were received, in ISO 8601, by the gateway's clock.
@@ -80,10 +84,13 @@ class ExpectedContact:
             scope: `account`, or `number` if a statement counts for one number of ours only.
             yes: whether the reply YES opts in.
         """
+        if scope == "number" and not own_number:
+            each_number = [self.judge(own, scope, yes) for own in {*self.own_numbers, UNMENTIONED} - {""}]
+            return max(each_number, key=lambda judged: (SEVERITY.index(judged.verdict), judged.since or ""))
         counting = [
             each
             for each in (*self.timed, *self.untimed)
-            if scope == "account" or not own_number or each.own_number in (own_number, "")
+            if scope == "account" or each.own_number in (own_number, "")
         ]
         counting.sort(key=lambda each: (each.at, AT_A_TIE.index(each.signal)))
         judged = Judged("ok", None)

@@ -122,7 +122,18 @@ def test_blocked_send_outlasts_an_earlier_start() -> None:
 def test_number_scope_keeps_own_numbers_apart() -> None:
     events = [contact_event("e1", 1, own_number="7575449510"), start("e2", 2, own_number="74121")]
     judgements = [judge(*events, own_number=own, policy=BY_NUMBER) for own in ("17575449510", "74121", "")]
-    assert judgements == ["opted_out", "ok", "ok"]
+    assert judgements == ["opted_out", "ok", "opted_out"]
+
+
+def test_any_number_is_judged_as_the_severest() -> None:
+    stops = [contact_event("e1", 1, own_number="7575449510"), contact_event("e2", 2, "suspected")]
+    for opt_ins, expected in [
+        ([start("e3", 3)], "opted_out"),
+        ([start("e3", 3, own_number="7575449510")], "suspected"),
+        ([start("e3", 3, own_number="7575449510"), start("e4", 4)], "ok"),
+        ([start("e3", 3, own_number="")], "ok"),
+    ]:
+        assert judge(*stops, *opt_ins, policy=BY_NUMBER) == expected
 
 
 def test_account_scope_joins_own_numbers() -> None:
@@ -148,9 +159,12 @@ def test_deciding_mark_is_told() -> None:
 
 def plain(events: Sequence[ContactEvent], own_number: str, policy: Policy) -> str:
     """The verdict from its definition, of all versions of all events, without a state."""
+    if policy.scope == "number" and not own_number:
+        numbers = {"4045550199", *(event.own_number for event in events)} - {""}
+        return max((plain(events, each, policy) for each in numbers), key=JUDGEMENTS.index)
     times: dict[str, list[str]] = {"opted_out": [], "suspected": [], "in": [""]}
     own_numbers = {own_number, ""}
-    if policy.scope == "account" or not own_number:
+    if policy.scope == "account":
         own_numbers |= {event.own_number for event in events}
     for event in events:
         if event.signal in ("opted_out", "suspected"):

@@ -15,6 +15,8 @@ from sending.contact_check import RETRY_TIMEOUT, ContactCheck, Withheld, check_r
 from sending.contacts import ContactClient, Unchecked
 from sending.rows import SendRow
 
+#: Seconds for which a dry run retries while the gateway does not answer.
+PREVIEW_RETRY_TIMEOUT = 3.0
 NO_TOKEN = (
     "POSTBACKS_READ_TOKEN is not set: with it the gateway is asked which numbers have opted out. "
     "`postbacks token --read` prints it. With --unchecked, numbers that have opted out are sent to as well"
@@ -63,7 +65,8 @@ async def preview(
         recipients = Recipients.of(settings, include_suspected)
     except InvalidSetting:
         return {"": Unchecked("POSTBACKS_READ_TOKEN is not set")}
-    async with recipients.open_check(asyncio.Event(), retry_timeout=0) as check:
+    stop = asyncio.Event()
+    async with recipients.open_check(stop, PREVIEW_RETRY_TIMEOUT) as check:
         assert check
         with ProgressBars() as progress, progress.step("Checking recipients"):
-            return await check_rows(check, rows)
+            return await check_rows(check, rows, stop)

@@ -87,10 +87,15 @@ class ContactCheck:
         return Unchecked(reason)
 
 
-async def check_rows(check: ContactCheck, rows: Iterable[SendRow]) -> dict[str, Withheld]:
+async def check_rows(
+    check: ContactCheck, rows: Iterable[SendRow], stop: asyncio.Event
+) -> dict[str, Withheld]:
     """Check rows for a dry run; return those that would not be sent, by their ids.
 
     Ends at the first row that cannot be checked because of the gateway: its `Unchecked` is the last one.
+
+    Args:
+        stop: that of the check; set at such a row, so that no other one is retried.
     """
     withheld: dict[str, Withheld] = {}
     remaining = iter(rows)
@@ -104,6 +109,7 @@ async def check_rows(check: ContactCheck, rows: Iterable[SendRow]) -> dict[str, 
                 withheld[row.id] = found
                 failed = isinstance(found, Unchecked) and not found.is_about_number
             if failed:
+                stop.set()
                 return
 
     async with asyncio.TaskGroup() as group:

@@ -214,10 +214,21 @@ async def test_dry_run_finds_what_would_be_skipped(contacts: ContactServer) -> N
     contacts.verdicts = {"7575440001": "opted_out"}
     numbers = [f"1757544{number:04d}" for number in range(40)]
     due = rows(*numbers)
+    stop = asyncio.Event()
     async with ContactClient(contacts.url, SecretStr(TOKEN)) as client:
-        check = ContactCheck(client, asyncio.Event(), retry_timeout=0)
-        found = await check_rows(check, due)
+        found = await check_rows(ContactCheck(client, stop), due, stop)
         assert [isinstance(why, Skipped) for why in found.values()] == [True]
-        contacts.failures = [503] * 100
-        (only,) = (await check_rows(check, due)).values()
-    assert isinstance(only, Unchecked)
+
+
+async def test_dry_run_retries_one_row_only(contacts: ContactServer) -> None:
+    contacts.failures = [503] * 1000
+    due = rows(*(f"1757544{number:04d}" for number in range(40)))
+    stop = asyncio.Event()
+    async with ContactClient(contacts.url, SecretStr(TOKEN)) as client:
+        check = ContactCheck(client, stop, retry_timeout=0.5)
+        async with asyncio.timeout(3):  # each of the others would take as long
+            (only,) = (await check_rows(check, due, stop)).values()
+        assert isinstance(only, Unchecked)
+        contacts.failures = [503]
+        stop.clear()
+        assert await check_rows(check, due, stop) == {}

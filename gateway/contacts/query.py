@@ -30,6 +30,10 @@ SETTINGS = {
     "date_time_output_format": "iso",
     "output_format_json_named_tuples_as_objects": "0",
     "max_threads": "1",
+    # Whatever the user's profile says: in a partial or cached result, a missing opt-out would read as ok.
+    "timeout_overflow_mode": "throw",
+    "read_overflow_mode": "throw",
+    "use_query_cache": "0",
 }
 
 

@@ -135,4 +135,6 @@ def read_answer(status: int, body: bytes, number: str, now: datetime) -> Contact
         return Unchecked("the gateway's answer has a time without a zone")
     if (age := now - answer.as_of) > MAX_ANSWER_AGE:
         raise NoAnswer(f"the gateway's data is {age.total_seconds():,.0f} s old")
+    if age < -MAX_ANSWER_AGE:  # old data would pass for new
+        raise NoAnswer(f"the gateway's clock is {-age.total_seconds():,.0f} s ahead of this one")
     return answer

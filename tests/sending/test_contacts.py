@@ -185,6 +185,14 @@ async def test_answer_from_old_data_sends_nothing(contacts: ContactServer, tmp_p
     assert "the gateway's data is 310 s old" in report.ended
 
 
+async def test_answer_from_the_future_sends_nothing(contacts: ContactServer, tmp_path: Path) -> None:
+    contacts.age = -MAX_ANSWER_AGE - timedelta(seconds=10)
+    async with raw_server(answer()) as provider:
+        report = await run(rows(NUMBER), tmp_path / "log", provider.address, contacts)
+        assert provider.requests == []
+    assert "the gateway's clock is 310 s ahead" in report.ended
+
+
 async def test_invalid_number_does_not_end_the_run(contacts: ContactServer, tmp_path: Path) -> None:
     contacts.failures = [400]
     async with raw_server(answer()) as provider:

@@ -50,6 +50,8 @@ FROM
 )
 COMMENT 'A row per account and number that has opted out or in, from all its states: always exact. Whether it may be written to is in contact_verdicts';
 
+-- For any of our numbers (own_number empty) with scope = number, an opt-out at one of them counts until an opt-in that counts
+-- for the same one, as in runtime/verdict.py: an opt-in at another number does not lift it.
 CREATE OR REPLACE VIEW contact_verdicts AS
 SELECT
     account,
@@ -65,10 +67,7 @@ FROM
         account,
         number,
         own_number,
-        multiIf(
-            notEmpty(out) AND (empty(in) OR out[1].at >= in[1].at), 'opted_out',
-            notEmpty(suspected) AND (empty(in) OR suspected[1].at >= in[1].at), 'suspected',
-            'ok') AS verdict,
+        multiIf(notEmpty(out), 'opted_out', notEmpty(suspected), 'suspected', 'ok') AS verdict,
         multiIf(verdict = 'opted_out', out, verdict = 'suspected', suspected, in) AS decisive
     FROM
     (
@@ -76,9 +75,13 @@ FROM
             account,
             number,
             own_number,
-            arraySlice(arrayFilter(mark -> mark.signal = 'opted_out', latest_first), 1, 1) AS out,
-            arraySlice(arrayFilter(mark -> mark.signal = 'suspected', latest_first), 1, 1) AS suspected,
-            arraySlice(arrayFilter(mark -> mark.signal = 'opted_in' OR ({yes:Bool} AND mark.signal = 'yes'), latest_first), 1, 1) AS in
+            arrayFilter(mark -> mark.signal = 'opted_in' OR ({yes:Bool} AND mark.signal = 'yes'), latest_first) AS opt_ins,
+            arrayFilter(mark -> mark.signal IN ('opted_out', 'suspected') AND NOT arrayExists(
+                opt_in -> opt_in.at > mark.at AND ({scope:Enum8('number' = 1, 'account' = 2)} = 'account' OR own_number != '' OR opt_in.own_number IN ('', mark.own_number)),
+                opt_ins), latest_first) AS in_force,
+            arraySlice(arrayFilter(mark -> mark.signal = 'opted_out', in_force), 1, 1) AS out,
+            arraySlice(arrayFilter(mark -> mark.signal = 'suspected', in_force), 1, 1) AS suspected,
+            arraySlice(opt_ins, 1, 1) AS in
         FROM
         (
             SELECT

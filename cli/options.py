@@ -103,7 +103,11 @@ class NumberType(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         number = read_written(value)
         if value and number is None:
-            self.fail(f"{value!r} is not a phone number of 5 to 15 digits, such as 17575449510", param, ctx)
+            self.fail(
+                f"{value!r} is not a phone number of 5 to 15 digits, such as 17575449510, without 00 or 011",
+                param,
+                ctx,
+            )
         return number or ""
 
 

@@ -139,7 +139,8 @@ def _read_row(fields: dict[str, str], source: ImportSource) -> ContactEvent:
 def _read_number(name: str, text: str, problems: list[str]) -> str:
     number = read_written(text)
     if number is None and (text or name == "number"):
-        problems.append(f"{name}={text!r}: must be a phone number of 5 to 15 digits, such as 17575449510")
+        allowed = "a phone number of 5 to 15 digits, such as 17575449510, without 00 or 011"
+        problems.append(f"{name}={text!r}: must be {allowed}")
     return number or ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _PUNCTUATION = re.compile(r"[\s().-]+")
-_WRITTEN = re.compile(r"\+?([0-9]{5,15})")
+_WRITTEN = re.compile(r"\+?([1-9][0-9]{4,14})")
 _OTHER = re.compile(r"[^0-9]+")
 
 
@@ -18,7 +18,8 @@ def canonical(number: str) -> str:
 def read_written(text: str) -> str | None:
     """The canonical form of what a person wrote; None unless it is a phone number of 5 to 15 digits.
 
-    It may have `+`, spaces, dots, dashes and parentheses.
+    It may have `+`, spaces, dots, dashes and parentheses, but no prefix for dialling (00, 011): its canonical
+    form would be another number.
     """
     match = _WRITTEN.fullmatch(_PUNCTUATION.sub("", text))
     return canonical(match[1]) if match else None

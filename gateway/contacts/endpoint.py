@@ -139,8 +139,9 @@ def _bearer(authorization: str) -> str:
 
 
 def _is_number(text: str) -> bool:
-    digits = sum(character.isdigit() for character in text)
-    return bool(_NUMBER.fullmatch(text)) and MIN_DIGITS <= digits <= MAX_DIGITS
+    """Whether it is a phone number; with a prefix for dialling (00, 011), it is not in canonical form."""
+    digits = [character for character in text if character.isdigit()]
+    return bool(_NUMBER.fullmatch(text)) and MIN_DIGITS <= len(digits) <= MAX_DIGITS and digits[0] != "0"
 
 
 def _unavailable(text: str) -> TextResponse:

@@ -52,7 +52,18 @@ async def test_without_a_read_token_the_path_is_unknown(
 
 
 @pytest.mark.parametrize(
-    "number", ["75", "7575550100x", "1234567890123456", "%D9%A1%D9%A2%D9%A3", "%00123", "123/4", "123%0a4x"]
+    "number",
+    [
+        "75",
+        "0117575550100",
+        "00%201%20757%20555%200100",
+        "7575550100x",
+        "1234567890123456",
+        "%D9%A1%D9%A2%D9%A3",
+        "%00123",
+        "123/4",
+        "123%0a4x",
+    ],
 )
 async def test_what_is_no_phone_number_gets_400(gateway: RunningGateway, number: str) -> None:
     assert (await look_up(gateway.address, number)).status == 400

@@ -36,7 +36,9 @@ def test_canonical_number_stays_itself(number: str) -> None:
     assert canonical(digits) == canonical(number)
 
 
-@pytest.mark.parametrize("text", ["", "1234", "anonymous", "7575449510x2", "1" * 16, "75754++49510"])
+@pytest.mark.parametrize(
+    "text", ["", "1234", "anonymous", "7575449510x2", "1" * 16, "75754++49510", "01117575449510"]
+)
 def test_what_is_no_phone_number_is_not_read(text: str) -> None:
     assert read_written(text) is None
 

@@ -11,10 +11,11 @@ from pydantic import SecretStr
 
 from sinks.migrate import migrate
 
+# Not the inner tables of views that refresh themselves, which come and go: such views may have older rows.
 DEFINITIONS = """SELECT name, create_table_query, comment FROM system.tables
-WHERE database = {name:String} ORDER BY name"""
+WHERE database = {name:String} AND name NOT LIKE '.%' ORDER BY name"""
 TABLES = """SELECT name, total_rows FROM system.tables
-WHERE database = {name:String} AND engine LIKE '%MergeTree' AND total_rows > 0"""
+WHERE database = {name:String} AND name NOT LIKE '.%' AND engine LIKE '%MergeTree' AND total_rows > 0"""
 
 
 class State(NamedTuple):

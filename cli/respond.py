@@ -9,8 +9,12 @@ from pathlib import Path
 import click
 
 from cli.options import TIME, SettingsLoader
-from cli.respond_output import print_check
+from cli.respond_output import print_check, print_unknown
+from cli.run import exec_module
 from gateway.postback import Response, format_time
+from operations.auto_responses import list_unknown
+from operations.rows import connect
+from runtime.clickhouse.errors import QueryFailed
 from runtime.phone_number import canonical
 from runtime.process import DONE, FAILED
 from runtime.verdict import Policy
@@ -22,15 +26,30 @@ from streams.respond.rules_file import read_rules
 NO_ID = "00000000-0000-0000-0000-000000000001"
 
 
-@click.group()
-def respond() -> None:
+@click.group(invoke_without_command=True)
+@click.option("--unknown", is_flag=True, help="List answers that may have been sent or not.")
+@click.pass_context
+def respond(context: click.Context, unknown: bool) -> None:
     """Answer responses of people automatically.
 
-    Rules in a TOML file say which response gets which answer: docs/auto-responses.md.
+    Rules in a TOML file say which response gets which answer: docs/auto-responses.md. `run` is the process
+    that does it.
+
+    --unknown lists the answers whose process was killed, or got no answer from the provider, while it sent
+    them. They are never sent again by themselves. If the provider sends postbacks with the reference, it has
+    the message. The list is a table on a terminal, and otherwise tab-separated lines after a line of column
+    names. Times are UTC.
 
     \b
     Example:
       postbacks respond check rules.toml "HOURS" --from 17575449511
+      POSTBACKS_RESPOND=dry-run POSTBACKS_RESPOND_RULES=rules.toml \\
+        postbacks respond run
+      postbacks respond --unknown
+
+    \b
+    Settings of --unknown:
+      POSTBACKS_CLICKHOUSE  URL of ClickHouse, with user and password
 
     \b
     Exit status:
@@ -38,6 +57,54 @@ def respond() -> None:
       1  failed, or the response would not be answered
       2  the rules, an option or a setting is wrong
     """
+    if context.invoked_subcommand:
+        if unknown:
+            raise click.UsageError("--unknown is for itself, without a command")
+        return
+    if not unknown:
+        raise click.UsageError("--unknown or a command is required: check, run")
+    try:
+        print_unknown(list_unknown(connect(context.obj().clickhouse)))
+    except QueryFailed as error:
+        raise click.ClickException(str(error)) from None
+
+
+@respond.command()
+def run() -> None:
+    """Answer responses by the rules, until it is stopped.
+
+    Reads the topic postbacks.response, and appends each decision to `auto_responses` before it sends an
+    answer. Several processes share the partitions; all must have the same rules. Nothing is sent while
+    streams is behind, as an opt-out may be among what it has not read. SIGTERM or Ctrl-C shuts down
+    gracefully: answers in flight are completed.
+
+    \b
+    Example:
+      POSTBACKS_RESPOND=dry-run POSTBACKS_RESPOND_RULES=rules.toml \\
+        postbacks respond run
+
+    \b
+    Settings (more in `postbacks settings`):
+      POSTBACKS_RESPOND              dry-run decides only; on sends, too
+      POSTBACKS_RESPOND_RULES        the file with the rules
+      POSTBACKS_KAFKA                Kafka's brokers
+      POSTBACKS_LICENSE_KEY          licence key of the account
+      POSTBACKS_PROVIDER             URL of the provider's API
+      POSTBACKS_STATUS_POSTBACK_URL  StatusPostBackURL of the answers
+      POSTBACKS_SUBMISSION_URL       the gateway, which stores the
+                                     provider's answers
+      POSTBACKS_OPT_OUT_WORDS, POSTBACKS_OPT_OUT_SCOPE, POSTBACKS_YES_OPTS_IN
+                                     as those of the other processes
+      POSTBACKS_OPS                  where to serve /livez, /readyz and
+                                     /metrics
+
+    \b
+    Exit status:
+      0  shut down gracefully
+      1  an error, which is logged
+      2  the rules, a setting or a topic is wrong; the message says which
+    """
+    exec_module("streams.responder")
 
 
 @respond.command()

@@ -1,8 +1,8 @@
-"""What `postbacks respond check` prints."""
+"""What `postbacks respond` prints."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import click
@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.postback import Response
-from operations.timeline import printable
+from operations.auto_responses import UnknownResponse
+from operations.timeline import printable, readable_time
 from sending.segments import count_segments
 from streams.auto_response import Reason
 from streams.respond.decide import Decision, RespondOptions, decide
@@ -102,3 +103,30 @@ def _verdict(decision: Decision) -> Iterator[Text]:
     size = f"{count.segments} segment{'s' if count.segments > 1 else ''}, {count.encoding}"
     yield Text.assemble(("Answer", "bold green"), f" of {decision.rule.name} ({size}):")
     yield Text(printable(decision.text))
+
+
+def print_unknown(responses: Sequence[UnknownResponse]) -> None:
+    """Print answers with an unknown outcome: a table on a terminal, else tab-separated lines."""
+    columns = ("at", "number", "rule", "reference", "account", "detail")
+    rows = [
+        (
+            readable_time(each.at)[: len("2026-11-28 12:00:00")],
+            each.number,
+            each.rule,
+            each.reference,
+            each.account,
+            printable(each.detail),
+        )
+        for each in responses
+    ]
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        for row in (columns, *rows):
+            click.echo("\t".join(row))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=name in ("at", "number"), overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -167,6 +167,30 @@ TEXTED_IN_QUIET_HOURS = Gauge(
     "Messages sent within the last 24 hours before 8 or after 21 o'clock by area code; one sink reports it.",
     ["account"],
 )
+AUTO_RESPONSE_DECISIONS = Counter(
+    "postbacks_respond_decisions_total",
+    "Responses decided about, by reason (`answer`, or why not) and rule.",
+    ["reason", "rule"],
+)
+AUTO_RESPONSE_OUTCOMES = Counter(
+    "postbacks_respond_outcomes_total",
+    "Automatic responses by what became of them: accepted, refused, not_sent, unknown.",
+    ["outcome"],
+)
+AUTO_RESPONSES_IN_FLIGHT = Gauge(
+    "postbacks_respond_in_flight",
+    "Automatic responses that are being sent, from the intent to the outcome.",
+    multiprocess_mode="livesum",
+)
+RESPOND_LAG = Gauge(
+    "postbacks_respond_lag_records",
+    "Responses of a partition that are not decided about yet; every process reports all partitions.",
+    ["topic", "partition"],
+)
+RESPOND_UNOWNED = Gauge(
+    "postbacks_respond_unowned_partitions",
+    "Partitions without an owner in a stable group; every process reports it.",
+)
 REJECTIONS = Counter(
     "postbacks_rejected_total", "Requests and records rejected, by stage and reason.", ["stage", "reason"]
 )

@@ -251,6 +251,11 @@ class Settings(BaseModel):
         SecretStr(""), description="read token for looking up contacts; `postbacks token --read` prints it"
     )
 
+    respond: Literal["off", "dry-run", "on"] = Field(
+        "off", description="whether responses are answered by rules; dry-run only decides, and sends nothing"
+    )
+    respond_rules: Path | None = Field(None, description="the rules of automatic responses (TOML)")
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")
     log_format: Literal["text", "json"] = Field("text", description="for people, or JSON for machines")
     log_personal: bool = Field(False, description="whether phone numbers are logged in full")

@@ -14,6 +14,8 @@ from streams.contact import CONTACTS
 from streams.contact_event import CONTACT_EVENTS
 from streams.message import INPUTS, MESSAGES
 
+#: The consumer group of streams, and the id of its Faust application.
+GROUP = "streams"
 #: Events of contacts stay so long; what follows from them does not expire. And decisions about automatic
 #: responses, which are the history of handsets: as long as the longest period of a rule.
 RETENTION_MS = 30 * 86_400_000

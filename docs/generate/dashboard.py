@@ -213,6 +213,27 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (Query("max by (account) (postbacks_sinks_texted_in_quiet_hours_messages)", "{{account}}"),),
         ),
     ),
+    "Automatic responses": (
+        Panel(
+            "Decisions",
+            "reqps",
+            (Query(rate("postbacks_respond_decisions_total", "reason"), "{{reason}}"),),
+        ),
+        Panel(
+            "Outcomes",
+            "reqps",
+            (Query(rate("postbacks_respond_outcomes_total", "outcome"), "{{outcome}}"),),
+        ),
+        Panel("In flight", "short", (Query("sum(postbacks_respond_in_flight)", "in flight"),)),
+        Panel(
+            "Lag",
+            "short",
+            (
+                Query(lag("postbacks_respond_lag_records"), "{{topic}}"),
+                Query("max(postbacks_respond_unowned_partitions)", "partitions without an owner"),
+            ),
+        ),
+    ),
 }
 
 

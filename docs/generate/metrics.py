@@ -40,6 +40,7 @@ PARTS = {
     "gateway": "The gateway",
     "streams": "Streams workers",
     "sinks": "Sinks",
+    "respond": "Responders",
 }
 
 

@@ -18,11 +18,10 @@ from runtime.kafka.commit_metadata import commit_metadata
 from runtime.kafka.compression import Compression
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
 from streams.state.spec import TableSpec
+from streams.topics import GROUP as GROUP
 from streams.transport.consumer import BatchConsumer, Transport
 from streams.transport.producer import BatchProducer
 
-#: Faust uses the application's id as consumer group.
-GROUP = "streams"
 FETCH_BYTES = 4 * 2**20
 BATCH_BYTES = 900_000
 REQUEST_BYTES = 8 * 2**20

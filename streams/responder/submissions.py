@@ -1,0 +1,67 @@
+"""Posts the provider's answers to the gateway, so that the new messages are correlated.
+
+An answer is posted for up to a minute. If this process ends before, the message has no submission; its own
+postbacks and the record in `auto_responses` are not affected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import structlog
+from pydantic import SecretStr
+
+from sending.sms import OutgoingSms
+from sending.submissions import encode_submission
+
+TIMEOUT, MIN_BACKOFF, MAX_BACKOFF, RETRY_TIMEOUT = 15.0, 0.1, 5.0, 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class SubmissionSender:
+    """Posts in the background, while `session` is open. The URL contains a token, so it is not logged."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: SecretStr) -> None:
+        self._session = session
+        self._url = url
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def post(self, sms: OutgoingSms, answer: bytes) -> None:
+        """Start to post an answer."""
+        task = asyncio.create_task(self._post_until_stored(encode_submission(sms, answer)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, timeout: float) -> None:
+        """Wait for the posts in flight, for so many seconds at most; then give them up."""
+        if self._tasks:
+            _, pending = await asyncio.wait(self._tasks, timeout=timeout)
+            for task in pending:
+                task.cancel()
+
+    async def _post_until_stored(self, body: str) -> None:
+        loop = asyncio.get_running_loop()
+        deadline, backoff = loop.time() + RETRY_TIMEOUT, MIN_BACKOFF
+        while problem := await self._post(body):
+            if loop.time() > deadline:
+                log.error("Submission not posted", reason=problem)
+                return
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, MAX_BACKOFF)
+
+    async def _post(self, body: str) -> str:
+        """Post once; return why the gateway does not have it, empty if it has."""
+        try:
+            async with self._session.post(
+                self._url.get_secret_value(),
+                data=body.encode(),
+                headers={"Content-Type": "application/json"},
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+            ) as response:
+                # 400: it is stored in postbacks.rejected, from where it can be replayed.
+                return "" if response.status in (200, 202, 400) else f"HTTP status {response.status}"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return type(error).__name__

@@ -1,0 +1,209 @@
+"""The member of the consumer group `respond`: polls responses, hands them out, and commits.
+
+A batch is handled before the next one is polled, several handsets at once. Its offsets are committed when the
+records of all its decisions and outcomes are in Kafka. What was received before the group's first start, and
+is too old for an answer, is skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from msgspec import DecodeError
+
+from gateway.postback import RESPONSE, Response, decode, postback_key
+from runtime.health import Health
+from runtime.kafka.membership import Membership
+from runtime.phone_number import canonical
+from runtime.process import first_completed
+from streams.respond.decide import MAX_AGE
+from streams.responder.ownership import Ownership
+from streams.responder.responder import Lease
+
+GROUP = "respond"
+#: Responses of a batch, and handsets at once.
+MAX_RECORDS, CONCURRENCY = 200, 32
+#: Seconds for the batch in flight at shutdown, for leaving the group, and for a fetch.
+DRAIN_TIMEOUT, CLOSE_TIMEOUT, POLL_TIMEOUT = 10.0, 5.0, 1.0
+REVOKING_INTERVAL = 0.05
+
+Respond: TypeAlias = Callable[[Response, Lease], Awaitable[None]]
+Fetched: TypeAlias = Mapping[TopicPartition, list[ConsumerRecord]]
+
+log = structlog.get_logger(__name__)
+
+
+class ResponseWorker(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Starts and stops the consumer that it is given."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        partitions: int,
+        session_timeout: float,
+        respond: Respond,
+        wait_for_streams: Callable[[], Awaitable[None]],
+        now_ms: Callable[[], int],
+        health: Health,
+    ) -> None:
+        """
+        Args:
+            consumer: of the group, which commits nothing by itself.
+            partitions: of the topic of responses.
+            wait_for_streams: awaited before each batch.
+            now_ms: milliseconds since 1970.
+        """
+        self._consumer = consumer
+        #: None before the consumer has started.
+        self.membership: Membership | None = None
+        self._partitions = partitions
+        self._session_timeout = session_timeout
+        self._respond = respond
+        self._wait_for_streams = wait_for_streams
+        self._now_ms = now_ms
+        self._health = health
+        self._ownership = Ownership(consumer, session_timeout)
+        self._batch: asyncio.Task[None] | None = None
+        self._revoking = False
+        #: Completes with an error that ends this worker.
+        self._failed: asyncio.Future[None]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set, then finish the batch in flight within DRAIN_TIMEOUT, and leave the group.
+
+        Raises:
+            aiokafka.errors.KafkaError: Kafka does not accept this member.
+        """
+        self._failed = asyncio.get_running_loop().create_future()
+        await self._consumer.start()
+        try:
+            self.membership = Membership(self._consumer, {RESPONSE: self._partitions})
+            self._consumer.subscribe([RESPONSE], listener=self)
+            await first_completed(stop.wait(), self._poll(), self._failed)
+            await self._finish_batch(DRAIN_TIMEOUT)
+        finally:
+            await self._cancel_batch()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await self._consumer.stop()
+
+    # -- rebalances
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._health.down("partitions", "being assigned")
+        self._revoking = True
+        await self._finish_batch(self._session_timeout / 2)
+        self._ownership.revoke()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        partitions = list(assigned)
+        self._ownership.revoke()
+        self._consumer.pause(*partitions)  # before an await: nothing is polled from positions that may change
+        try:
+            await self._skip_old(partitions)
+        except (KafkaError, OSError) as error:  # aiokafka would only log it
+            if not self._failed.done():
+                self._failed.set_exception(error)
+            return
+        self._consumer.resume(*partitions)
+        self._revoking = False
+        self._health.up("partitions")
+        log.info("Partitions assigned", partitions=len(partitions))
+
+    async def _skip_old(self, partitions: list[TopicPartition]) -> None:
+        """Skip what is too old, in partitions of which nothing is committed."""
+        committed = await self._consumer._coordinator.fetch_committed_offsets(partitions)
+        if new := [partition for partition in partitions if partition not in committed]:
+            ends = await self._consumer.end_offsets(new)
+            oldest = self._now_ms() - int(MAX_AGE.total_seconds() * 1000)
+            found = await self._consumer.offsets_for_times(dict.fromkeys(new, oldest))
+            for partition in new:
+                first = found.get(partition)
+                self._consumer.seek(partition, first.offset if first else ends[partition])
+
+    # -- batches
+
+    async def _poll(self) -> None:
+        while True:
+            fetched: Fetched = await self._consumer.getmany(
+                timeout_ms=int(POLL_TIMEOUT * 1000), max_records=MAX_RECORDS
+            )
+            if self._revoking:  # the next assignment polls them again
+                await asyncio.sleep(REVOKING_INTERVAL)
+            elif fetched:
+                batch = _Batch(self._ownership, self._ownership.assignment, fetched)
+                self._batch = asyncio.create_task(self._handle(batch))
+                await asyncio.shield(self._batch)
+
+    async def _handle(self, batch: _Batch) -> None:
+        await self._wait_for_streams()
+        slots = asyncio.Semaphore(CONCURRENCY)
+        async with asyncio.TaskGroup() as group:
+            for responses in batch.responses_by_handset():
+                group.create_task(self._handle_in_order(responses, batch, slots))
+        await batch.commit()
+
+    async def _handle_in_order(
+        self, responses: list[Response], batch: _Batch, slots: asyncio.Semaphore
+    ) -> None:
+        async with slots:
+            for response in responses:
+                await self._respond(response, batch)
+
+    async def _finish_batch(self, timeout: float) -> None:
+        if self._batch:
+            await asyncio.wait([self._batch], timeout=timeout)
+
+    async def _cancel_batch(self) -> None:
+        if self._batch:
+            self._batch.cancel()
+            await asyncio.wait([self._batch])
+
+
+class _Batch:
+    """What was fetched at once, with the lease on its partitions."""
+
+    def __init__(self, ownership: Ownership, assignment: int, fetched: Fetched) -> None:
+        self._ownership = ownership
+        self._assignment = assignment
+        self._fetched = fetched
+
+    def responses_by_handset(self) -> Iterable[list[Response]]:
+        """The responses of each handset, in order."""
+        found: defaultdict[tuple[Any, ...], list[Response]] = defaultdict(list)
+        for record in (record for records in self._fetched.values() for record in records):
+            if response := _decode(record):
+                found[response.account, canonical(response.from_number)].append(response)
+        return found.values()
+
+    async def renew(self) -> None:
+        await self._ownership.renew(
+            self._assignment, {tp: records[0].offset for tp, records in self._fetched.items()}
+        )
+
+    def is_valid(self) -> bool:
+        return self._ownership.is_valid(self._assignment)
+
+    async def commit(self) -> None:
+        """Commit the batch. If that fails, its responses are polled again, or the next commit covers it."""
+        await self._ownership.commit(
+            self._assignment, {tp: records[-1].offset + 1 for tp, records in self._fetched.items()}
+        )
+
+
+def _decode(record: ConsumerRecord) -> Response | None:
+    """The response; None if it is none, which streams rejects."""
+    if record.value is None:
+        return None
+    try:
+        response = decode(RESPONSE, record.value)
+    except DecodeError:
+        return None
+    return response if isinstance(response, Response) and record.key == postback_key(response) else None

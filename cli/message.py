@@ -9,6 +9,8 @@ from rich.console import Console
 
 from cli.options import SettingsLoader
 from gateway.parsing.values import read_guid
+from operations.auto_responses import list_linked
+from operations.rows import connect
 from operations.timeline import render
 from runtime.clickhouse.client import Reader
 from runtime.clickhouse.errors import QueryFailed
@@ -32,8 +34,9 @@ def message(load: SettingsLoader, message_id: str, as_json: bool) -> None:
     """Show a message and its timeline.
 
     ID is its MessageID, a GUID in any notation. The output has the message's status, its numbers in full,
-    and in order of arrival its attempts, receipts (with the meaning of their codes) and replies. Times are
-    UTC and are those of arrival; the provider's own time is added where it gives one. If several accounts
+    and in order of arrival its attempts, receipts (with the meaning of their codes) and replies, and
+    automatic responses to it, or the message that it answers. Times are UTC and are those of arrival; the
+    provider's own time is added where it gives one. If several accounts
     have a message with this id, each is shown.
 
     \b
@@ -55,7 +58,9 @@ def message(load: SettingsLoader, message_id: str, as_json: bool) -> None:
     if guid is None:
         raise click.BadParameter(f"{message_id!r} is not a GUID", param_hint="ID")
     try:
-        rows = _query(load().clickhouse, guid)
+        clickhouse = load().clickhouse
+        rows = _query(clickhouse, guid)
+        responses = list_linked(connect(clickhouse), guid) if rows and not as_json else []
     except QueryFailed as error:
         raise click.ClickException(str(error)) from None
     if not rows:
@@ -65,7 +70,7 @@ def message(load: SettingsLoader, message_id: str, as_json: bool) -> None:
         if as_json:
             click.echo(row)
         else:
-            for line in render(_decode(row)):
+            for line in render(_decode(row), responses):
                 console.print(line, soft_wrap=True)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from rich.text import Text
 
 from gateway.postback import Time
+from operations.auto_responses import LinkedResponse
 from operations.codes import explain_code, explain_error, reason_of
 from streams.facts import Attempt, ReceiptFact, Reply, SubmissionFact
 from streams.message import Message, Status
@@ -52,13 +53,18 @@ class TimelineEntry:
     detail: str
 
 
-def entries(message: Message) -> list[TimelineEntry]:
-    """Everything that happened to the message, in order."""
+def entries(message: Message, responses: Iterable[LinkedResponse] = ()) -> list[TimelineEntry]:
+    """Everything that happened to the message, in order.
+
+    Args:
+        responses: automatic ones to the message, and the one that it is; also those of other accounts.
+    """
     found = [
         *map(_submission, message.submissions),
         *_attempts(message.attempts),
         *map(_receipt, message.receipts),
         *(_reply(reply, message) for reply in message.replies),
+        *(_response(each, message) for each in responses if each.account == message.account),
     ]
     if message.overdue_at:
         found.append(TimelineEntry(message.overdue_at, "overdue", "no receipt up to this time"))
@@ -67,8 +73,8 @@ def entries(message: Message) -> list[TimelineEntry]:
     return sorted(found, key=lambda entry: entry.at)
 
 
-def render(message: Message) -> list[Text]:
-    """The message and its timeline as lines of text; times are UTC."""
+def render(message: Message, responses: Iterable[LinkedResponse] = ()) -> list[Text]:
+    """The message and its timeline as lines of text; times are UTC. The arguments are those of `entries`."""
     colour = STATUS_COLOURS[message.status]
     head = Text.assemble("Message ", (message.message_id, "bold"), "  ", (message.status, f"bold {colour}"))
     fields = {
@@ -91,7 +97,7 @@ def render(message: Message) -> list[Text]:
     lines = [head]
     lines += [Text(f"  {name:<11} {printable(value)}") for name, value in fields.items() if value]
     lines.append(Text())
-    for entry in entries(message):
+    for entry in entries(message, responses):
         lines.append(
             Text.assemble(
                 (f"  {readable_time(entry.at)}  ", "dim"),
@@ -155,6 +161,25 @@ def _reply(reply: Reply, message: Message) -> TimelineEntry:
         "reply" if message.direction == "outbound" else "received",
         printable(f"“{reply.text}” from {sender}"),
     )
+
+
+def _response(response: LinkedResponse, message: Message) -> TimelineEntry:
+    head = f"automatic response: rule {response.rule}"
+    if response.message_id == message.message_id:
+        detail = f"{head}, to message {response.answered_message_id}"
+        return TimelineEntry(response.at, "accepted", printable(detail))
+    match response.outcome:
+        case "accepted":
+            end = f" → message {response.message_id or 'without an id'}"
+        case "refused":
+            end = f", refused by the provider: {explain_error(response.error)}"
+        case "unknown":
+            end = "; it may have been sent or not"
+        case "not_sent":
+            end = f", not sent: {response.reason.replace('_', ' ')}"
+        case _:
+            end = ", being sent"
+    return TimelineEntry(response.decided_at, "answered", printable(head + end))
 
 
 def readable_time(at: Time) -> str:

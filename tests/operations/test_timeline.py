@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
+import pytest
+
+from operations.auto_responses import LinkedResponse
 from operations.timeline import STATUS_COLOURS, STATUS_MEANINGS, entries, printable, render
+from streams.auto_response import Outcome
 from streams.merge import Event, merge
 from streams.message import STATUSES, Message
+from tests.support.auto_responses import NEW_ID
 from tests.support.postbacks import MESSAGE_ID, at, receipt, reply, sent
 from tests.support.submissions import submission
 
@@ -113,6 +119,42 @@ def test_inbound_message_shows_sender_and_text() -> None:
 def test_reply_comes_from_the_recipient() -> None:
     state = message(sent(to_number="17575449511"), reply(second=1, text="Ak", from_number="17575449511"))
     assert entries(state)[1].detail == "“Ak” from 17575449511"
+
+
+def linked(outcome: Outcome, **others: Any) -> LinkedResponse:
+    fields: dict[str, Any] = {
+        "account": "acme",
+        "decided_at": at(2),
+        "at": at(3),
+        "rule": "hours",
+        "reason": "",
+        "error": "",
+        "answered_message_id": MESSAGE_ID,
+        "message_id": None,
+    } | others
+    return LinkedResponse(outcome=outcome, **fields)
+
+
+@pytest.mark.parametrize(
+    ("response", "detail"),
+    [
+        (linked("accepted", message_id=NEW_ID), f"rule hours → message {NEW_ID}"),
+        (linked("refused", error="3"), "rule hours, refused by the provider: PhoneNumberInvalid"),
+        (linked("unknown"), "rule hours; it may have been sent or not"),
+        (linked("not_sent", reason="contact_opted_out"), "rule hours, not sent: contact opted out"),
+        (linked("intent"), "rule hours, being sent"),
+    ],
+)
+def test_answered_message_shows_the_automatic_response(response: LinkedResponse, detail: str) -> None:
+    others = linked("accepted", account="other")
+    *_, entry = entries(message(sent(), reply(second=1)), [others, response])
+    assert (entry.at, entry.label) == (at(2), "answered")
+    assert entry.detail.startswith(f"automatic response: {detail}")
+
+
+def test_automatic_response_shows_what_it_answers() -> None:
+    (entry, _) = entries(message(sent(second=4, message_id=NEW_ID)), [linked("accepted", message_id=NEW_ID)])
+    assert entry.detail == f"automatic response: rule hours, to message {MESSAGE_ID}"
 
 
 def test_control_characters_are_escaped() -> None:

@@ -23,10 +23,10 @@ from cli.up.drain import stop_in_order
 from cli.up.ports import PortOptions, allocate_ports
 from cli.up.read_token import with_read_tokens
 from cli.up.screen import Screen
-from cli.up.stack import ENGINES, Endpoints, plan, simulator, with_embedded_kafka
+from cli.up.stack import ENGINES, Endpoints, plan, responder, simulator, with_embedded_kafka
 from cli.up.stack_file import lock_data_dir, write_stack_file
 from cli.up.throughput import show_throughput
-from cli.up.welcome import postback_url, ready_page, stack_settings
+from cli.up.welcome import local_url, postback_url, ready_page, stack_settings
 from embedded.kafka.recovery import rewind_groups, rewind_time
 from runtime.errors import InvalidSetting
 from runtime.kafka.clients import client_options
@@ -34,6 +34,7 @@ from runtime.logging import configure_logs
 from runtime.process import DONE, FAILED, first_completed, stop_on_signals
 from runtime.settings import PREFIX, Settings, load_settings
 from runtime.supervisor import Service, Supervisor
+from streams.respond.rules_file import read_rules
 
 NAME = "up"
 DRAINED = "everything accepted is in ClickHouse"
@@ -52,12 +53,19 @@ NOT_DRAINED = "not drained: the rest is in Kafka, and the next start continues w
     "--data", type=click.Path(path_type=Path), help="The folder of all data. [default: POSTBACKS_DATA, data]"
 )
 @click.option("--simulate", type=RATE, metavar="RATE", help="Also post RATE simulated postbacks per second.")
+@click.option(
+    "--respond",
+    metavar="RULES",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Also answer responses by the rules of this file: a dry run, unless POSTBACKS_RESPOND=on.",
+)
 def up(
     port: int | None,
     kafka_port: int | None,
     clickhouse_port: int | None,
     data: Path | None,
     simulate: float | None,
+    respond: Path | None,
 ) -> None:
     """Run the whole pipeline on this machine.
 
@@ -78,6 +86,7 @@ def up(
       postbacks up --simulate 100
       postbacks up --port 8081 --kafka-port 0 --clickhouse-port 0 --data /tmp/up
       POSTBACKS_KAFKA=kafka:9092 POSTBACKS_REPLICATION=3 postbacks up
+      postbacks up --respond rules.toml
 
     \b
     Settings (all are passed on to the processes; see `postbacks settings`):
@@ -87,7 +96,9 @@ def up(
       POSTBACKS_TOKENS      accounts and tokens
       POSTBACKS_READ_TOKENS likewise, for reading; by default created in DATA
       POSTBACKS_DATA        the folder of all data
-      POSTBACKS_LOG_FLUSH   sync each postback to disk before it is answered
+      POSTBACKS_LOG_FLUSH   sync each postback to disk before it is answered;
+                            also if POSTBACKS_RESPOND=on
+      POSTBACKS_RESPOND     with --respond: on sends answers, else dry run
 
     \b
     Exit status:
@@ -99,13 +110,14 @@ def up(
     settings = load_settings()  # not `find_settings`: that may return those of a running stack
     command = sys.argv[0] if Path(sys.argv[0]).name == "postbacks" else "postbacks"
     options = PortOptions(port, kafka_port, clickhouse_port, data)
-    sys.exit(asyncio.run(run_stack(settings, options, simulate, os.environ, command)))
+    sys.exit(asyncio.run(run_stack(settings, options, simulate, respond, os.environ, command)))
 
 
 async def run_stack(
     settings: Settings,
     options: PortOptions,
     simulate: float | None,
+    respond: Path | None,
     environment: Mapping[str, str],
     command: str,
 ) -> int:
@@ -113,6 +125,7 @@ async def run_stack(
 
     Args:
         simulate: simulated postbacks per second, if any.
+        respond: the rules of automatic responses, if any are to be sent.
         environment: of the processes, which load their settings from it.
         command: how to call `postbacks`, for the texts printed.
 
@@ -126,6 +139,10 @@ async def run_stack(
             f"--simulate posts without a token, but {PREFIX}TOKENS is set: leave out one of the two, "
             f"or run `{command} simulate --url {url}` in another terminal"
         )
+    if respond:
+        read_rules(respond, settings.partitions, [word for word in settings.opt_out_words.split(",") if word])
+        if settings.respond == "on":  # a power cut must not take an intent whose answer was sent
+            environment = {**environment, f"{PREFIX}LOG_FLUSH": "true"}
     if endpoints.kafka:
         settings = with_embedded_kafka(settings, endpoints.kafka)
     console = Console()
@@ -140,7 +157,11 @@ async def run_stack(
             stop = stop_on_signals(partial(_kill, supervisor))
             report = partial(screen.print_line, NAME)
             try:
-                started = _start(supervisor, endpoints, plan(endpoints, settings))
+                services = plan(endpoints, settings)
+                if respond:
+                    submission_url = f"{local_url(endpoints.listen)}/submission"
+                    services += (responder(endpoints, settings, respond, submission_url),)
+                started = _start(supervisor, endpoints, services)
                 await first_completed(started, stop.wait(), supervisor.wait_failed())
                 if not stop.is_set():
                     screen.print_page(ready_page(endpoints, settings, command))

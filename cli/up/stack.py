@@ -13,7 +13,7 @@ from runtime.supervisor import GATEWAY_BACKOFF, MAX_BACKOFF, Service
 #: In the order of the data flow, in which they are stopped.
 STAGES = ("gateway", "streams", "sinks")
 ENGINES = ("kafka", "clickhouse")
-SIMULATOR = "simulator"
+SIMULATOR, RESPONDER = "simulator", "responder"
 
 #: Settings that the embedded Kafka overrides: it is a single node without TLS.
 EMBEDDED_KAFKA = {"kafka_security": "PLAINTEXT", "replication": 1}
@@ -42,16 +42,14 @@ def plan(endpoints: Endpoints, settings: Settings) -> tuple[Service, ...]:
         settings: with the embedded Kafka, if there is one, and with read tokens.
     """
     services: list[Service] = []
-    shared: dict[str, str] = {}
+    shared = _engine_settings(endpoints, settings)
     data = str(endpoints.data)
     if endpoints.kafka:
         arguments = ("embedded", "kafka", "--port", _port(endpoints.kafka), "--data", data)
         services.append(Service("kafka", arguments))
-        shared |= {name.upper(): str(getattr(settings, name)) for name in ("kafka", *EMBEDDED_KAFKA)}
     if endpoints.clickhouse:
         arguments = ("embedded", "clickhouse", "--port", _port(endpoints.clickhouse), "--data", data)
         services.append(Service("clickhouse", arguments))
-        shared["CLICKHOUSE"] = embedded_clickhouse(endpoints.clickhouse)
     for stage in STAGES:
         own = {"OPS": endpoints.ops[stage], "DATA": str(endpoints.data / stage)}
         if stage == "gateway":
@@ -64,6 +62,35 @@ def plan(endpoints: Endpoints, settings: Settings) -> tuple[Service, ...]:
         backoff = GATEWAY_BACKOFF if stage == "gateway" else MAX_BACKOFF
         services.append(Service(stage, (stage,), environment, endpoints.ops[stage], max_backoff=backoff))
     return tuple(services)
+
+
+def responder(endpoints: Endpoints, settings: Settings, rules: Path, submission_url: str) -> Service:
+    """The process that answers responses by rules: a dry run, unless POSTBACKS_RESPOND is on.
+
+    Args:
+        submission_url: of the gateway, unless the settings have another one.
+    """
+    own = {
+        "RESPOND": "on" if settings.respond == "on" else "dry-run",
+        "RESPOND_RULES": str(rules.absolute()),
+        "OPS": "127.0.0.1:0",
+    }
+    if settings.submission_url is None:
+        own["SUBMISSION_URL"] = submission_url
+    environment = _engine_settings(endpoints, settings) | own
+    return Service(
+        RESPONDER, ("streams.responder",), {PREFIX + name: value for name, value in environment.items()}
+    )
+
+
+def _engine_settings(endpoints: Endpoints, settings: Settings) -> dict[str, str]:
+    """Settings of the embedded engines, without their prefix."""
+    found: dict[str, str] = {}
+    if endpoints.kafka:
+        found |= {name.upper(): str(getattr(settings, name)) for name in ("kafka", *EMBEDDED_KAFKA)}
+    if endpoints.clickhouse:
+        found["CLICKHOUSE"] = embedded_clickhouse(endpoints.clickhouse)
+    return found
 
 
 def embedded_clickhouse(address: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.up.stack import Endpoints, plan, with_embedded_kafka
+from cli.up.stack import Endpoints, plan, responder, with_embedded_kafka
 from runtime.settings import load_settings
 from runtime.supervisor import MAX_BACKOFF, Service
 
@@ -84,3 +84,14 @@ def test_only_embedded_kafka_holds_the_gateway() -> None:
     assert holding == ["gateway"]
     assert by_name(EMBEDDED)["gateway"].environment["POSTBACKS_HOLD"] == "/data/kafka/hold"
     assert "POSTBACKS_HOLD" not in by_name(EXTERNAL)["gateway"].environment
+
+
+def test_responder_only_decides_unless_the_mode_is_on() -> None:
+    modes = {}
+    for mode in ("off", "dry-run", "on"):
+        settings = with_embedded_kafka(load_settings({"POSTBACKS_RESPOND": mode}), "127.0.0.1:9092")
+        service = responder(EMBEDDED, settings, Path("/rules.toml"), "http://127.0.0.1:8080/submission")
+        modes[mode] = service.environment["POSTBACKS_RESPOND"]
+        assert service.environment["POSTBACKS_KAFKA"] == "127.0.0.1:9092"
+        assert service.environment["POSTBACKS_SUBMISSION_URL"] == "http://127.0.0.1:8080/submission"
+    assert modes == {"off": "dry-run", "dry-run": "dry-run", "on": "on"}

@@ -59,4 +59,6 @@ def stack_settings(endpoints: Endpoints, settings: Settings) -> dict[str, str]:
         found[f"{PREFIX}READ_TOKEN"] = token
     if settings.contact_url:
         found[f"{PREFIX}CONTACT_URL"] = settings.contact_url
+    if not settings.tokens.get_secret_value():  # else the URL ends with a token, of which there may be many
+        found[f"{PREFIX}SUBMISSION_URL"] = f"{local_url(endpoints.listen)}/submission"
     return found

@@ -52,6 +52,7 @@ def test_stack_settings_name_engines_and_topics() -> None:
         "POSTBACKS_PARTITIONS": "8",
         "POSTBACKS_REPLICATION": "1",
         "POSTBACKS_CLICKHOUSE": "http://default:@127.0.0.1:2/postbacks",
+        "POSTBACKS_SUBMISSION_URL": "http://127.0.0.1:8080/submission",
     }
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from gateway.postback import Time
 from operations.timeline import printable, readable_time
 from runtime.verdict import Judgement, Policy, Scope, Verdict
-from streams.contact import Contact, ContactFact
+from streams.contact import Contact, ContactFact, marks_of
 from streams.contact_event import Signal
 from streams.verdict import verdict
 
@@ -56,8 +56,7 @@ def verdicts_of(contact: Contact, policy: Policy, sender: str = "") -> list[OwnV
         sender: only for this number of ours; canonical.
     """
     known = {fact.own_number for fact in contact.facts}
-    known |= {mark.own_number for mark in contact.latest}
-    known |= {event.own_number for event in contact.untimed}
+    known |= {mark.own_number for mark in marks_of(contact)}
     senders = [sender] if sender else ["", *sorted(known - {""})]
     return [OwnVerdict(each, verdict(contact, each, policy)) for each in senders]
 
@@ -67,13 +66,10 @@ def entries_of(contact: Contact) -> list[SignalEntry]:
     found = [SignalEntry(fact.received_at, fact.signal, list(_details(fact))) for fact in contact.facts]
     listed = {fact.event_id for fact in contact.facts}
     beyond = "of more than 100 events only the latest are known"
-    for mark in contact.latest:
+    for mark in marks_of(contact):
         if mark.event_id not in listed:
+            listed.add(mark.event_id)
             found.append(SignalEntry(mark.at, mark.signal, [*_said(mark.words, mark.own_number), beyond]))
-    for event in contact.untimed:
-        if event.event_id not in listed:
-            said = [*_said(event.words, event.own_number), beyond]
-            found.append(SignalEntry(event.received_at, event.signal, said))
     return sorted(found, key=lambda entry: entry.at)
 
 

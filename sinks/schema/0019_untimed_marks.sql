@@ -144,8 +144,10 @@ FROM
         own_number,
         sent_at,
         arrayFilter(mark -> mark.at <= sent_at AND ({scope:Enum8('number' = 1, 'account' = 2)} = 'account' OR own_number = '' OR mark.own_number IN ('', own_number)), history) AS past,
-        arrayReduce('max', arrayMap(mark -> toNullable(mark.at), arrayFilter(mark -> mark.signal = 'opted_in' OR ({yes:Bool} AND mark.signal = 'yes'), past))) AS opted_in_at,
-        arraySort(arrayFilter(mark -> mark.signal = 'opted_out' AND (opted_in_at IS NULL OR mark.at >= opted_in_at), past)) AS in_force
+        arrayFilter(mark -> mark.signal = 'opted_in' OR ({yes:Bool} AND mark.signal = 'yes'), past) AS opt_ins,
+        arraySort(arrayFilter(mark -> mark.signal = 'opted_out' AND NOT arrayExists(
+            opt_in -> opt_in.at > mark.at AND ({scope:Enum8('number' = 1, 'account' = 2)} = 'account' OR own_number != '' OR opt_in.own_number IN ('', mark.own_number)),
+            opt_ins), past)) AS in_force
     FROM $database.sent_messages_between(since = {since:DateTime('UTC')}, until = {until:DateTime('UTC')}) AS sent
     INNER JOIN
     (

@@ -40,6 +40,8 @@ def test_next_start_continues_with_the_data(tmp_path: Path) -> None:
 def test_everything_accepted_is_in_clickhouse_after_ctrl_c(tmp_path: Path) -> None:
     with stack(tmp_path, "--simulate", "300") as running_stack:
         pidfds = [os.pidfd_open(pid) for pid in running_stack.children().values()]
+        # It reports what it has posted only if it runs when the stack is interrupted.
+        running_stack.wait_for_result("SELECT count() > 0 FROM events WHERE type = 'response'", "1")
         accepted = asyncio.run(post_until_interrupted(running_stack))
         assert running_stack.wait() == 0
         assert "everything accepted is in ClickHouse" in running_stack.lines[-1]

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from operations.contact import entries_of, render_contact, verdicts_of
 from runtime.verdict import Policy
-from streams.contact import Contact, join_contacts, merge_contact
+from streams.contact import Contact, join_contacts, marks_of, merge_contact
 from streams.contact_event import ContactEvent
 from streams.verdict import verdict
 from tests.support.contact_events import contact_event, contact_events
@@ -38,7 +38,8 @@ def words_of(text: str) -> str:
 def test_verdicts_are_those_of_the_contract(events: list[ContactEvent], policy: Policy) -> None:
     known = contact(*events)
     found = verdicts_of(known, policy)
-    assert [own for own, _ in found] == ["", *sorted({event.own_number for event in events} - {""})]
+    marked = {mark.own_number for mark in marks_of(known)} | {fact.own_number for fact in known.facts}
+    assert [own for own, _ in found] == ["", *sorted(marked - {""})]
     assert all(judged == verdict(known, own, policy) for own, judged in found)
     assert verdicts_of(known, policy, "42") == [("42", verdict(known, "42", policy))]
 

@@ -12,7 +12,8 @@ from runtime.metrics import RECOVERY_LEFT, SPOOL_AGE, SPOOL_BYTES, SPOOL_RECORDS
 from tests.support.gateway import open_gateway, post
 from tests.support.kafka import create_topics
 from tests.support.process import running
-from tests.support.samples import SENT
+from tests.support.responding import responder_process
+from tests.support.samples import RESPONSE, SENT
 from tests.support.sinks import open_clickhouse, open_sink, rows
 from tests.support.streams import Streams
 from tests.support.wait import eventually
@@ -38,6 +39,10 @@ ZERO_WHEN_HEALTHY = {
     "postbacks_sinks_lag_records",
     "postbacks_streams_unowned_partitions",
     "postbacks_sinks_unowned_partitions",
+    "postbacks_respond_lag_records",
+    "postbacks_respond_unowned_partitions",
+    "postbacks_respond_in_flight",
+    "postbacks_respond_outcomes_total",
     "postbacks_sinks_texted_after_stop_messages",
     "postbacks_sinks_texted_in_quiet_hours_messages",
 }
@@ -55,7 +60,10 @@ async def test_every_metric_is_exported_and_outages_are_reported(tmp_path: Path)
         gateway = stack.enter_context(open_gateway(kafka, partitions=4, ack_timeout=2, **readers))
         streams = stack.enter_context(Streams(kafka, tmp_path).worker())
         sink = stack.enter_context(open_sink(kafka, database, partitions=4))
-        stages = {"gateway": gateway, "streams": streams, "sinks": sink}
+        responder = stack.enter_context(
+            responder_process(kafka, tmp_path, "127.0.0.1:1", gateway.address, respond="dry-run")
+        )
+        stages = {"gateway": gateway, "streams": streams, "sinks": sink, "respond": responder}
 
         for stage in stages.values():
             await stage.wait_ready()
@@ -68,6 +76,8 @@ async def test_every_metric_is_exported_and_outages_are_reported(tmp_path: Path)
         await eventually(lambda: sink.metric("postbacks_sinks_freshness_seconds") > 0, "freshness")
         await eventually(lambda: streams.metric("postbacks_streams_states") > 0, "states")
         await gateway.wait_for_metric("postbacks_gateway_contacts_as_of_timestamp_seconds", 1)
+        assert (await post(gateway.address, RESPONSE)).status == 200
+        await responder.wait_for_metric("postbacks_respond_decisions_total", 1)
         for metric in all_metrics():
             for stage in [stages[metric.part]] if metric.part else stages.values():
                 moved = any(map(stage.metric, metric.sample_names))

@@ -15,7 +15,7 @@ from runtime.clickhouse.client import Inserter
 from runtime.clickhouse.errors import ClickHouseUnavailable
 from runtime.errors import KafkaUnavailable
 from runtime.health import Health, serve_ops
-from runtime.kafka.clients import client_options
+from runtime.kafka.clients import client_options, member_options
 from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
@@ -52,7 +52,6 @@ FETCH_MIN_BYTES, FETCH_WAIT_MS = 256 * 2**10, 100
 #: Seconds until an insert is retried; less than `stall_after`.
 INSERT_TIMEOUT = 30.0
 MAX_BACKOFF = 5.0
-DAY_MS = 86_400_000
 
 
 async def sink(settings: Settings, stop: asyncio.Event) -> None:
@@ -126,16 +125,9 @@ async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
 
 
 def _consumer(settings: Settings) -> AIOKafkaConsumer:
-    session_ms = int(settings.session_timeout * 1000)
     return AIOKafkaConsumer(
-        **client_options(settings),
-        group_id=GROUP,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        session_timeout_ms=session_ms,
-        heartbeat_interval_ms=session_ms // 3,
+        **member_options(settings, GROUP),
         metadata_max_age_ms=METADATA_MAX_AGE_MS,
-        max_poll_interval_ms=DAY_MS,  # it does not poll during an outage of ClickHouse, and stays a member
         fetch_min_bytes=FETCH_MIN_BYTES,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         fetch_max_bytes=FETCH_MAX_BYTES,

@@ -14,6 +14,7 @@ from runtime.settings import Settings
 
 #: Seconds that a broker has to answer an admin request.
 REQUEST_TIMEOUT = 10
+DAY_MS = 86_400_000
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -35,6 +36,22 @@ def client_options(settings: Settings) -> dict[str, Any]:
             "sasl_plain_password": settings.kafka_security_password.get_secret_value(),
         }
     return options
+
+
+def member_options(settings: Settings, group: str) -> dict[str, Any]:
+    """The keyword arguments of a consumer that is a member of a group and commits by itself.
+
+    It may go without polling for a day, such as during an outage of what it writes to, and stays a member.
+    """
+    session_ms = int(settings.session_timeout * 1000)
+    return client_options(settings) | {
+        "group_id": group,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "session_timeout_ms": session_ms,
+        "heartbeat_interval_ms": session_ms // 3,
+        "max_poll_interval_ms": DAY_MS,
+    }
 
 
 @asynccontextmanager

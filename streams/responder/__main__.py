@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from gateway.postback import RESPONSE
 from runtime.errors import InvalidSetting, KafkaUnavailable
 from runtime.health import Health, serve_ops
-from runtime.kafka.clients import client_options
+from runtime.kafka.clients import client_options, member_options
 from runtime.kafka.errors import translate_errors
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
@@ -58,7 +58,6 @@ OPS = "127.0.0.1:8184"
 MAX_BACKOFF, REQUEST_TIMEOUT_MS = 1.0, 10_000
 #: Seconds to post submissions at shutdown.
 DRAIN_TIMEOUT = 5.0
-DAY_MS = 86_400_000
 
 
 async def respond(settings: Settings, stop: asyncio.Event) -> None:
@@ -216,17 +215,7 @@ def _provider(settings: Settings) -> ProviderClient:
 
 
 def _member(settings: Settings) -> AIOKafkaConsumer:
-    session_ms = int(settings.session_timeout * 1000)
-    return AIOKafkaConsumer(
-        **client_options(settings),
-        group_id=GROUP,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        session_timeout_ms=session_ms,
-        heartbeat_interval_ms=session_ms // 3,
-        metadata_max_age_ms=METADATA_MAX_AGE_MS,
-        max_poll_interval_ms=DAY_MS,  # it does not poll while it waits for streams, and stays a member
-    )
+    return AIOKafkaConsumer(**member_options(settings, GROUP), metadata_max_age_ms=METADATA_MAX_AGE_MS)
 
 
 if __name__ == "__main__":

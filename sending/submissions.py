@@ -35,6 +35,33 @@ def encode_submission(sms: OutgoingSms, answer: bytes) -> str:
     return json.encode({"request": {"SMSRequests": [request]}, "response": text}).decode()
 
 
+class NotAcknowledged(Exception):
+    """The gateway may not have a submission; the text says why, without the URL."""
+
+
+async def post_submission(session: aiohttp.ClientSession, url: SecretStr, body: str) -> bool:
+    """Post a submission once; return whether the gateway stored it as rejected.
+
+    Raises:
+        NotAcknowledged: it may be posted again.
+    """
+    try:
+        async with session.post(
+            url.get_secret_value(),
+            data=body.encode(),
+            headers={"Content-Type": "application/json"},
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+        ) as response:
+            status = response.status
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise NotAcknowledged(f"the gateway does not answer ({type(error).__name__})") from None
+    # 400: the gateway has stored it in postbacks.rejected, from where it can be replayed.
+    if status not in (200, 202, 400):
+        raise NotAcknowledged(f"the gateway answers with HTTP status {status}")
+    return status == 400
+
+
 class SubmissionPoster:
     """Posts what is pending in the log, while used as a context."""
 
@@ -49,9 +76,7 @@ class SubmissionPoster:
         self.rejected = 0
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=TIMEOUT)
-        )
+        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -101,21 +126,11 @@ class SubmissionPoster:
     async def _post(self, key: AttemptKey, body: str) -> bool:
         """Post a submission; return whether the gateway has it now."""
         try:
-            async with self._session.post(
-                self._url.get_secret_value(),
-                data=body.encode(),
-                headers={"Content-Type": "application/json"},
-                allow_redirects=False,
-            ) as response:
-                status = response.status
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            self.problem = f"the gateway does not answer ({type(error).__name__})"
-            return False
-        # 400: the gateway has stored it in postbacks.rejected, from where it can be replayed.
-        if status not in (200, 202, 400):
-            self.problem = f"the gateway answers with HTTP status {status}"
+            rejected = await post_submission(self._session, self._url, body)
+        except NotAcknowledged as error:
+            self.problem = str(error)
             return False
         self.problem = ""
-        self.rejected += status == 400
+        self.rejected += rejected
         await self._log.append(SubmissionAcknowledged(*key))
         return True

@@ -13,9 +13,15 @@ import structlog
 from pydantic import SecretStr
 
 from sending.sms import OutgoingSms
-from sending.submissions import encode_submission
+from sending.submissions import (
+    MAX_BACKOFF,
+    MIN_BACKOFF,
+    NotAcknowledged,
+    encode_submission,
+    post_submission,
+)
 
-TIMEOUT, MIN_BACKOFF, MAX_BACKOFF, RETRY_TIMEOUT = 15.0, 0.1, 5.0, 60.0
+RETRY_TIMEOUT = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -44,24 +50,13 @@ class SubmissionSender:
     async def _post_until_stored(self, body: str) -> None:
         loop = asyncio.get_running_loop()
         deadline, backoff = loop.time() + RETRY_TIMEOUT, MIN_BACKOFF
-        while problem := await self._post(body):
-            if loop.time() > deadline:
-                log.error("Submission not posted", reason=problem)
+        while True:
+            try:
+                await post_submission(self._session, self._url, body)
                 return
+            except NotAcknowledged as error:
+                if loop.time() > deadline:
+                    log.error("Submission not posted", reason=str(error))
+                    return
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, MAX_BACKOFF)
-
-    async def _post(self, body: str) -> str:
-        """Post once; return why the gateway does not have it, empty if it has."""
-        try:
-            async with self._session.post(
-                self._url.get_secret_value(),
-                data=body.encode(),
-                headers={"Content-Type": "application/json"},
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
-            ) as response:
-                # 400: it is stored in postbacks.rejected, from where it can be replayed.
-                return "" if response.status in (200, 202, 400) else f"HTTP status {response.status}"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return type(error).__name__

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from cli.csv_file import read_file, usage_error
 from cli.options import ACCOUNT, SettingsLoader
 from cli.progress import ProgressBars
 from cli.publisher import open_publisher
@@ -92,15 +93,9 @@ def import_contacts(load: SettingsLoader, file: Path, source: str, account: str)
 
 def _read(file: Path, source: ImportSource) -> list[ContactEvent]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            return read_import(lines, source)
+        return read_file(file, lambda lines: read_import(lines, source))
     except InvalidImport as error:
-        problems = error.problems[:MAX_PROBLEMS]
-        if more := len(error.problems) - len(problems):
-            problems.append(f"and {more:,} more")
-        raise click.UsageError("\n".join([f"{file}: nothing was imported", *problems])) from None
-    except OSError as error:
-        raise click.UsageError(f"{file}: {error.strerror}") from None
+        raise usage_error(file, error, "nothing was imported", MAX_PROBLEMS) from None
 
 
 async def _publish(events: Sequence[ContactEvent], settings: Settings) -> int:

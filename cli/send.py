@@ -14,6 +14,7 @@ import click
 from msgspec.structs import asdict
 from pydantic import SecretStr
 
+from cli.csv_file import read_file, usage_error
 from cli.options import RATE, SettingsLoader
 from cli.progress import ProgressBars
 from cli.send_output import Finished, print_dry_run, print_preview, print_report
@@ -217,15 +218,9 @@ def _read_options(numbers: Sequence[str], defaults: RowDefaults) -> list[SendRow
 
 def _read_file(path: Path, defaults: RowDefaults) -> list[SendRow]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            return read_csv(lines, defaults)
+        return read_file(path, lambda lines: read_csv(lines, defaults))
     except InvalidRows as error:
-        problems = error.problems[:MAX_PROBLEMS]
-        if more := len(error.problems) - len(problems):
-            problems.append(f"and {more:,} more")
-        raise click.UsageError("\n".join([f"{path}: nothing was sent", *problems])) from None
-    except OSError as error:
-        raise click.UsageError(f"{path}: {error.strerror}") from None
+        raise usage_error(path, error, "nothing was sent", MAX_PROBLEMS) from None
 
 
 def _check_options(log: IntentLog, options: RunOptions) -> None:

@@ -9,8 +9,10 @@ from rich.console import Console
 
 from cli.options import SettingsLoader
 from gateway.parsing.values import read_guid
+from gateway.postback import Guid
 from operations.auto_responses import list_linked
-from operations.rows import connect
+from operations.linked_messages import find_chain
+from operations.rows import Query, connect
 from operations.timeline import render
 from runtime.clickhouse.client import Reader
 from runtime.clickhouse.errors import QueryFailed
@@ -35,9 +37,10 @@ def message(load: SettingsLoader, message_id: str, as_json: bool) -> None:
 
     ID is its MessageID, a GUID in any notation. The output has the message's status, its numbers in full,
     and in order of arrival its attempts, receipts (with the meaning of their codes) and replies, and
-    automatic responses to it, or the message that it answers. Times are UTC and are those of arrival; the
-    provider's own time is added where it gives one. If several accounts
-    have a message with this id, each is shown.
+    automatic responses to it, or the message that it answers. If the provider retried from another number,
+    it says which message is a retry of which, and the end result. Times are UTC and are those of arrival;
+    the provider's own time is added where it gives one. If several accounts have a message with this id,
+    each is shown.
 
     \b
     Example:
@@ -60,21 +63,26 @@ def message(load: SettingsLoader, message_id: str, as_json: bool) -> None:
     try:
         clickhouse = load().clickhouse
         rows = _query(clickhouse, guid)
-        responses = list_linked(connect(clickhouse), guid) if rows and not as_json else []
+        if not rows:
+            raise click.ClickException(f"No message has the id {guid}")
+        if as_json:
+            for row in rows:
+                click.echo(row)
+        else:
+            _print_timelines(connect(clickhouse), list(map(_decode, rows)), guid)
     except QueryFailed as error:
         raise click.ClickException(str(error)) from None
-    if not rows:
-        raise click.ClickException(f"No message has the id {guid}")
+
+
+def _print_timelines(query: Query, messages: list[Message], guid: Guid) -> None:
+    responses = list_linked(query, guid)
     console = Console(highlight=False)
-    for row in rows:
-        if as_json:
-            click.echo(row)
-        else:
-            for line in render(_decode(row), responses):
-                console.print(line, soft_wrap=True)
+    for each in messages:
+        for line in render(each, responses, find_chain(query, each.account, guid)):
+            console.print(line, soft_wrap=True)
 
 
-def _query(clickhouse: SecretStr, guid: str) -> list[bytes]:
+def _query(clickhouse: SecretStr, guid: Guid) -> list[bytes]:
     reader = Reader(clickhouse, CONTRACT_JSON)
     return b"".join(reader.query(QUERY, "JSONEachRow", {"id": guid})).splitlines()
 

@@ -56,6 +56,17 @@ class MessageChain(Struct, kw_only=True, frozen=True):
 
 
 @dataclass(frozen=True)
+class ChainPosition:
+    """Where a message is in its chain."""
+
+    chain: MessageChain
+    #: From 1.
+    number: int
+    #: The message that it retried; that of a loop's first one is in the loop, too.
+    retried_message_id: Guid | None
+
+
+@dataclass(frozen=True)
 class Retries:
     """The messages of one account, and which of them each retry retried."""
 
@@ -104,6 +115,16 @@ def chains(messages: Iterable[LinkedMessage]) -> list[MessageChain]:
             first, depth = position
             members.setdefault(first, {first: 0}).setdefault(message_id, depth)
     return [_chain(first, members[first], retries.messages) for first in sorted(members)]
+
+
+def chain_position(messages: Iterable[LinkedMessage], message_id: Guid) -> ChainPosition | None:
+    """Where the message is in its chain, according to messages of one account; None if it is in none."""
+    known = list(messages)
+    for chain in chains(known):
+        if message_id in chain.message_ids:
+            number = chain.message_ids.index(message_id) + 1
+            return ChainPosition(chain, number, retries_of(known).retried.get(message_id))
+    return None
 
 
 def _chain(first: Guid, depths: dict[Guid, int], messages: dict[Guid, LinkedMessage]) -> MessageChain:

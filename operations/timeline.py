@@ -11,6 +11,7 @@ from rich.text import Text
 from gateway.postback import Time
 from operations.auto_responses import LinkedResponse
 from operations.codes import explain_code, explain_error, reason_of
+from operations.message_chain import ChainPosition
 from streams.facts import Attempt, ReceiptFact, Reply, SubmissionFact
 from streams.message import Message, Status
 from streams.receipt_codes import CODES, parse_receipt_text
@@ -73,8 +74,15 @@ def entries(message: Message, responses: Iterable[LinkedResponse] = ()) -> list[
     return sorted(found, key=lambda entry: entry.at)
 
 
-def render(message: Message, responses: Iterable[LinkedResponse] = ()) -> list[Text]:
-    """The message and its timeline as lines of text; times are UTC. The arguments are those of `entries`."""
+def render(
+    message: Message, responses: Iterable[LinkedResponse] = (), chain: ChainPosition | None = None
+) -> list[Text]:
+    """The message and its timeline as lines of text; times are UTC.
+
+    Args:
+        responses: as in `entries`.
+        chain: where the message is in its chain, if it was retried from another number or is such a retry.
+    """
     colour = STATUS_COLOURS[message.status]
     head = Text.assemble("Message ", (message.message_id, "bold"), "  ", (message.status, f"bold {colour}"))
     fields = {
@@ -93,6 +101,8 @@ def render(message: Message, responses: Iterable[LinkedResponse] = ()) -> list[T
         else readable_time(message.last_seen_at),
         "orphan": "neither its submission nor an attempt to send it is known" if message.orphan else "",
         "backup": ", ".join(message.backup_message_ids),
+        "retry of": (chain and chain.retried_message_id) or "",
+        "chain": _chain(chain) if chain else "",
     }
     lines = [head]
     lines += [Text(f"  {name:<11} {printable(value)}") for name, value in fields.items() if value]
@@ -107,6 +117,12 @@ def render(message: Message, responses: Iterable[LinkedResponse] = ()) -> list[T
             )
         )
     return lines
+
+
+def _chain(position: ChainPosition) -> str:
+    chain = position.chain
+    meaning = STATUS_MEANINGS[chain.status]
+    return f"message {position.number} of {chain.length}; end result {chain.status}: {meaning}"
 
 
 def printable(text: str) -> str:

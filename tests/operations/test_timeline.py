@@ -6,13 +6,16 @@ from functools import reduce
 from typing import Any
 
 import pytest
+from msgspec import convert
 
 from operations.auto_responses import LinkedResponse
+from operations.message_chain import LinkedMessage, chain_position
 from operations.timeline import STATUS_COLOURS, STATUS_MEANINGS, entries, printable, render
 from streams.auto_response import Outcome
 from streams.merge import Event, merge
 from streams.message import STATUSES, Message
 from tests.support.auto_responses import NEW_ID
+from tests.support.message_chains import guid, retried
 from tests.support.postbacks import MESSAGE_ID, at, receipt, reply, sent
 from tests.support.submissions import submission
 
@@ -95,6 +98,20 @@ def test_backup_message_is_in_header_and_receipt() -> None:
     state = message(sent(), receipt(code="091", second=1, backup_message_id=backup))
     assert f"sent again as {backup}" in entries(state)[1].detail
     assert f"backup      {backup}" in page(state)
+
+
+def test_retried_message_shows_its_chain_and_result() -> None:
+    story = [retried(1, 2), retried(2, code="000", second=60)]
+    linked = [convert(each, LinkedMessage, from_attributes=True) for each in story]
+    first, retry = (
+        "\n".join(line.plain for line in render(each, (), chain_position(linked, each.message_id)))
+        for each in story
+    )
+    assert f"backup      {guid(2)}" in first
+    assert "retry of" not in first
+    assert "chain       message 1 of 2; end result delivered: delivered to the phone" in first
+    assert f"retry of    {guid(1)}" in retry
+    assert "chain       message 2 of 2; end result delivered: delivered to the phone" in retry
 
 
 def test_overdue_receipt_is_an_entry() -> None:

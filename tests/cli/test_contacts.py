@@ -37,9 +37,9 @@ async def call(pipeline: Pipeline, *arguments: object, **environment: str) -> Re
 
 
 async def test_imported_and_received_opt_outs_are_listed(
-    fresh_kafka: str, database: str, tmp_path: Path
+    fresh_kafka: str, prepared_database: str, tmp_path: Path
 ) -> None:
-    pipeline, file = await create_pipeline(fresh_kafka, database, tmp_path), tmp_path / "list.csv"
+    pipeline, file = await create_pipeline(fresh_kafka, prepared_database, tmp_path), tmp_path / "list.csv"
     file.write_text(ROWS)
     stop = reply(
         text="STOP", from_number="17575550102", to_number="74121", occurred_at="2026-11-23T12:00:00.000Z"

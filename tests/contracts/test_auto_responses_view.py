@@ -14,16 +14,14 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from runtime.clickhouse.client import open_client
-from sinks.migrate import migrate
 from streams.auto_response import AUTO_RESPONSES, AutoResponse, encode_auto_response, join_auto_responses
 from tests.support.auto_responses import auto_response, auto_responses
 from tests.support.sinks import insert_values
 
 
 @pytest.fixture
-def client(database: str) -> Iterator[Any]:
-    migrate(SecretStr(database))
-    with open_client(SecretStr(database)) as client:
+def client(prepared_database: str) -> Iterator[Any]:
+    with open_client(SecretStr(prepared_database)) as client:
         yield client
 
 

@@ -71,14 +71,14 @@ async def create_compressed_topics(kafka: str, codecs: Mapping[str, str]) -> Non
 async def test_records_with_any_codec_pass_the_pipeline(
     apache_kafka: ApacheKafka,
     fresh_kafka: str,
-    database: str,
+    prepared_database: str,
     tmp_path: Path,
     of_topics: Mapping[str, str],
     of_gateways: Sequence[str],
     of_streams: str,
 ) -> None:
     await create_compressed_topics(fresh_kafka, of_topics)
-    pipeline = await create_pipeline(fresh_kafka, database, tmp_path)
+    pipeline = await create_pipeline(fresh_kafka, prepared_database, tmp_path)
     messages = [str(uuid4()) for _ in of_gateways]
     with ExitStack() as processes:
 
@@ -91,7 +91,7 @@ async def test_records_with_any_codec_pass_the_pipeline(
         tail = Output(processes.enter_context(following))
         gateways = await asyncio.gather(*(asyncio.to_thread(open_with, codec) for codec in of_gateways))
         await asyncio.to_thread(tail.wait_for_line, "Following messages")
-        async with run_worker(fresh_kafka, database):
+        async with run_worker(fresh_kafka, prepared_database):
             for message, gateway in zip(messages, gateways, strict=True):
                 for form in forms(message):
                     assert (await post(gateway.address, form)).status in (200, 400)
@@ -106,11 +106,13 @@ async def test_records_with_any_codec_pass_the_pipeline(
             await wait_committed(fresh_kafka)
         for message in messages:
             await asyncio.to_thread(tail.wait_for_line, f"default/{message}", 2)
-    stored = stored_messages(database)
+    stored = stored_messages(prepared_database)
     assert {m: (s.status, len(s.receipts), len(s.replies)) for m, s in stored.items()} == dict.fromkeys(
         messages, ("delivered", 2, 1)
     )
-    assert rows(database, "SELECT count()::UInt32 AS n FROM rejected FINAL") == [{"n": len(messages)}]
+    assert rows(prepared_database, "SELECT count()::UInt32 AS n FROM rejected FINAL") == [
+        {"n": len(messages)}
+    ]
     done = await pipeline.command("reconcile", "--json")
     report = json.decode(done.stdout)
     assert (done.returncode, report["complete"], report["missing"]) == (0, True, 0)

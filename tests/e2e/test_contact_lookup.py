@@ -13,7 +13,6 @@ import pytest
 from pydantic import SecretStr
 
 from runtime.clickhouse.client import open_client
-from sinks.migrate import migrate
 from streams.contact import CONTACTS, encode_contact, merge_contact
 from tests.support.contact_events import contact_event
 from tests.support.contact_lookup import NUMBER, OTHER_READING, POSTING, TOKENS, look_up, wait_for_answer
@@ -35,12 +34,14 @@ STOP = {
 }
 
 
-async def test_as_of_passes_a_stop_with_its_verdict(fresh_kafka: str, database: str, tmp_path: Path) -> None:
-    pipeline = await create_pipeline(fresh_kafka, database, tmp_path)
+async def test_as_of_passes_a_stop_with_its_verdict(
+    fresh_kafka: str, prepared_database: str, tmp_path: Path
+) -> None:
+    pipeline = await create_pipeline(fresh_kafka, prepared_database, tmp_path)
     with (
-        open_gateway(fresh_kafka, **TOKENS, clickhouse=database, partitions=PARTITIONS) as gateway,
+        open_gateway(fresh_kafka, **TOKENS, clickhouse=prepared_database, partitions=PARTITIONS) as gateway,
         pipeline.streams.worker(),
-        open_sink(fresh_kafka, database, partitions=PARTITIONS),
+        open_sink(fresh_kafka, prepared_database, partitions=PARTITIONS),
     ):
         before = await wait_for_answer(gateway.address)
         assert before["verdict"] == "ok"
@@ -60,17 +61,18 @@ async def test_as_of_passes_a_stop_with_its_verdict(fresh_kafka: str, database: 
         assert gateway.metric("postbacks_gateway_contacts_as_of_timestamp_seconds") > time.time() - 60
 
 
-async def test_verdict_follows_account_own_number_and_policy(prepared_kafka: str, database: str) -> None:
-    migrate(SecretStr(database))
+async def test_verdict_follows_account_own_number_and_policy(
+    prepared_kafka: str, prepared_database: str
+) -> None:
     events = [
         contact_event("e1", 1, "opted_out", number="7575550100", own_number="74121"),
         contact_event("e2", 1, "opted_out", number="7575550101", own_number="74121"),
         contact_event("e3", 2, "yes", number="7575550101", own_number="74121", words="YES"),
     ]
-    with open_client(SecretStr(database)) as client:
+    with open_client(SecretStr(prepared_database)) as client:
         insert_values(client, CONTACTS, [encode_contact(merge_contact(None, event)) for event in events])
     settings = {"opt_out_scope": "number", "yes_opts_in": "true", "partitions": PARTITIONS}
-    with open_gateway(prepared_kafka, **TOKENS, clickhouse=database, **settings) as gateway:
+    with open_gateway(prepared_kafka, **TOKENS, clickhouse=prepared_database, **settings) as gateway:
         for own_number, expected in [("", "opted_out"), ("74121", "opted_out"), ("+1 757 544 9510", "ok")]:
             assert (await wait_for_answer(gateway.address, own_number=own_number))["verdict"] == expected
         assert (await wait_for_answer(gateway.address, token=OTHER_READING))["verdict"] == "ok"

@@ -49,8 +49,8 @@ HOSTILE: dict[str, list[RawRecord]] = {
 }
 
 
-async def test_hostile_records_are_isolated(fresh_kafka: str, database: str, tmp_path: Path) -> None:
-    pipeline = await create_pipeline(fresh_kafka, database, tmp_path)
+async def test_hostile_records_are_isolated(fresh_kafka: str, prepared_database: str, tmp_path: Path) -> None:
+    pipeline = await create_pipeline(fresh_kafka, prepared_database, tmp_path)
     partition = (murmur2(KEY) & 0x7FFFFFFF) % pipeline.streams.partitions
     for topic, records in HOSTILE.items():
         await produce_each(pipeline.kafka, topic, partition, records[::2])
@@ -67,8 +67,8 @@ async def test_hostile_records_are_isolated(fresh_kafka: str, database: str, tmp
         assert worker.process.stop() == 0
     assert set(last) <= {KEY, b"\x00offset", b"\xff\n"}
     await pipeline.store()
-    assert stored_messages(database)[MESSAGE_ID] == decode_message(fold(GOOD)[KEY])
-    refused = rows(database, "SELECT * FROM rejected FINAL WHERE stage = 'streams'")
+    assert stored_messages(prepared_database)[MESSAGE_ID] == decode_message(fold(GOOD)[KEY])
+    refused = rows(prepared_database, "SELECT * FROM rejected FINAL WHERE stage = 'streams'")
     sent_values = {record.value or b"" for topic in (SENT, RESPONSE, RECEIPT) for record in HOSTILE[topic]}
     assert {b64decode(row["body_base64"]) or row["body"].encode() for row in refused} == {
         value[: 512 * 1024] for value in sent_values

@@ -33,13 +33,15 @@ def recipients(provider: RawServer) -> list[Any]:
     return [number for body in bodies for number in body["SMSRequests"][0]["PhoneNumbers"]]
 
 
-async def test_send_skips_number_after_posted_stop(fresh_kafka: str, database: str, tmp_path: Path) -> None:
-    pipeline, file = await create_pipeline(fresh_kafka, database, tmp_path), tmp_path / "rows.csv"
+async def test_send_skips_number_after_posted_stop(
+    fresh_kafka: str, prepared_database: str, tmp_path: Path
+) -> None:
+    pipeline, file = await create_pipeline(fresh_kafka, prepared_database, tmp_path), tmp_path / "rows.csv"
     file.write_text("to,text\n" + "".join(f"{number},Hi\n" for number in (OPTED_OUT, SUSPECTED, OTHER)))
     with (
-        open_gateway(fresh_kafka, **TOKENS, clickhouse=database, partitions=PARTITIONS) as gateway,
+        open_gateway(fresh_kafka, **TOKENS, clickhouse=prepared_database, partitions=PARTITIONS) as gateway,
         pipeline.streams.worker(),
-        open_sink(fresh_kafka, database, partitions=PARTITIONS),
+        open_sink(fresh_kafka, prepared_database, partitions=PARTITIONS),
     ):
         await post_reply(gateway, OPTED_OUT, "STOP")
         await post_reply(gateway, SUSPECTED, "please stop texting me")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from sending.intent_log import read_log
 from sending.intents import SendStatus
 from simulator.provider import ProviderPlan, serve
 from tests.support.gateway import open_gateway
-from tests.support.process import ROOT, environment
+from tests.support.process import run_module
 from tests.support.wait import eventually
 from tests.support.workload import read_all
 
@@ -33,29 +32,15 @@ class Answer(NamedTuple):
 
 async def send_file(file: Path, provider: str, gateway: str) -> tuple[int, str]:
     """Run `postbacks send --csv`; return its status and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-m",
-            "cli",
-            "send",
-            "--unchecked",
-            "--csv",
-            str(file),
-            *("--from", "74121", "--rate", "200"),
-        ),
-        cwd=ROOT,
-        env=environment(
-            license_key="key",
-            provider=f"http://{provider}/sms.svc",
-            submission_url=f"http://{gateway}/submission",
-            data=file.parent,
-        ),
-        stdout=asyncio.subprocess.PIPE,
+    done = await asyncio.to_thread(
+        run_module,
+        *("cli", "send", "--unchecked", "--csv", file, "--from", "74121", "--rate", "200"),
+        license_key="key",
+        provider=f"http://{provider}/sms.svc",
+        submission_url=f"http://{gateway}/submission",
+        data=file.parent,
     )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    return done.returncode, done.stdout
 
 
 def write_rows(file: Path) -> dict[str, SendStatus]:

@@ -19,7 +19,6 @@ from operations.contact_list import ListedContact, list_contacts, write_csv
 from operations.rows import Query, connect
 from runtime.clickhouse.client import open_client
 from runtime.verdict import JUDGEMENTS, Judgement, Policy
-from sinks.migrate import migrate
 from streams.contact import CONTACTS, Contact, encode_contact, join_contacts, merge_contact
 from streams.contact_event import ContactEvent
 from tests.support.contact_events import contact_event, contact_events
@@ -29,15 +28,14 @@ OPT_OUTS: tuple[Judgement, ...] = ("opted_out", "suspected")
 
 
 @pytest.fixture
-def client(database: str) -> Iterator[Any]:
-    migrate(SecretStr(database))
-    with open_client(SecretStr(database)) as client:
+def client(prepared_database: str) -> Iterator[Any]:
+    with open_client(SecretStr(prepared_database)) as client:
         yield client
 
 
 @pytest.fixture
-def query(client: Any, database: str) -> Query:
-    return connect(SecretStr(database))
+def query(client: Any, prepared_database: str) -> Query:
+    return connect(SecretStr(prepared_database))
 
 
 def of_handset(event: ContactEvent, handset: int) -> ContactEvent:

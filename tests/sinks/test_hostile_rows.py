@@ -14,7 +14,6 @@ from runtime.clickhouse.client import Inserter
 from runtime.health import Health
 from runtime.retry import Retrier
 from sinks.cluster import ClusterGuard
-from sinks.migrate import migrate
 from sinks.tables import POSTBACKS
 from sinks.writer import ClickHouseWriter
 from tests.support.hostile_records import keys, timestamps, values
@@ -30,8 +29,7 @@ UNION ALL SELECT 'rejected', rejected.offset FROM rejected WHERE rejected.offset
 BAD = st.lists(st.tuples(st.none() | values(GOOD), keys, timestamps), min_size=1, max_size=8)
 
 
-def test_each_record_is_stored_or_rejected(kafka: str, database: str) -> None:
-    migrate(SecretStr(database))
+def test_each_record_is_stored_or_rejected(kafka: str, prepared_database: str) -> None:
     offsets = count()
 
     @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,8 +40,8 @@ def test_each_record_is_stored_or_rejected(kafka: str, database: str) -> None:
             records.append(FakeRecord(SENT, offset=next(offsets), value=GOOD))
             good.append(records[-1].offset)
             records.append(FakeRecord(SENT, offset=next(offsets), key=key, value=value, timestamp=timestamp))
-        asyncio.run(_write(kafka, database, records))
-        found = rows(database, FOUND.format(since=records[0].offset))
+        asyncio.run(_write(kafka, prepared_database, records))
+        found = rows(prepared_database, FOUND.format(since=records[0].offset))
         stored = {row["offset"] for row in found if row["table"] == "postbacks"}
         rejected = {row["offset"] for row in found if row["table"] == "rejected"}
         assert stored >= set(good)

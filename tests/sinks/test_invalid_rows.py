@@ -37,18 +37,20 @@ INVALID: dict[str, bytes] = {
 }
 
 
-async def test_refused_rows_are_rejected_with_clickhouses_error(prepared_kafka: str, database: str) -> None:
+async def test_refused_rows_are_rejected_with_clickhouses_error(
+    prepared_kafka: str, prepared_database: str
+) -> None:
     good = [sent(f"good-{n}") for n in range(40)]
     mixed = [encode(postback) for postback in good]
     for n, value in enumerate(INVALID.values()):
         mixed.insert(n * 2 + 1, value)
     await produce_values(prepared_kafka, SENT, *mixed)
-    with open_sink(prepared_kafka, database) as sink:
+    with open_sink(prepared_kafka, prepared_database) as sink:
         await wait_committed(prepared_kafka)
         assert sink.metric("postbacks_sinks_refused_total") == len(INVALID)
-    stored = rows(database, "SELECT DISTINCT event_id FROM postbacks")
+    stored = rows(prepared_database, "SELECT DISTINCT event_id FROM postbacks")
     assert {row["event_id"] for row in stored} == {postback.event_id for postback in good}
-    rejected = rows(database, "SELECT * FROM rejected FINAL ORDER BY offset")
+    rejected = rows(prepared_database, "SELECT * FROM rejected FINAL ORDER BY offset")
     for row, (name, value) in zip(rejected, INVALID.items(), strict=True):
         assert row["reason"].startswith("Code: "), name
         assert mixed[row["offset"]] == value
@@ -56,29 +58,33 @@ async def test_refused_rows_are_rejected_with_clickhouses_error(prepared_kafka: 
         assert (row["stage"], row["topic"], row["partition"], row["key"]) == ("sinks", SENT, 0, "k")
 
 
-async def test_rejecting_a_row_again_is_idempotent(prepared_kafka: str, database: str) -> None:
+async def test_rejecting_a_row_again_is_idempotent(prepared_kafka: str, prepared_database: str) -> None:
     await produce_values(prepared_kafka, SENT, b"nope")
     for group in ("once", "again"):
-        async with run_worker(prepared_kafka, database, group):
+        async with run_worker(prepared_kafka, prepared_database, group):
             await wait_committed(prepared_kafka, group)
-    assert len(rows(database, "SELECT * FROM rejected")) == 2
-    assert len(rows(database, "SELECT * FROM rejected FINAL")) == 1
+    assert len(rows(prepared_database, "SELECT * FROM rejected")) == 2
+    assert len(rows(prepared_database, "SELECT * FROM rejected FINAL")) == 1
 
 
-async def test_many_invalid_rows_are_all_rejected(prepared_kafka: str, database: str) -> None:
+async def test_many_invalid_rows_are_all_rejected(prepared_kafka: str, prepared_database: str) -> None:
     good = [sent(f"good-{n}") for n in range(2_000)]
     values = [b"nope" if n % 7 == 0 else encode(postback) for n, postback in enumerate(good)]
     await produce_values(prepared_kafka, SENT, *values)
-    with open_sink(prepared_kafka, database):
+    with open_sink(prepared_kafka, prepared_database):
         await wait_committed(prepared_kafka)
-    assert rows(database, "SELECT count() AS rows FROM rejected FINAL") == [{"rows": values.count(b"nope")}]
-    stored = rows(database, "SELECT event_id FROM postbacks FINAL")
+    assert rows(prepared_database, "SELECT count() AS rows FROM rejected FINAL") == [
+        {"rows": values.count(b"nope")}
+    ]
+    stored = rows(prepared_database, "SELECT event_id FROM postbacks FINAL")
     assert sorted(row["event_id"] for row in stored) == sorted(
         postback.event_id for n, postback in enumerate(good) if n % 7
     )
 
 
-async def test_invalid_messages_and_rejections_are_rejected_too(prepared_kafka: str, database: str) -> None:
+async def test_invalid_messages_and_rejections_are_rejected_too(
+    prepared_kafka: str, prepared_database: str
+) -> None:
     state, rejected = (
         encode_message(state_of(sent())),
         b'{"rejection_id":"1","reason":"r","received_at":"%s"}',
@@ -88,11 +94,12 @@ async def test_invalid_messages_and_rejections_are_rejected_too(prepared_kafka: 
         prepared_kafka, MESSAGES, b"nope", state, state + state, b'{"version":1}', partition=1
     )
     await produce_values(prepared_kafka, REJECTED, rejected, b"nope", rejected + rejected)
-    with open_sink(prepared_kafka, database):
+    with open_sink(prepared_kafka, prepared_database):
         await wait_committed(prepared_kafka)
-    assert list(stored_messages(database)) == [MESSAGE_ID]
+    assert list(stored_messages(prepared_database)) == [MESSAGE_ID]
     stored = rows(
-        database, "SELECT topic, partition, offset, records FROM rejected FINAL ORDER BY topic, offset"
+        prepared_database,
+        "SELECT topic, partition, offset, records FROM rejected FINAL ORDER BY topic, offset",
     )
     assert [(row["topic"], row["partition"], row["offset"]) for row in stored] == [
         ("", -1, -1),

@@ -95,21 +95,21 @@ async def test_hanging_insert_is_retried_and_the_member_stays(prepared_kafka: st
     ],
 )
 async def test_insert_is_retried_while_the_table_is_unwritable(
-    prepared_kafka: str, database: str, setting: str, value: str, error: str
+    prepared_kafka: str, prepared_database: str, setting: str, value: str, error: str
 ) -> None:
     load = generate_postbacks(200, seed=7)
-    with open_sink(prepared_kafka, database, stall_after=2) as sink:
+    with open_sink(prepared_kafka, prepared_database, stall_after=2) as sink:
         await produce(prepared_kafka, load[:1], PARTITIONS)
         await wait_committed(prepared_kafka)
-        execute(database, f"ALTER TABLE postbacks MODIFY SETTING {setting} = {value}")
+        execute(prepared_database, f"ALTER TABLE postbacks MODIFY SETTING {setting} = {value}")
         await produce(prepared_kafka, load[1:], PARTITIONS)
         await eventually(lambda: error in sink.readyz(), "/readyz names the cause")
         retries = sink.metric("postbacks_sinks_retries_total")
         await sink.wait_for_metric("postbacks_sinks_retries_total", retries + 9)
-        execute(database, f"ALTER TABLE postbacks RESET SETTING {setting}")
+        execute(prepared_database, f"ALTER TABLE postbacks RESET SETTING {setting}")
         await wait_committed(prepared_kafka)
         assert sink.process.running
-    assert rows(database, COUNTS) == [expected_counts(load)]
+    assert rows(prepared_database, COUNTS) == [expected_counts(load)]
 
 
 @pytest.mark.parametrize(

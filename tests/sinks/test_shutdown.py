@@ -56,10 +56,10 @@ CONTACT = merge_contact(None, contact_event())
     ids=[MESSAGES, CONTACTS],
 )
 async def test_state_of_a_newer_version_ends_the_sink(
-    prepared_kafka: str, database: str, capfd: pytest.CaptureFixture[str], topic: str, value: bytes
+    prepared_kafka: str, prepared_database: str, capfd: pytest.CaptureFixture[str], topic: str, value: bytes
 ) -> None:
     await produce_values(prepared_kafka, topic, value)
-    with open_sink(prepared_kafka, database) as sink:
+    with open_sink(prepared_kafka, prepared_database) as sink:
         assert await sink.process.wait(60) == REFUSED
     assert "newer than this code: upgrade it" in capfd.readouterr().err
 
@@ -75,12 +75,12 @@ async def test_newer_schema_ends_the_sink(
 
 
 async def test_replaced_cluster_ends_the_sink(
-    database: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    prepared_database: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with own_kafka(tmp_path / "first") as first:
         await create_topics(first.address)
         sinks = ExitStack()
-        sink = sinks.enter_context(open_sink(first.address, database))
+        sink = sinks.enter_context(open_sink(first.address, prepared_database))
         await produce_values(first.address, SENT, encode(sent("of the first")))
         await wait_committed(first.address)
     with sinks:
@@ -89,9 +89,9 @@ async def test_replaced_cluster_ends_the_sink(
             await produce_values(another.address, SENT, encode(sent("x")), encode(sent("of the second")))
             assert await sink.process.wait(120) == REFUSED
             assert f"and is now {another.cluster}" in capfd.readouterr().err
-            with open_sink(another.address, database):
+            with open_sink(another.address, prepared_database):
                 await wait_committed(another.address)
-    stored = rows(database, "SELECT event_id, cluster FROM postbacks FINAL")
+    stored = rows(prepared_database, "SELECT event_id, cluster FROM postbacks FINAL")
     assert {row["event_id"]: row["cluster"] for row in stored} == {
         "of the first": first.cluster,
         "x": another.cluster,
@@ -99,8 +99,10 @@ async def test_replaced_cluster_ends_the_sink(
     }
 
 
-async def test_worker_without_attempts_despite_lag_is_stalled(prepared_kafka: str, database: str) -> None:
-    async with run_worker(prepared_kafka, database) as (worker, running):
+async def test_worker_without_attempts_despite_lag_is_stalled(
+    prepared_kafka: str, prepared_database: str
+) -> None:
+    async with run_worker(prepared_kafka, prepared_database) as (worker, running):
         await eventually(lambda: bool(worker.consumer.assignment()), "partitions assigned")
         worker.consumer.pause(*worker.consumer.assignment())
         topics = dict.fromkeys(TABLE_OF, PARTITIONS)
@@ -133,13 +135,13 @@ run_process(stall)
 
 
 async def test_insert_cancelled_by_a_library_ends_the_worker(
-    prepared_kafka: str, database: str, monkeypatch: pytest.MonkeyPatch
+    prepared_kafka: str, prepared_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
     async def cancelled(*_: object) -> None:
         raise asyncio.CancelledError  # as clients do if another task that shares the request is cancelled
 
-    async with run_worker(prepared_kafka, database) as (worker, running):
+    async with run_worker(prepared_kafka, prepared_database) as (worker, running):
         monkeypatch.setattr(worker._writer, "write", cancelled)
         await produce_values(prepared_kafka, SENT, encode(sent()))
         with pytest.raises(RuntimeError, match="cancelled, not by this worker"):

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 
 from gateway.postback import format_time
 from runtime.clickhouse.client import open_client
-from sinks.migrate import migrate
 from sinks.texted_monitor import COUNTS, TextedMonitor
 from streams.contact import CONTACTS, encode_contact, merge_contact
 from streams.merge import state_of
@@ -30,9 +29,8 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def client(database: str) -> Iterator[Any]:
-    migrate(SecretStr(database))
-    with open_client(SecretStr(database)) as client:
+def client(prepared_database: str) -> Iterator[Any]:
+    with open_client(SecretStr(prepared_database)) as client:
         yield client
     for gauge in COUNTS:
         gauge.clear()
@@ -62,29 +60,29 @@ def monitor(setting: str) -> TextedMonitor:
     return TextedMonitor(SecretStr(setting), "account", False, lambda: True)
 
 
-async def test_texts_of_the_last_day_are_counted(client: Any, database: str) -> None:
+async def test_texts_of_the_last_day_are_counted(client: Any, prepared_database: str) -> None:
     insert(client, START - 9 * DAY, START - 2 * DAY, START, START + timedelta(hours=4))
     insert(client, START + DAY, START, account="other")
-    watched = monitor(database)
+    watched = monitor(prepared_database)
     await watched.poll(LATER)
     assert (counts(), counts("other")) == ([1, 1], [0, 1])
     await watched.poll(LATER + DAY)
     assert (counts(), counts("other")) == ([1, 0], [0, 0])
 
 
-async def test_failed_count_leaves_the_last_one(client: Any, database: str) -> None:
+async def test_failed_count_leaves_the_last_one(client: Any, prepared_database: str) -> None:
     insert(client, START - DAY, START)
-    watched = monitor(database)
+    watched = monitor(prepared_database)
     await watched.poll(LATER)
     client.command("DROP VIEW texted_in_quiet_hours_between")
     await watched.poll(LATER + DAY)
     assert counts() == [1, 1]
 
 
-async def test_owner_alone_counts_every_five_minutes(client: Any, database: str) -> None:
+async def test_owner_alone_counts_every_five_minutes(client: Any, prepared_database: str) -> None:
     insert(client, START - DAY, START)
     owns = False
-    watched = TextedMonitor(SecretStr(database), "account", False, lambda: owns)
+    watched = TextedMonitor(SecretStr(prepared_database), "account", False, lambda: owns)
     await watched.poll(LATER)
     assert counts() == [None, None]
     owns = True
@@ -100,8 +98,8 @@ async def test_owner_alone_counts_every_five_minutes(client: Any, database: str)
     assert counts() == [None, None]
 
 
-async def test_running_sink_counts_texts(client: Any, prepared_kafka: str, database: str) -> None:
+async def test_running_sink_counts_texts(client: Any, prepared_kafka: str, prepared_database: str) -> None:
     now = datetime.now(UTC)
     insert(client, now - DAY, now - timedelta(hours=1))
-    with open_sink(prepared_kafka, database) as sink:
+    with open_sink(prepared_kafka, prepared_database) as sink:
         await sink.wait_for_metric(AFTER_STOP, 1)

@@ -46,17 +46,17 @@ async def commit_to_earlier_topic(kafka: str, offset: int) -> None:
         await consumer.commit({TopicPartition(MESSAGES, 0): earlier})
 
 
-async def test_offset_of_an_earlier_topic_is_ignored(prepared_kafka: str, database: str) -> None:
+async def test_offset_of_an_earlier_topic_is_ignored(prepared_kafka: str, prepared_database: str) -> None:
     """Kafka removes a deleted topic's offsets, but not what a running sink commits before it notices."""
     await produce_values(prepared_kafka, MESSAGES, *states(0, 10))
     await commit_to_earlier_topic(prepared_kafka, 5)
-    with open_sink(prepared_kafka, database):
+    with open_sink(prepared_kafka, prepared_database):
         await wait_committed(prepared_kafka)
-    assert len(stored_messages(database)) == 10
+    assert len(stored_messages(prepared_database)) == 10
 
 
 async def test_other_topics_lose_nothing_to_the_rewind(
-    prepared_kafka: str, database: str, monkeypatch: pytest.MonkeyPatch
+    prepared_kafka: str, prepared_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = generate_postbacks(100, seed=9)
     await produce(prepared_kafka, load, PARTITIONS)
@@ -71,22 +71,22 @@ async def test_other_topics_lose_nothing_to_the_rewind(
         return fetched
 
     monkeypatch.setattr(GroupCoordinator, "fetch_committed_offsets", slow)
-    async with run_worker(prepared_kafka, database, topic_ids={MESSAGES: uuid4()}):
+    async with run_worker(prepared_kafka, prepared_database, topic_ids={MESSAGES: uuid4()}):
         await wait_committed(prepared_kafka)
-    assert len(stored_messages(database)) == 10
-    assert rows(database, COUNTS) == [expected_counts(load)]
+    assert len(stored_messages(prepared_database)) == 10
+    assert rows(prepared_database, COUNTS) == [expected_counts(load)]
 
 
 @pytest.mark.parametrize("topic", [MESSAGES, CONTACTS])
 async def test_running_sink_exits_when_the_topic_is_replaced(
-    prepared_kafka: str, database: str, topic: str
+    prepared_kafka: str, prepared_database: str, topic: str
 ) -> None:
-    with open_sink(prepared_kafka, database) as sink:
+    with open_sink(prepared_kafka, prepared_database) as sink:
         await sink.wait_ready()
         await delete_topics(prepared_kafka, topic)
         await create_topics(prepared_kafka)
         assert await sink.process.wait() == 1
     await produce_values(prepared_kafka, MESSAGES, *states(0, 5))
-    with open_sink(prepared_kafka, database):
+    with open_sink(prepared_kafka, prepared_database):
         await wait_committed(prepared_kafka)
-    assert len(stored_messages(database)) == 5
+    assert len(stored_messages(prepared_database)) == 5

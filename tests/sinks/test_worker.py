@@ -67,13 +67,15 @@ async def test_each_topic_is_stored_in_its_table(prepared_kafka: str, database: 
     assert sorted(record["offset"] for record in stored["records"]) == [0, 1]
 
 
-async def test_submissions_are_stored_with_their_coordinates(prepared_kafka: str, database: str) -> None:
+async def test_submissions_are_stored_with_their_coordinates(
+    prepared_kafka: str, prepared_database: str
+) -> None:
     refused = submission("u2", error=3, message_id=None, reference_id="42", body='{"SMSError":3}')
     accepted = submission(text="Your table is ready", scheduled_for=at(60))
     await produce_values(prepared_kafka, SUBMISSIONS, encode(accepted), encode(refused), b"?", partition=2)
-    with open_sink(prepared_kafka, database):
+    with open_sink(prepared_kafka, prepared_database):
         await wait_committed(prepared_kafka)
-    stored = rows(database, "SELECT * FROM submissions ORDER BY offset")
+    stored = rows(prepared_database, "SELECT * FROM submissions ORDER BY offset")
     assert [(row["topic"], row["partition"], row["offset"]) for row in stored] == [
         (SUBMISSIONS, 2, 0),
         (SUBMISSIONS, 2, 1),
@@ -82,66 +84,72 @@ async def test_submissions_are_stored_with_their_coordinates(prepared_kafka: str
         fields = json.decode(encode(given))
         del fields["type"]
         assert row.items() >= fields.items()
-    (rejected,) = rows(database, "SELECT topic, offset, stage FROM rejected FINAL")
+    (rejected,) = rows(prepared_database, "SELECT topic, offset, stage FROM rejected FINAL")
     assert rejected == {"topic": SUBMISSIONS, "offset": 2, "stage": "sinks"}
 
 
-async def test_contacts_are_stored_as_their_states_join(prepared_kafka: str, database: str) -> None:
+async def test_contacts_are_stored_as_their_states_join(prepared_kafka: str, prepared_database: str) -> None:
     stop, start = contact_event("e1", 1), contact_event("e2", 5, "opted_in", words="START")
     early, late = merge_contact(None, stop), merge_contact(None, start)
     newest = join_contacts(early, late)
     await produce_values(prepared_kafka, CONTACTS, encode_contact(late), encode_contact(early), None, b"?")
-    with open_sink(prepared_kafka, database):
+    with open_sink(prepared_kafka, prepared_database):
         await wait_committed(prepared_kafka)
-    assert [convert(row, Contact) for row in rows(database, "SELECT * FROM contacts")] == [newest]
-    (rejected,) = rows(database, "SELECT topic, offset, stage FROM rejected FINAL")
+    assert [convert(row, Contact) for row in rows(prepared_database, "SELECT * FROM contacts")] == [newest]
+    (rejected,) = rows(prepared_database, "SELECT topic, offset, stage FROM rejected FINAL")
     assert rejected == {"topic": CONTACTS, "offset": 3, "stage": "sinks"}
 
 
-async def test_killed_sink_neither_loses_nor_duplicates_records(prepared_kafka: str, database: str) -> None:
+async def test_killed_sink_neither_loses_nor_duplicates_records(
+    prepared_kafka: str, prepared_database: str
+) -> None:
     load = generate_postbacks(4_000, seed=1)
     producing = asyncio.create_task(produce(prepared_kafka, load, PARTITIONS, rate=4_000))
     for _ in range(3):
-        with open_sink(prepared_kafka, database, batch_rows=500) as sink:
+        with open_sink(prepared_kafka, prepared_database, batch_rows=500) as sink:
             await sink.wait_for_metric("postbacks_sinks_rows_total", 301)
             sink.process.kill()
     await producing
-    with open_sink(prepared_kafka, database):
+    with open_sink(prepared_kafka, prepared_database):
         await wait_committed(prepared_kafka)
-    assert rows(database, COUNTS) == [expected_counts(load)]
+    assert rows(prepared_database, COUNTS) == [expected_counts(load)]
 
 
-async def test_redelivered_records_collapse_to_one_row_each(prepared_kafka: str, database: str) -> None:
+async def test_redelivered_records_collapse_to_one_row_each(
+    prepared_kafka: str, prepared_database: str
+) -> None:
     load = generate_postbacks(300, seed=2)
     await produce(prepared_kafka, load, PARTITIONS)
-    migrate(SecretStr(database))
-    execute(database, "SYSTEM STOP MERGES postbacks")
+    migrate(SecretStr(prepared_database))
+    execute(prepared_database, "SYSTEM STOP MERGES postbacks")
     for size in (7, 100, 50_000):
         group = f"by-{size}"
-        async with run_worker(prepared_kafka, database, group, batch_rows=size):
+        async with run_worker(prepared_kafka, prepared_database, group, batch_rows=size):
             await wait_committed(prepared_kafka, group)
-    stored = rows(database, "SELECT count() AS rows FROM postbacks")
+    stored = rows(prepared_database, "SELECT count() AS rows FROM postbacks")
     assert stored[0]["rows"] > len(load)
-    assert rows(database, COUNTS) == [expected_counts(load)]
+    assert rows(prepared_database, COUNTS) == [expected_counts(load)]
 
 
-async def test_rebalances_under_load_lose_and_duplicate_nothing(prepared_kafka: str, database: str) -> None:
+async def test_rebalances_under_load_lose_and_duplicate_nothing(
+    prepared_kafka: str, prepared_database: str
+) -> None:
     moved = asyncio.Event()
     feeding = asyncio.create_task(feed(prepared_kafka, moved))
     with ExitStack() as sinks:
-        first = sinks.enter_context(open_sink(prepared_kafka, database))
+        first = sinks.enter_context(open_sink(prepared_kafka, prepared_database))
         await first.wait_for_metric("postbacks_sinks_rows_total", 1)
-        second = sinks.enter_context(open_sink(prepared_kafka, database))
+        second = sinks.enter_context(open_sink(prepared_kafka, prepared_database))
         await second.wait_for_metric("postbacks_sinks_rows_total", 1)
         assert first.process.stop() == 0
-        third = sinks.enter_context(open_sink(prepared_kafka, database))
+        third = sinks.enter_context(open_sink(prepared_kafka, prepared_database))
         await third.wait_for_metric("postbacks_sinks_rows_total", 1)
         second.process.kill()
         moved.set()
         load = await feeding
         await wait_committed(prepared_kafka)
         assert third.process.stop() == 0
-    assert rows(database, COUNTS) == [expected_counts(load)]
+    assert rows(prepared_database, COUNTS) == [expected_counts(load)]
 
 
 async def feed(kafka: str, stop: asyncio.Event) -> list[AnyPostback]:
@@ -154,10 +162,15 @@ async def feed(kafka: str, stop: asyncio.Event) -> list[AnyPostback]:
     return load
 
 
-async def test_suspended_sink_resumes_without_loss_or_duplicates(prepared_kafka: str, database: str) -> None:
+async def test_suspended_sink_resumes_without_loss_or_duplicates(
+    prepared_kafka: str, prepared_database: str
+) -> None:
     suspended = asyncio.Event()
     feeding = asyncio.create_task(feed(prepared_kafka, suspended))
-    with open_sink(prepared_kafka, database) as frozen, open_sink(prepared_kafka, database) as other:
+    with (
+        open_sink(prepared_kafka, prepared_database) as frozen,
+        open_sink(prepared_kafka, prepared_database) as other,
+    ):
         for sink in (frozen, other):  # whichever joins the group first
             await sink.wait_for_metric("postbacks_sinks_rows_total", 1)
         os.kill(frozen.process.popen.pid, signal.SIGSTOP)
@@ -167,4 +180,4 @@ async def test_suspended_sink_resumes_without_loss_or_duplicates(prepared_kafka:
         os.kill(frozen.process.popen.pid, signal.SIGCONT)
         await frozen.wait_ready()
         assert frozen.process.stop() == 0
-    assert rows(database, COUNTS) == [expected_counts(load)]
+    assert rows(prepared_database, COUNTS) == [expected_counts(load)]

@@ -26,8 +26,6 @@ class State(NamedTuple):
 
 
 class PreparedDatabase:
-    """Not for tests that kill a sink: its insert could end in the next test."""
-
     def __init__(self, clickhouse: str) -> None:
         self._clickhouse = clickhouse
         self._parameters = {"name": f"prepared_{uuid4().hex[:12]}"}
@@ -42,6 +40,8 @@ class PreparedDatabase:
         """Return its URL, as after a migration; migrate if a test has changed the schema."""
         with closing(get_client(dsn=self._clickhouse)) as client:
             name = self._parameters["name"]
+            # An insert of a process that the last test killed would end in this one.
+            client.command("KILL QUERY WHERE current_database = {name:String} SYNC", self._parameters)
             for table, _ in self._query(client, TABLES):
                 if table not in self._prepared.rows:
                     client.command(f"TRUNCATE TABLE {name}.`{table}` SYNC")

@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 from tests.support.engines import check_mark
+from tests.support.forked import Forked, fork
 
 ROOT = Path(__file__).parent.parent.parent
 START_TIMEOUT = 120.0
@@ -25,7 +27,7 @@ INSTALLED = ("POSTBACKS_CACHE", "POSTBACKS_JAVA")
 class Process:
     """A running process, killed at the end of a `with` block. Its standard output is a pipe."""
 
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes] | Forked) -> None:
         self.popen = popen
         self.pid = popen.pid
 
@@ -110,14 +112,12 @@ def running(*arguments: str | Path, **settings: object) -> Process:
     """
     if arguments[0] == "embedded":
         check_mark()
-    popen = subprocess.Popen(
-        [sys.executable, "-m", *map(str, arguments)],
-        cwd=ROOT,
-        env=environment(**settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C goes to the tests only, which stop their processes in order
-    )
+    reading, writing = os.pipe()
+    try:
+        popen = fork([*map(str, arguments)], environment(**settings), writing)
+    finally:
+        os.close(writing)
+    popen.stdout = os.fdopen(reading, "rb")
     return Process(popen)
 
 
@@ -139,11 +139,12 @@ def stderr_in(file: Path) -> Iterator[None]:
 
 def run_module(*arguments: str | Path, **settings: object) -> subprocess.CompletedProcess[str]:
     """Run `python -m arguments…` with these settings (see `environment`) to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        cwd=ROOT,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=START_TIMEOUT,
-    )
+    with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
+        process = fork([*map(str, arguments)], environment(**settings), output.fileno(), errors.fileno())
+        try:
+            status = process.wait(START_TIMEOUT)
+        finally:
+            process.kill()
+        for file in (output, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(process.args, status, output.read(), errors.read())

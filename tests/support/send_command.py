@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -11,7 +10,7 @@ from click.testing import CliRunner, Result
 from cli.__main__ import postbacks
 from runtime.settings import load_settings
 from tests.support.gateway import RunningGateway
-from tests.support.process import ROOT, environment
+from tests.support.process import run_module
 from tests.support.raw_server import RawServer
 
 KEY = "f01d89fd-5155-5455-5585-e84ab8de8591"
@@ -37,21 +36,13 @@ async def send(
     Recipients are checked only if there is a `read_token`.
     """
     unchecked = [] if "read_token" in settings else ["--unchecked"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "send", *unchecked, *map(str, arguments)),
-        cwd=ROOT,
-        env=environment(
-            **{
-                "license_key": KEY,
-                "provider": f"http://{provider.address}",
-                "submission_url": f"http://{gateway.address}/submission/TOKEN",
-                "data": data,
-            }
-            | settings
-        ),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    defaults = {
+        "license_key": KEY,
+        "provider": f"http://{provider.address}",
+        "submission_url": f"http://{gateway.address}/submission/TOKEN",
+        "data": data,
+    }
+    done = await asyncio.to_thread(
+        run_module, "cli", "send", *unchecked, *map(str, arguments), **(defaults | settings)
     )
-    output, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(), errors.decode()
+    return done.returncode, done.stdout, done.stderr

@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# Without bytecode, each process of pytest would compile all tests at each run.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run check test chaos bench compose-test docs lint format audit lock clean
 

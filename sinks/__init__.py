@@ -10,7 +10,6 @@
 | `rows` | records as rows, and the time of a row; pure |
 | `tables` | which topic goes into which table |
 | `cluster` | verifies before each insert that Kafka is still the same cluster |
-| `watchdog` | ends a stalled process |
 | `texted_monitor` | counts texts after opt-outs and in quiet hours, for alerts |
 | `migrate`, `schema/` | applies numbered SQL files |
 | `reference_data` | fills the tables of holidays and area codes |

@@ -20,6 +20,7 @@ from runtime.kafka.consumer_group import TopicPartition
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
+from runtime.kafka.stall_watch import describe_lag, watch
 from runtime.kafka.topic_ids import topic_id_of
 from runtime.kafka.topic_watch import TopicWatch
 from runtime.metrics import SINK_LAG, SINK_RETRIES, SINK_UNOWNED
@@ -31,7 +32,6 @@ from sinks.cluster import ClusterGuard
 from sinks.migrate import migrate
 from sinks.tables import TABLE_OF
 from sinks.texted_monitor import TextedMonitor
-from sinks.watchdog import watch
 from sinks.worker import Worker
 from sinks.writer import ClickHouseWriter
 from streams.contact import CONTACTS
@@ -111,7 +111,12 @@ async def _run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
             await first_completed(
                 worker.run(stop),
                 monitor.run(),
-                watch(worker, monitor, settings.stall_after),
+                watch(
+                    lambda: describe_lag(monitor, worker.assigned),
+                    lambda: worker.attempts,
+                    health,
+                    settings.stall_after,
+                ),
                 texted.run(),
                 *(topic_watch.run() for topic_watch in watches),
             )

@@ -9,6 +9,7 @@
 - `membership`: keeps a consumer from sending an incomplete assignment, makes it rejoin
 - `consumer_group`, `group_reader`, `group_monitor`: a group's state, how it is read, and its lag and unowned
   partitions as metrics and health
+- `stall_watch`: ends a process that has lag and attempts nothing
 - `offsets`, `reader`: log ends, committed offsets and records, read without joining a group
 """
 

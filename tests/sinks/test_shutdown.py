@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -16,12 +17,12 @@ from gateway.postback import SENT, encode
 from runtime.health import Health
 from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
+from runtime.kafka.stall_watch import describe_lag, watch
 from runtime.metrics import SINK_LAG, SINK_UNOWNED
 from runtime.process import FAILED, REFUSED
 from runtime.watchdog import Stalled
 from sinks.migrate import migrate
 from sinks.tables import TABLE_OF
-from sinks.watchdog import watch
 from streams.contact import CONTACT_VERSION, CONTACTS, encode_contact, merge_contact
 from streams.merge import state_of
 from streams.message import MESSAGES, VERSION, encode_message
@@ -107,14 +108,17 @@ async def test_worker_without_attempts_despite_lag_is_stalled(
         worker.consumer.pause(*worker.consumer.assignment())
         topics = dict.fromkeys(TABLE_OF, PARTITIONS)
         async with GroupReader({"bootstrap_servers": [prepared_kafka]}, GROUP, topics, topics) as reader:
-            monitor = GroupMonitor(reader, lambda: worker.membership, Health(), SINK_LAG, SINK_UNOWNED)
+            health = Health()
+            monitor = GroupMonitor(reader, lambda: worker.membership, health, SINK_LAG, SINK_UNOWNED)
             polling = asyncio.create_task(monitor.run())
-            watching = asyncio.create_task(watch(worker, monitor, stall_after=1))
+            watching = asyncio.create_task(
+                watch(lambda: describe_lag(monitor, worker.assigned), lambda: worker.attempts, health, 1)
+            )
             await produce_values(prepared_kafka, SENT, encode(sent()), encode(sent()))
-            with pytest.raises(
-                Stalled, match=r"\d records left in postbacks\.sent-0; no insert attempted for"
-            ):
+            stalled = r"\d records left in postbacks\.sent-0; nothing attempted for"
+            with pytest.raises(Stalled, match=stalled):
                 await asyncio.wait_for(watching, 60)
+            assert re.match(stalled, health.missing["progress"])
             polling.cancel()
         assert not running.done()
 
@@ -125,13 +129,13 @@ from runtime.process import run_process
 from runtime.watchdog import Stalled
 
 async def stall(*_):
-    raise Stalled("2 records left in postbacks.sent-0; no insert attempted for 60 s")
+    raise Stalled("2 records left in postbacks.sent-0; nothing attempted for 60 s")
 
 run_process(stall)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == FAILED
-    assert "no insert attempted for 60 s" in done.stdout + done.stderr
+    assert "nothing attempted for 60 s" in done.stdout + done.stderr
 
 
 async def test_insert_cancelled_by_a_library_ends_the_worker(

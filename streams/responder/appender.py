@@ -23,6 +23,8 @@ class Appender:
             producer: started, with `acks="all"` and Kafka's partitioner.
         """
         self._producer = producer
+        #: Grows with each attempt to append a record.
+        self.attempts = 0
 
     async def append(self, record: AutoResponse) -> int:
         """Append a record; return its offset once all replicas have it.
@@ -31,6 +33,7 @@ class Appender:
         """
         key, value = auto_response_key(record), encode_auto_response(record)
         async for attempt in retrying((KafkaError, OSError), MAX_BACKOFF, before_sleep=_log_failure):
+            self.attempts += 1
             with attempt:
                 appended = await self._producer.send_and_wait(AUTO_RESPONSES, value, key=key)
         return int(appended.offset)

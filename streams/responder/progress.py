@@ -31,6 +31,8 @@ class StreamsProgress:
     def __init__(self, logs: Logs, health: Health) -> None:
         self._logs = logs
         self._health = health
+        #: Grows while it waits, and with each wait.
+        self.attempts = 0
 
     async def wait(self) -> None:
         """Wait until streams has committed all opt-outs that are in Kafka now."""
@@ -38,6 +40,7 @@ class StreamsProgress:
         started = loop.time()
         ends: Offsets | None = None
         while True:
+            self.attempts += 1
             try:
                 ends = ends or await self._logs.ends(INPUTS)
                 if not await self._logs.lag(GROUP, ends):

@@ -9,38 +9,28 @@ when it ended: after a while that is unknown, and it is not sent again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
-
-import structlog
 
 from gateway.postback import Response
 from runtime.metrics import AUTO_RESPONSE_DECISIONS, AUTO_RESPONSE_OUTCOMES, AUTO_RESPONSES_IN_FLIGHT
 from runtime.phone_number import canonical
 from sending.outcomes import Answered, SendOutcome
 from sending.sms import OutgoingSms
-from streams.auto_response import AUTO_RESPONSES, AutoResponse, Reason
+from streams.auto_response import AUTO_RESPONSES, RANK, AutoResponse, Reason
 from streams.contact import Contact
 from streams.contact_event import CONTACT_EVENTS
 from streams.merge import MAX_NUMBER
-from streams.respond.decide import Decision, RespondOptions, decide, find_objection
-from streams.respond.records import decision_record, outcome_record
+from streams.respond.decide import RespondOptions, decide, find_objection
+from streams.respond.records import decision_record
 from streams.respond.results import result_record
 from streams.respond.rules import Rule, Rules
+from streams.responder.address import address
 from streams.responder.appender import Appender
+from streams.responder.outcomes import RESOLVED_WITHIN, OutcomeRecorder
 from streams.responder.view import HandsetView
-
-#: Seconds after which an intent of another process without an outcome is unknown: its call has timed out.
-RESOLVED_WITHIN, POLL_INTERVAL = 45.0, 0.5
-#: Seconds to record what became of a send that is cancelled at shutdown.
-CANCEL_TIMEOUT = 3.0
-#: ReferenceID of an answer, before the attempt id: an unknown one can be found by it.
-REFERENCE = "respond-"
-ABANDONED = "its process ended, or lost its partition, before the outcome was recorded"
-
-log = structlog.get_logger(__name__)
 
 
 class Send(Protocol):
@@ -97,6 +87,7 @@ class Responder:
         self._on_answer = on_answer
         self._now = now
         self._new_id = new_id
+        self._outcomes = OutcomeRecorder(view, appender, now, behaviour.resolved_within)
 
     async def respond(self, response: Response, lease: Lease) -> None:
         """Decide about a response, and return once its records are in Kafka."""
@@ -106,13 +97,15 @@ class Responder:
         await self._view.catch_up(CONTACT_EVENTS, partition)
         history = self._view.history(partition)
         if (known := history.find(response.account, response.event_id)) and known.outcome == "intent":
-            await self._resolve(known, partition)
+            await self._outcomes.resolve(known, partition)
         rules, options = self._behaviour.rules, self._behaviour.options
         contact = self._view.contact(*handset)
         decision = decide(response, contact, rules, history, self._now(), options)
         sms, attempt = None, self._new_id()
         if decision.reason is Reason.ANSWER:
-            decision, sms = self._address(response, decision, attempt)
+            decision, sms = address(response, decision, attempt, self._behaviour.status_postback_url)
+            if sms and self._behaviour.mode == "dry-run":
+                decision, sms = replace(decision, reason=Reason.DRY_RUN), None
         record = decision_record(response, decision, attempt, self._now())
         AUTO_RESPONSE_DECISIONS.labels(decision.reason, record.rule).inc()
         if sms is None or decision.rule is None:
@@ -122,25 +115,6 @@ class Responder:
         with AUTO_RESPONSES_IN_FLIGHT.track_inprogress():
             await self._answer(sending, lease)
 
-    def _address(
-        self, response: Response, decision: Decision, attempt: str
-    ) -> tuple[Decision, OutgoingSms | None]:
-        """The message of a decision to answer; none in a dry run, or if the sender has no valid number."""
-        own_number = canonical(response.to_number)
-        try:
-            sms = OutgoingSms(
-                to_number=response.from_number,
-                text=decision.text,
-                from_number=response.to_number if 5 <= len(own_number) <= 15 else "",
-                reference_id=REFERENCE + attempt,
-                status_postback_url=self._behaviour.status_postback_url,
-            )
-        except ValueError:
-            return Decision(Reason.NO_NUMBER, decision.rule), None
-        if self._behaviour.mode == "dry-run":
-            return replace(decision, reason=Reason.DRY_RUN), None
-        return decision, sms
-
     async def _answer(self, sending: _Sending, lease: Lease) -> None:
         """Append the intent, send it if nothing objects, and append what became of it."""
         try:
@@ -149,24 +123,25 @@ class Responder:
             await self._view.catch_up(CONTACT_EVENTS, sending.partition)
             await lease.renew()
         except asyncio.CancelledError:
-            await self._before_exit(self._close(sending, Reason.FENCED))
+            await self._outcomes.before_exit(
+                self._outcomes.close(sending.intent, sending.partition, Reason.FENCED)
+            )
             raise
         # No await from here to the call.
         objection = self._find_objection(sending)
         if objection is None and not lease.is_valid():
             objection = Reason.FENCED
         if objection is not None:
-            await self._close(sending, objection)
+            await self._outcomes.close(sending.intent, sending.partition, objection)
             return
         try:
             outcome = await self._send([sending.sms])
         except asyncio.CancelledError:
-            unknown = outcome_record(sending.intent, "unknown", self._now(), detail=ABANDONED)
-            await self._before_exit(self._append_outcome(unknown))
+            await self._outcomes.before_exit(self._outcomes.abandon(sending.intent))
             raise
         if isinstance(outcome, Answered):
             self._on_answer(sending.sms, outcome.body)
-        await self._append_outcome(result_record(sending.intent, outcome, self._now()))
+        await self._outcomes.append(result_record(sending.intent, outcome, self._now()))
 
     def _find_objection(self, sending: _Sending) -> Reason | None:
         history = self._view.history(sending.partition)
@@ -175,40 +150,6 @@ class Responder:
         return find_objection(
             sending.intent, sending.response, contact, sending.rule, history, self._now(), options
         )
-
-    async def _close(self, sending: _Sending, reason: Reason) -> None:
-        """Record that an intent was not sent; if another attempt was first, wait for its outcome."""
-        if self._view.history(sending.partition).may_close(sending.intent):
-            await self._append_outcome(outcome_record(sending.intent, "not_sent", self._now(), reason=reason))
-        else:
-            await self._resolve(sending.intent, sending.partition)
-
-    async def _resolve(self, intent: AutoResponse, partition: int) -> None:
-        """Wait until the event has an outcome; if it takes too long, that is unknown."""
-        limit = timedelta(seconds=self._behaviour.resolved_within)
-        history = self._view.history(partition)
-        while known := history.find(intent.account, intent.event_id):
-            if known.outcome != "intent":
-                return
-            if self._now() - datetime.fromisoformat(intent.at) > limit:
-                await self._append_outcome(outcome_record(known, "unknown", self._now(), detail=ABANDONED))
-                return
-            await asyncio.sleep(POLL_INTERVAL)
-            await self._view.catch_up(AUTO_RESPONSES, partition)
-
-    async def _append_outcome(self, record: AutoResponse) -> None:
-        AUTO_RESPONSE_OUTCOMES.labels(record.outcome).inc()
-        if record.outcome == "unknown":
-            log.error("Outcome of a send unknown", attempt=record.attempt, reason=record.detail)
-        await self._appender.append(record)
-
-    async def _before_exit(self, work: Awaitable[None]) -> None:
-        """Finish in time, or leave it to whichever process gets the response next."""
-        try:
-            async with asyncio.timeout(CANCEL_TIMEOUT):
-                await work
-        except TimeoutError:
-            log.warning("Outcome of an automatic response not recorded")
 
     def _handset(self, response: Response) -> tuple[str, str]:
         return response.account, canonical(response.from_number)[:MAX_NUMBER]
@@ -223,3 +164,12 @@ class _Sending(NamedTuple):
     sms: OutgoingSms
     #: Of the handset.
     partition: int
+
+
+def initialise_counters(rules: Rules) -> None:
+    """Start the counters that alerts use at 0, so that their first increase is seen."""
+    for rule in rules.rules:
+        AUTO_RESPONSE_DECISIONS.labels(Reason.DAILY_CAP, rule.name)
+    for outcome in RANK:
+        if outcome not in ("declined", "intent"):
+            AUTO_RESPONSE_OUTCOMES.labels(outcome)

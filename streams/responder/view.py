@@ -1,14 +1,13 @@
 """What Kafka says about handsets: their contacts, and the history of their automatic responses.
 
 Every process reads all partitions of `contacts`, `contact_events` and `auto_responses` from their beginning
-and keeps the result in memory, as the handset of a response may be in any partition. A contact takes about
-1 kB; only numbers that have opted out or in have one.
+and keeps the result in memory, as the handset of a response may be in any partition.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import structlog
@@ -19,9 +18,10 @@ from msgspec import DecodeError
 
 from runtime.retry import retrying
 from streams.auto_response import AUTO_RESPONSES, auto_response_key, decode_auto_response
-from streams.contact import CONTACTS, Contact, decode_contact, encode_contact, join_contacts, merge_contact
-from streams.contact_event import CONTACT_EVENTS, contact_event_key, contact_key, decode_contact_event
+from streams.contact import CONTACTS, Contact
+from streams.contact_event import CONTACT_EVENTS, contact_key
 from streams.respond.history import History
+from streams.responder.contacts import EncodedContacts, check_key
 
 TOPICS = (CONTACTS, CONTACT_EVENTS, AUTO_RESPONSES)
 #: Seconds between evictions, for a fetch, and between attempts to read the end of a log.
@@ -44,9 +44,10 @@ class HandsetView:
         self._partitions = list(range(partitions))
         self._partition_of = DefaultPartitioner()
         self._histories = [History(counts_dry_runs=counts_dry_runs) for _ in self._partitions]
-        #: Encoded, by key.
-        self._contacts: dict[bytes, bytes] = {}
+        self._contacts = EncodedContacts()
         self._offsets: dict[TopicPartition, int] = {}
+        #: Grows with each request for the end of a log.
+        self.attempts = 0
         self._moved = asyncio.Condition()
 
     def partition_of(self, account: str, number: str) -> int:
@@ -60,8 +61,12 @@ class HandsetView:
 
     def contact(self, account: str, number: str) -> Contact | None:
         """The handset's contact; None if it has none."""
-        state = self._contacts.get(contact_key(account, number))
-        return decode_contact(state) if state else None
+        return self._contacts.find(account, number)
+
+    @property
+    def applied(self) -> int:
+        """Sum of the offsets up to which records are applied."""
+        return sum(self._offsets.values())
 
     async def run(self) -> None:
         """Read until cancelled.
@@ -106,17 +111,17 @@ class HandsetView:
 
     async def _end(self, partition: TopicPartition) -> int:
         async for attempt in retrying((KafkaError, OSError), MAX_BACKOFF):
+            self.attempts += 1
             with attempt:
                 end: int = (await self._consumer.end_offsets([partition]))[partition]
         return end
 
     def _apply(self, partition: TopicPartition, records: Iterable[ConsumerRecord]) -> None:
-        apply = self._appliers[partition.topic]
         for record in records:
             if record.value is None:
                 continue
             try:
-                apply(self, partition.partition, record.key, record.value)
+                self._apply_record(partition, record.key, record.value)
             except DecodeError as error:  # its key or value is not ours
                 log.warning(
                     "Record ignored",
@@ -126,36 +131,12 @@ class HandsetView:
                     reason=str(error),
                 )
 
-    def _apply_contact(self, _: int, key: bytes | None, value: bytes) -> None:
-        state = decode_contact(value)
-        own_key = contact_key(state.account, state.number)
-        _check_key(key, own_key)
-        known = self._contacts.get(own_key)  # a stale record has less than the one before it
-        self._contacts[own_key] = (
-            encode_contact(join_contacts(decode_contact(known), state)) if known else value
-        )
-
-    def _apply_contact_event(self, _: int, key: bytes | None, value: bytes) -> None:
-        event = decode_contact_event(value)
-        own_key = contact_event_key(event)
-        _check_key(key, own_key)
-        known = self._contacts.get(own_key)
-        self._contacts[own_key] = encode_contact(
-            merge_contact(decode_contact(known) if known else None, event)
-        )
-
-    def _apply_auto_response(self, partition: int, key: bytes | None, value: bytes) -> None:
-        record = decode_auto_response(value)
-        _check_key(key, auto_response_key(record))
-        self._histories[partition].apply(record)
-
-    _appliers: Mapping[str, Callable[[HandsetView, int, bytes | None, bytes], None]] = {
-        CONTACTS: _apply_contact,
-        CONTACT_EVENTS: _apply_contact_event,
-        AUTO_RESPONSES: _apply_auto_response,
-    }
-
-
-def _check_key(key: bytes | None, own_key: bytes) -> None:
-    if key != own_key:
-        raise DecodeError("its key is another one")
+    def _apply_record(self, partition: TopicPartition, key: bytes | None, value: bytes) -> None:
+        if partition.topic == CONTACTS:
+            self._contacts.apply_state(key, value)
+        elif partition.topic == CONTACT_EVENTS:
+            self._contacts.apply_event(key, value)
+        else:
+            record = decode_auto_response(value)
+            check_key(key, auto_response_key(record))
+            self._histories[partition.partition].apply(record)

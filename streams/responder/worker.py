@@ -8,22 +8,21 @@ is too old for an answer, is skipped.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
-from msgspec import DecodeError
 
-from gateway.postback import RESPONSE, Response, decode, postback_key
+from gateway.postback import RESPONSE, Response
 from runtime.health import Health
+from runtime.kafka import consumer_group
 from runtime.kafka.membership import Membership
-from runtime.phone_number import canonical
 from runtime.process import first_completed
 from streams.respond.decide import MAX_AGE
+from streams.responder.batch import Fetched, ResponseBatch
 from streams.responder.ownership import Ownership
 from streams.responder.responder import Lease
 
@@ -35,7 +34,6 @@ DRAIN_TIMEOUT, CLOSE_TIMEOUT, POLL_TIMEOUT = 10.0, 5.0, 1.0
 REVOKING_INTERVAL = 0.05
 
 Respond: TypeAlias = Callable[[Response, Lease], Awaitable[None]]
-Fetched: TypeAlias = Mapping[TopicPartition, list[ConsumerRecord]]
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +72,11 @@ class ResponseWorker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._revoking = False
         #: Completes with an error that ends this worker.
         self._failed: asyncio.Future[None]
+
+    @property
+    def assigned(self) -> frozenset[consumer_group.TopicPartition]:
+        """The partitions that this worker owns."""
+        return frozenset(consumer_group.TopicPartition(*tp) for tp in self._consumer.assignment())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then finish the batch in flight within DRAIN_TIMEOUT, and leave the group.
@@ -138,11 +141,11 @@ class ResponseWorker(ConsumerRebalanceListener):  # type: ignore[misc]
             if self._revoking:  # the next assignment polls them again
                 await asyncio.sleep(REVOKING_INTERVAL)
             elif fetched:
-                batch = _Batch(self._ownership, self._ownership.assignment, fetched)
+                batch = ResponseBatch(self._ownership, self._ownership.assignment, fetched)
                 self._batch = asyncio.create_task(self._handle(batch))
                 await asyncio.shield(self._batch)
 
-    async def _handle(self, batch: _Batch) -> None:
+    async def _handle(self, batch: ResponseBatch) -> None:
         await self._wait_for_streams()
         slots = asyncio.Semaphore(CONCURRENCY)
         async with asyncio.TaskGroup() as group:
@@ -151,7 +154,7 @@ class ResponseWorker(ConsumerRebalanceListener):  # type: ignore[misc]
         await batch.commit()
 
     async def _handle_in_order(
-        self, responses: list[Response], batch: _Batch, slots: asyncio.Semaphore
+        self, responses: list[Response], batch: ResponseBatch, slots: asyncio.Semaphore
     ) -> None:
         async with slots:
             for response in responses:
@@ -165,45 +168,3 @@ class ResponseWorker(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._batch:
             self._batch.cancel()
             await asyncio.wait([self._batch])
-
-
-class _Batch:
-    """What was fetched at once, with the lease on its partitions."""
-
-    def __init__(self, ownership: Ownership, assignment: int, fetched: Fetched) -> None:
-        self._ownership = ownership
-        self._assignment = assignment
-        self._fetched = fetched
-
-    def responses_by_handset(self) -> Iterable[list[Response]]:
-        """The responses of each handset, in order."""
-        found: defaultdict[tuple[Any, ...], list[Response]] = defaultdict(list)
-        for record in (record for records in self._fetched.values() for record in records):
-            if response := _decode(record):
-                found[response.account, canonical(response.from_number)].append(response)
-        return found.values()
-
-    async def renew(self) -> None:
-        await self._ownership.renew(
-            self._assignment, {tp: records[0].offset for tp, records in self._fetched.items()}
-        )
-
-    def is_valid(self) -> bool:
-        return self._ownership.is_valid(self._assignment)
-
-    async def commit(self) -> None:
-        """Commit the batch. If that fails, its responses are polled again, or the next commit covers it."""
-        await self._ownership.commit(
-            self._assignment, {tp: records[-1].offset + 1 for tp, records in self._fetched.items()}
-        )
-
-
-def _decode(record: ConsumerRecord) -> Response | None:
-    """The response; None if it is none, which streams rejects."""
-    if record.value is None:
-        return None
-    try:
-        response = decode(RESPONSE, record.value)
-    except DecodeError:
-        return None
-    return response if isinstance(response, Response) and record.key == postback_key(response) else None

@@ -15,11 +15,13 @@ from pydantic import SecretStr
 
 from gateway.postback import RESPONSE, Response, format_time
 from gateway.submission import SUBMISSIONS
+from runtime.settings import PREFIX
 from sending.client import ProviderClient
 from streams.auto_response import AUTO_RESPONSES, AutoResponse, decode_auto_response, join_auto_responses
 from streams.respond.decide import RespondOptions
 from streams.responder.appender import Appender
-from streams.responder.responder import RESOLVED_WITHIN, Behaviour, Responder
+from streams.responder.outcomes import RESOLVED_WITHIN
+from streams.responder.responder import Behaviour, Responder
 from streams.responder.view import HandsetView
 from tests.support.auto_responses import response, rule_lines, rules_of
 from tests.support.gateway import free_address
@@ -100,13 +102,11 @@ async def open_responder(
             await asyncio.gather(reading, return_exceptions=True)
 
 
-@contextmanager
-def responder_process(
+def responder_settings(
     kafka: str, folder: Path, provider: str, gateway: str, **settings: object
-) -> Iterator[RunningStage]:
-    """Run `python -m streams.responder` for the block."""
+) -> dict[str, str]:
+    """The environment of a responder; its rules are written into the folder."""
     (folder / "rules.toml").write_text(RULES)
-    ops = free_address()
     defaults: dict[str, object] = {
         "kafka": kafka,
         "partitions": PARTITIONS,
@@ -115,10 +115,20 @@ def responder_process(
         "provider": f"http://{provider}",
         "license_key": "key",
         "submission_url": f"http://{gateway}/submission",
+        "ops": free_address(),
         "log_level": "warning",
     }
-    with running("streams.responder", ops=ops, **(defaults | settings)) as process:
-        yield RunningStage(process, ops)
+    return {PREFIX + name.upper(): str(value) for name, value in (defaults | settings).items()}
+
+
+@contextmanager
+def responder_process(
+    kafka: str, folder: Path, provider: str, gateway: str, **settings: object
+) -> Iterator[RunningStage]:
+    """Run `python -m streams.responder` for the block."""
+    environment = responder_settings(kafka, folder, provider, gateway, **settings)
+    with running("streams.responder", **environment) as process:
+        yield RunningStage(process, environment[f"{PREFIX}OPS"])
 
 
 async def commit_as_streams(kafka: str) -> None:

@@ -1,0 +1,60 @@
+"""The responses that one poll returns, with the lease on their partitions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from aiokafka import ConsumerRecord, TopicPartition
+from msgspec import DecodeError
+
+from gateway.postback import RESPONSE, Response, decode, postback_key
+from runtime.phone_number import canonical
+from streams.responder.ownership import Ownership
+
+Fetched: TypeAlias = Mapping[TopicPartition, list[ConsumerRecord]]
+
+
+class ResponseBatch:
+    def __init__(self, ownership: Ownership, assignment: int, fetched: Fetched) -> None:
+        """
+        Args:
+            assignment: the one that it was fetched under.
+        """
+        self._ownership = ownership
+        self._assignment = assignment
+        self._fetched = fetched
+
+    def responses_by_handset(self) -> Iterable[list[Response]]:
+        """The responses of each handset, in order."""
+        found: defaultdict[tuple[Any, ...], list[Response]] = defaultdict(list)
+        for record in (record for records in self._fetched.values() for record in records):
+            if response := _decode(record):
+                found[response.account, canonical(response.from_number)].append(response)
+        return found.values()
+
+    async def renew(self) -> None:
+        await self._ownership.renew(
+            self._assignment, {tp: records[0].offset for tp, records in self._fetched.items()}
+        )
+
+    def is_valid(self) -> bool:
+        return self._ownership.is_valid(self._assignment)
+
+    async def commit(self) -> None:
+        """Commit the batch. If that fails, its responses are polled again, or the next commit covers it."""
+        await self._ownership.commit(
+            self._assignment, {tp: records[-1].offset + 1 for tp, records in self._fetched.items()}
+        )
+
+
+def _decode(record: ConsumerRecord) -> Response | None:
+    """The response; None if it is none, which streams rejects."""
+    if record.value is None:
+        return None
+    try:
+        response = decode(RESPONSE, record.value)
+    except DecodeError:
+        return None
+    return response if isinstance(response, Response) and record.key == postback_key(response) else None

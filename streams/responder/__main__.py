@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -24,6 +25,7 @@ from runtime.kafka.group_monitor import GroupMonitor
 from runtime.kafka.group_reader import GroupReader
 from runtime.kafka.membership import METADATA_MAX_AGE_MS
 from runtime.kafka.offsets import open_logs
+from runtime.kafka.stall_watch import accept_writes, describe_lag, watch
 from runtime.kafka.topic_ids import topic_id_of
 from runtime.kafka.topic_watch import TopicWatch
 from runtime.kafka.topics import ensure_topics
@@ -32,7 +34,7 @@ from runtime.process import first_completed, run_process
 from runtime.retry import Retrier
 from runtime.settings import PREFIX, Settings
 from runtime.verdict import Policy
-from sending.client import ProviderClient
+from sending.client import TIMEOUT, ProviderClient
 from sending.outcomes import NotSent, SendOutcome
 from sending.sms import OutgoingSms
 from streams.auto_response import AUTO_RESPONSES
@@ -43,7 +45,7 @@ from streams.responder.clients import open_clients
 from streams.responder.progress import StreamsProgress
 from streams.responder.responder import Behaviour, Responder, Send, initialise_counters
 from streams.responder.submissions import SubmissionSender
-from streams.responder.view import HandsetView
+from streams.responder.view import TOPICS, HandsetView
 from streams.responder.worker import GROUP, ResponseWorker
 from streams.topics import require_inputs, streams_topics
 
@@ -60,6 +62,7 @@ async def respond(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         StartupError: a setting, the rules or a topic are not as they must be.
         TopicReplaced: `auto_responses` was deleted meanwhile.
+        Stalled: there are records to read, and nothing is attempted.
     """
     behaviour = _behaviour(settings)
     initialise_counters(behaviour.rules)
@@ -142,12 +145,23 @@ async def _run(
         )
         monitor = GroupMonitor(reader, lambda: worker.membership, health, RESPOND_LAG, RESPOND_UNOWNED)
         watches = [TopicWatch(reader, AUTO_RESPONSES, topic_id, stop)] if topic_id else []
+        stall_watch = partial(
+            watch,
+            health=health,
+            stall_after=settings.stall_after,
+            is_servable=lambda: accept_writes(reader, TOPICS),
+        )
 
         async def work() -> None:
             health.down("history", "being read")
-            await first_completed(stop.wait(), view.load())
+            loading = stall_watch(lambda: "the history is being read", lambda: (view.attempts, view.applied))
+            await first_completed(stop.wait(), view.load(), loading)
             health.up("history")
-            await worker.run(stop)
+            answering = stall_watch(
+                lambda: describe_lag(monitor, worker.assigned),
+                lambda: (streams.attempts, view.attempts, appender.attempts),
+            )
+            await first_completed(worker.run(stop), answering)
             await submissions.drain(DRAIN_TIMEOUT)
 
         # Once stopped, the worker finishes its batch before the others are cancelled.
@@ -163,7 +177,8 @@ async def _open_send(settings: Settings) -> AsyncIterator[Send]:
         yield _send_nothing
         return
     try:
-        provider = ProviderClient(settings.provider, settings.license_key)
+        timeout = min(TIMEOUT, settings.stall_after / 2)  # a call in flight is no stall
+        provider = ProviderClient(settings.provider, settings.license_key, timeout=timeout)
     except ValueError as error:
         raise InvalidSetting(f"{PREFIX}PROVIDER, {PREFIX}LICENSE_KEY: {error}") from None
     async with provider:

@@ -14,6 +14,7 @@ from runtime.errors import InvalidSetting
 from runtime.health import Health
 from runtime.kafka.offsets import open_logs
 from runtime.settings import load_settings
+from runtime.watchdog import Stalled
 from streams.auto_response import AutoResponse, Reason
 from streams.contact_event import (
     CONTACT_EVENTS,
@@ -24,6 +25,7 @@ from streams.contact_event import (
 from streams.responder.__main__ import respond
 from streams.responder.appender import Appender
 from streams.responder.progress import StreamsProgress
+from streams.responder.responder import Responder
 from tests.support.kafka import PARTITIONS
 from tests.support.provider_server import KEPT, answer, recipients
 from tests.support.raw_server import raw_server, stay_silent
@@ -35,6 +37,7 @@ from tests.support.responding import (
     outcomes,
     read_records,
     responder_process,
+    responder_settings,
     wait_for_outcomes,
 )
 from tests.support.wait import eventually
@@ -166,6 +169,22 @@ async def test_stopped_send_is_unknown(prepared_kafka: str) -> None:
         await wait_for_outcomes(prepared_kafka, [(response, "unknown")])
         await responder.respond(response, Valid())
     assert len(provider.requests) == 1
+
+
+async def test_responder_without_attempts_despite_lag_is_stalled(
+    prepared_kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Responder, "respond", hang)
+    await commit_as_streams(prepared_kafka)
+    await produce(prepared_kafka, [new_response()], PARTITIONS)
+    async with raw_server(answer()) as provider, raw_server(KEPT) as gateway:
+        settings = responder_settings(prepared_kafka, tmp_path, provider.address, gateway.address)
+        stalled = r"1 records left in postbacks\.response-\d; nothing attempted for"
+        with pytest.raises(Stalled, match=stalled):
+            await respond(load_settings(settings | {"POSTBACKS_STALL_AFTER": "1"}), asyncio.Event())
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,17 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
 
 from cli.up.welcome import SAMPLE, SAMPLE_ID
+from simulator.postback import Message, reply
 from tests.support.contact_lookup import wait_for_answer
+from tests.support.kafka import free_ports
 from tests.support.samples import numbered_id, numbered_sent
+from tests.support.simulated_provider import SimulatedProvider, simulated_provider
 from tests.support.stack import SHORT_SESSION, Stack, command, free_port_options, stack, tail
 
 #: From the provider's documentation. The reply is to the message of `SAMPLE`, the receipt is about another.
@@ -33,9 +37,39 @@ RECEIPT = (
 pytestmark = pytest.mark.engine
 
 
+RULES = """
+[own_numbers]
+default = ["74121"]
+[[rule]]
+name = "hours"
+keywords = ["HOURS"]
+text = "We are open from 11:00 to 22:00."
+"""
+
+
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack(tmp_path_factory.mktemp("up"), settings=SHORT_SESSION) as running:
+def port() -> str:
+    return str(free_ports(1)[0])
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory, port: str) -> Iterator[SimulatedProvider]:
+    url = f"http://127.0.0.1:{port}/postback"
+    with simulated_provider(tmp_path_factory.mktemp("provider") / "ledger", url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory, provider: SimulatedProvider, port: str) -> Iterator[Stack]:
+    rules = tmp_path_factory.mktemp("rules") / "rules.toml"
+    rules.write_text(RULES)
+    settings = SHORT_SESSION | {
+        "POSTBACKS_PROVIDER": provider.url,
+        "POSTBACKS_LICENSE_KEY": "any",
+        "POSTBACKS_RESPOND": "on",
+    }
+    options = ("--port", port, "--respond", str(rules))
+    with stack(tmp_path_factory.mktemp("up"), *options, settings=settings) as running:
         yield running
 
 
@@ -159,6 +193,23 @@ def test_tail_shows_matching_changes_with_both_statuses(up: Stack) -> None:
         assert "74121 → 17575440001" in line
         assert output.send_signal(signal.SIGINT) == 0
     assert not any(numbered_id(2) in line for line in output.lines)
+
+
+def test_response_is_answered_once_and_both_messages_linked(up: Stack, provider: SimulatedProvider) -> None:
+    message = Message(numbered_id(6000), "", "74121", "17575446000")
+    assert up.post(numbered_sent(6000)) == 200
+    now = datetime.now(UTC)
+    for number, text in ((6001, "Hours?"), (6001, "Hours?"), (6002, "hours")):
+        assert up.post(reply(message, numbered_id(number), text, now).body.decode()) == 200
+    decisions = "SELECT outcome, reason FROM auto_response_outcomes WHERE rule = 'hours' ORDER BY outcome"
+    up.wait_for_result(decisions, "declined\tperiod\naccepted")
+    assert provider.accepted(message.recipient) == [("We are open from 11:00 to 22:00.", 1)]
+
+    new_id = up.query("SELECT message_id FROM auto_response_outcomes WHERE outcome = 'accepted'")
+    submitted = f"SELECT length(submissions), orphan FROM messages WHERE message_id = '{new_id}'"
+    up.wait_for_result(submitted, "1\tfalse")
+    assert f"message {new_id}" in " ".join(up.run("message", message.message_id).stdout.split())
+    assert message.message_id in up.run("message", new_id).stdout
 
 
 @pytest.mark.parametrize("service", ["gateway", "streams", "sinks", "kafka", "clickhouse"])

@@ -98,7 +98,7 @@ def _metric_tables() -> Iterator[str]:
 def _alert_table() -> Iterator[str]:
     yield (
         "## Alerts\n\nThe rules are in `deploy/prometheus/rules/postbacks.yml`, for jobs named `gateway`, "
-        "`streams` and `sinks`;\n`tests/docs/alerts.yml` tests each of them. "
+        "`streams`, `sinks` and\n`responder`; `tests/docs/alerts.yml` tests each of them. "
         "Handle a *page* now, a *ticket* today.\n"
     )
     yield "| alert | | what to do |\n|---|---|---|"

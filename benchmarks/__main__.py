@@ -16,6 +16,7 @@ from benchmarks import (
     flush,
     gateway,
     queries,
+    responder_memory,
     sink,
     state_growth,
     workers,
@@ -49,6 +50,7 @@ LONG_BENCHMARKS: dict[str, Benchmark] = {
     "workers": workers,
     "state_growth": state_growth,
     "queries": queries,
+    "responder_memory": responder_memory,
 }
 
 

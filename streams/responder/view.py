@@ -21,7 +21,7 @@ from streams.auto_response import AUTO_RESPONSES, auto_response_key, decode_auto
 from streams.contact import CONTACTS, Contact
 from streams.contact_event import CONTACT_EVENTS, contact_key
 from streams.respond.history import History
-from streams.responder.contacts import EncodedContacts, check_key
+from streams.responder.contacts import CompressedContacts, check_key
 
 TOPICS = (CONTACTS, CONTACT_EVENTS, AUTO_RESPONSES)
 #: Seconds between evictions, for a fetch, and between attempts to read the end of a log.
@@ -44,7 +44,7 @@ class HandsetView:
         self._partitions = list(range(partitions))
         self._partition_of = DefaultPartitioner()
         self._histories = [History(counts_dry_runs=counts_dry_runs) for _ in self._partitions]
-        self._contacts = EncodedContacts()
+        self._contacts = CompressedContacts()
         self._offsets: dict[TopicPartition, int] = {}
         #: Grows with each request for the end of a log.
         self.attempts = 0

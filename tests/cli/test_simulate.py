@@ -23,7 +23,7 @@ from runtime.settings import load_settings
 from sending.client import ProviderClient
 from sending.sms import OutgoingSms
 from tests.support.gateway import free_address
-from tests.support.process import ROOT, environment
+from tests.support.process import ROOT, environment, run_module
 from tests.support.raw_server import raw_server, respond
 
 KEPT = respond(b"Kept")
@@ -42,8 +42,8 @@ class Simulation:
 
 async def simulate(*arguments: str) -> Simulation:
     """Run the command to its end."""
-    async with simulating(*arguments) as process:
-        return await end(process)
+    done = await asyncio.to_thread(run_module, "cli", "simulate", *arguments)
+    return Simulation(done.returncode, done.stdout, done.stderr)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 #: Their imports are most of what it costs to start them.
 MODULES = ("cli", "gateway", "sinks", "streams", "streams.responder")
-COMMANDS = ("contact", "contacts", "message", "reconcile", "replay", "respond", "send", "sql")
+COMMANDS = ("contact", "contacts", "message", "reconcile", "replay", "respond", "send", "simulate", "sql")
 #: Bytes of a message at most, and its files.
 MAX_MESSAGE, FILES = 1 << 18, 4
 

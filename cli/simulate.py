@@ -17,14 +17,19 @@ from cli.simulate_provider import run_provider
 from cli.unanswered import Unanswered
 from cli.up.welcome import local_url
 from runtime.process import DONE, FAILED, stop_on_signals
+from runtime.settings import Settings
 from simulator.behaviour import Odds
+from simulator.customer import Customer
 from simulator.provider import ProviderPlan
 from simulator.report import Report
 from simulator.run import Plan, RunProgress
 from simulator.run import simulate as run
+from simulator.scenario import DEFAULT_CUSTOMER
+from streams.respond.rules_file import read_rules
 
 #: Options of the other way to run it.
-POSTING_ONLY, LISTENING_ONLY = ("rate", "count"), ("refused", "dropped", "silent", "delay", "pace", "ledger")
+POSTING_ONLY = ("rate", "count", "rules")
+LISTENING_ONLY = ("refused", "dropped", "silent", "delay", "pace", "ledger")
 #: Of the progress bar.
 COLUMNS = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
 
@@ -36,6 +41,12 @@ COLUMNS = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after N postbacks, with repeats.")
 @click.option("--seconds", type=RATE, metavar="SECONDS", help="Stop after so many seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
+@click.option(
+    "--rules",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Let people also write to the numbers of these rules of automatic responses, and their keywords.",
+)
 @click.option("--listen", type=LISTEN, metavar="HOST:PORT", help="Take the calls that send, on this address.")
 @click.option(
     "--refused",
@@ -87,6 +98,7 @@ def simulate(
     count: int | None,
     seconds: float | None,
     as_json: bool,
+    rules: Path | None,
     listen: tuple[str, int] | None,
     refused: float,
     dropped: float,
@@ -113,6 +125,7 @@ def simulate(
       postbacks simulate --rate 100 --seconds 60
       postbacks simulate --url http://127.0.0.1:8080/postback/TOKEN \\
         --count 10000 --rate 2000 --seed 7 --json
+      postbacks simulate --rules rules.toml --rate 100
       postbacks simulate --listen 127.0.0.1:8090 --refused 0.1
       POSTBACKS_PROVIDER=http://127.0.0.1:8090 \\
         POSTBACKS_LICENSE_KEY=any postbacks send --unchecked --to 17575449510 "Hi"
@@ -129,18 +142,30 @@ def simulate(
     """
     _check_mode(context, listening=listen is not None)
     load: SettingsLoader = context.obj
-    url = url or f"{local_url(load().listen)}/postback"
+    settings = load()
+    url = url or f"{local_url(settings.listen)}/postback"
     seed = randbits(32) if seed is None else seed
     try:
         if listen:
             odds = Odds(refused, dropped, silent, delay)
             plan = ProviderPlan(*listen, seed, url, odds, pace, seconds, ledger)
             sys.exit(run_provider(plan, as_json))
-        report = asyncio.run(_run(Plan(url, rate, seed, count, seconds)))
+        customer = _customer(rules, settings) if rules else DEFAULT_CUSTOMER
+        report = asyncio.run(_run(Plan(url, rate, seed, count, seconds, customer=customer)))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
     click.echo(report.as_json(seed=seed) if as_json else report.as_table())
     sys.exit(FAILED if report.unsure or report.refused else DONE)
+
+
+def _customer(file: Path, settings: Settings) -> Customer:
+    """A customer with the numbers of the rules, and whose keywords people write."""
+    rules = read_rules(
+        file, settings.partitions, [word for word in settings.opt_out_words.split(",") if word]
+    )
+    numbers = {number for numbers in rules.own_numbers.values() for number in numbers}
+    keywords = [keyword for rule in rules.rules for keyword in rule.keywords.values()]
+    return Customer.with_answers(sorted(numbers), keywords)
 
 
 def _check_mode(context: click.Context, *, listening: bool) -> None:

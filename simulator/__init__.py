@@ -1,6 +1,7 @@
 """A simulated provider: posts what the provider would post about its customers' messages, in its wire format.
 
 postback    the bytes of each type of postback
+customer    its numbers, and what people write to them
 scenario    the postbacks about one message
 traffic     interleaves many scenarios into one stream
 connection  a keep-alive HTTP connection that behaves like the provider's client

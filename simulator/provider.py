@@ -19,6 +19,7 @@ from runtime.process import wait_up_to
 from simulator.behaviour import Drop, Odds, Verdict, judge
 from simulator.calls import InvalidCall, SendRequest, encode_answers, read_advanced, read_simple
 from simulator.connection import Target
+from simulator.customer import LONG_NUMBERS, Customer
 from simulator.ledger import Ledger
 from simulator.outbox import Outbox
 from simulator.postback import Message
@@ -26,12 +27,14 @@ from simulator.poster import Observer, Poster
 from simulator.provider_report import ProviderReport
 from simulator.replies import TEXTS
 from simulator.report import Report
-from simulator.scenario import INBOUND_SHARE, LONG_NUMBERS, follow, new_guid, write_first
+from simulator.scenario import INBOUND_SHARE, follow, new_guid, write_first
 from simulator.send_ledger import SendLedger
 
 #: Seconds for the answers to calls in flight, after a stop.
 SHUTDOWN_TIMEOUT = 5.0
 MAX_BODY = 4 * 1024 * 1024
+#: What recipients write.
+RECIPIENTS = Customer(texts=TEXTS)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -190,9 +193,9 @@ class _Provider:
             return message_id
         message = Message(message_id, send.reference_id, send.from_number or LONG_NUMBERS[0], send.to_number)
         at = max(now, send.scheduled_for or now)
-        postbacks = follow(rng, message, at, TEXTS)
+        postbacks = follow(rng, message, at, RECIPIENTS.texts)
         if rng.random() < INBOUND_SHARE:
-            postbacks += write_first(rng, at, message.sender, TEXTS)
+            postbacks += write_first(rng, at, RECIPIENTS, message.sender)
         due = begins = self._loop.time() + (at - now).total_seconds()
         for postback in postbacks:
             due += rng.uniform(0, 2 * self._plan.pace)

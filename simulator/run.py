@@ -10,10 +10,12 @@ from itertools import islice
 
 from runtime.process import wait_up_to
 from simulator.connection import Connection, Target
+from simulator.customer import Customer
 from simulator.ledger import Ledger
 from simulator.postback import SimulatedPostback
 from simulator.poster import MAX_ATTEMPTS, TIMEOUT, Observer, Poster
 from simulator.report import Report
+from simulator.scenario import DEFAULT_CUSTOMER
 from simulator.traffic import traffic
 
 #: Called about once per second.
@@ -39,6 +41,7 @@ class Plan:
     connections: int = 128
     max_attempts: int = MAX_ATTEMPTS
     timeout: float = TIMEOUT
+    customer: Customer = DEFAULT_CUSTOMER
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def postbacks_of(plan: Plan, started: datetime) -> Iterator[SimulatedPostback]:
         plan.seed,
         concurrency=max(5, min(5_000, int(plan.rate))),
         clock=lambda number: started + timedelta(seconds=number / plan.rate),
+        customer=plan.customer,
     )
     return islice(postbacks, plan.count)
 

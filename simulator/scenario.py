@@ -13,6 +13,7 @@ from random import Random
 from typing import TypeVar
 from uuid import UUID
 
+from simulator.customer import LONG_NUMBERS, MAX_SHORT_CODE, REPLIES, Customer
 from simulator.postback import (
     ZERO_GUID,
     Message,
@@ -55,26 +56,25 @@ RECEIPT_STATUSES = {
     "008": "EXPIRED",
     "023": "Rejected",
 }
-REPLIES = ("Yes", "no", "OK, danke schön", "5:30 & 2=1 + 42%", "Ack", "Who is this? 🤔", "STOP")
 #: MatchedMessageID of an inbound message: no field, empty, zero, zero with a digit missing.
 NO_MATCH = (None, "", ZERO_GUID, ZERO_GUID[:-1])
-SHORT_CODES = ("74121", "88588", "312045")
-LONG_NUMBERS = ("17575449510", "17575449512", "7575449514")
-#: Digits of a short code, at most.
-MAX_SHORT_CODE = 6
 #: Only messages from short codes get receipts.
 SHORT_CODE_SHARE = 0.6
 INBOUND_SHARE, REPLY_SHARE, SECOND_REPLY_SHARE, SPLIT_REPLY_SHARE = 0.06, 0.08, 0.2, 0.05
 REORDERED_SHARE, DUPLICATED_SHARE = 0.02, 0.02
+DEFAULT_CUSTOMER = Customer()
 
 
-def generate(rng: Random, reference_id: str, at: datetime) -> list[SimulatedPostback]:
+def generate(
+    rng: Random, reference_id: str, at: datetime, customer: Customer = DEFAULT_CUSTOMER
+) -> list[SimulatedPostback]:
     """Generate at least one postback; `at` is the time of the first attempt."""
     if rng.random() < INBOUND_SHARE:
-        return write_first(rng, at)
+        return write_first(rng, at, customer)
     short = rng.random() < SHORT_CODE_SHARE
-    sender = rng.choice(SHORT_CODES if short else LONG_NUMBERS)
-    return follow(rng, Message(new_guid(rng), reference_id, sender, _phone(rng)), at)
+    sender = rng.choice(customer.short_codes if short else customer.long_numbers)
+    message = Message(new_guid(rng), reference_id, sender, _phone(rng))
+    return follow(rng, message, at, customer.texts)
 
 
 def follow(
@@ -102,12 +102,10 @@ def follow(
     return _with_duplicates(rng, postbacks)
 
 
-def write_first(
-    rng: Random, at: datetime, number: str = "", texts: Sequence[str] = REPLIES
-) -> list[SimulatedPostback]:
+def write_first(rng: Random, at: datetime, customer: Customer, number: str = "") -> list[SimulatedPostback]:
     """Generate a message that is not a reply, by default to any long number."""
-    message = Message(new_guid(rng), "", number or rng.choice(LONG_NUMBERS), _phone(rng))
-    return _with_duplicates(rng, [inbound(message, rng.choice(NO_MATCH), rng.choice(texts), at)])
+    message = Message(new_guid(rng), "", number or rng.choice(customer.long_numbers), _phone(rng))
+    return _with_duplicates(rng, [inbound(message, rng.choice(NO_MATCH), rng.choice(customer.texts), at)])
 
 
 def new_guid(rng: Random) -> str:

@@ -8,14 +8,20 @@ from datetime import datetime
 from itertools import count
 from random import Random
 
+from simulator.customer import Customer
 from simulator.postback import SimulatedPostback
-from simulator.scenario import generate
+from simulator.scenario import DEFAULT_CUSTOMER, generate
 
 #: Maximum number of recipients of one send, which share its ReferenceID.
 MAX_RECIPIENTS = 50
 
 
-def traffic(seed: int, concurrency: int, clock: Callable[[int], datetime]) -> Iterator[SimulatedPostback]:
+def traffic(
+    seed: int,
+    concurrency: int,
+    clock: Callable[[int], datetime],
+    customer: Customer = DEFAULT_CUSTOMER,
+) -> Iterator[SimulatedPostback]:
     """Yield postbacks without end; deterministic.
 
     Args:
@@ -27,7 +33,7 @@ def traffic(seed: int, concurrency: int, clock: Callable[[int], datetime]) -> It
     scenarios: list[deque[SimulatedPostback]] = []
     for number in count():
         while len(scenarios) < concurrency:
-            scenarios.append(deque(generate(rng, next(references), clock(number))))
+            scenarios.append(deque(generate(rng, next(references), clock(number), customer)))
         index = rng.randrange(len(scenarios))
         yield scenarios[index].popleft()
         if not scenarios[index]:

@@ -23,7 +23,16 @@ from cli.up.drain import stop_in_order
 from cli.up.ports import PortOptions, allocate_ports
 from cli.up.read_token import with_read_tokens
 from cli.up.screen import Screen
-from cli.up.stack import ENGINES, Endpoints, plan, responder, simulator, with_embedded_kafka
+from cli.up.simulated import simulated_answers, with_simulated_answers
+from cli.up.stack import (
+    ENGINES,
+    PROVIDER,
+    Endpoints,
+    plan,
+    responder,
+    simulator,
+    with_embedded_kafka,
+)
 from cli.up.stack_file import lock_data_dir, write_stack_file
 from cli.up.throughput import show_throughput
 from cli.up.welcome import local_url, postback_url, ready_page, stack_settings
@@ -57,7 +66,8 @@ NOT_DRAINED = "not drained: the rest is in Kafka, and the next start continues w
     "--respond",
     metavar="RULES",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Also answer responses by the rules of this file: a dry run, unless POSTBACKS_RESPOND=on.",
+    help="Also answer responses by the rules of this file: a dry run, unless POSTBACKS_RESPOND=on. With "
+    "--simulate, the answers go to a simulated provider.",
 )
 def up(
     port: int | None,
@@ -87,6 +97,7 @@ def up(
       postbacks up --port 8081 --kafka-port 0 --clickhouse-port 0 --data /tmp/up
       POSTBACKS_KAFKA=kafka:9092 POSTBACKS_REPLICATION=3 postbacks up
       postbacks up --respond rules.toml
+      postbacks up --respond rules.toml --simulate 100
 
     \b
     Settings (all are passed on to the processes; see `postbacks settings`):
@@ -98,7 +109,8 @@ def up(
       POSTBACKS_DATA        the folder of all data
       POSTBACKS_LOG_FLUSH   sync each postback to disk before it is answered;
                             also if POSTBACKS_RESPOND=on
-      POSTBACKS_RESPOND     with --respond: on sends answers, else dry run
+      POSTBACKS_RESPOND     with --respond: on sends answers, else dry run;
+                            with --simulate on is the default
 
     \b
     Exit status:
@@ -140,7 +152,10 @@ async def run_stack(
             f"or run `{command} simulate --url {url}` in another terminal"
         )
     if respond:
-        read_rules(respond, settings.partitions, [word for word in settings.opt_out_words.split(",") if word])
+        words = [word for word in settings.opt_out_words.split(",") if word]
+        rules = read_rules(respond, settings.partitions, words)
+        if simulate:
+            settings = with_simulated_answers(settings, rules, respond)
         if settings.respond == "on":  # a power cut must not take an intent whose answer was sent
             environment = {**environment, f"{PREFIX}LOG_FLUSH": "true"}
     if endpoints.kafka:
@@ -159,14 +174,15 @@ async def run_stack(
             try:
                 services = plan(endpoints, settings)
                 if respond:
-                    submission_url = f"{local_url(endpoints.listen)}/submission"
-                    services += (responder(endpoints, settings, respond, submission_url),)
+                    gateway = local_url(endpoints.listen)
+                    answering = responder(endpoints, settings, respond, f"{gateway}/submission")
+                    services += simulated_answers(answering, endpoints, gateway) if simulate else (answering,)
                 started = _start(supervisor, endpoints, services)
                 await first_completed(started, stop.wait(), supervisor.wait_failed())
                 if not stop.is_set():
                     screen.print_page(ready_page(endpoints, settings, command))
                     if simulate:
-                        supervisor.start(simulator(url, simulate))
+                        supervisor.start(simulator(url, simulate, respond))
                     throughput = show_throughput(endpoints.ops, screen)
                     await first_completed(throughput, stop.wait(), supervisor.wait_failed())
             finally:
@@ -178,11 +194,11 @@ async def run_stack(
 async def _start(supervisor: Supervisor, endpoints: Endpoints, services: tuple[Service, ...]) -> None:
     """Start everything and wait until it is ready; engines first, so that no process logs that it retries."""
     since = rewind_time(endpoints.data / "kafka" / "data") if endpoints.kafka else None
-    supervisor.start(*(service for service in services if service.name in ENGINES))
+    supervisor.start(*(service for service in services if service.name in (*ENGINES, PROVIDER)))
     await supervisor.wait_ready()
     if endpoints.kafka and since:
         await rewind_groups(endpoints.kafka, since)
-    supervisor.start(*(service for service in services if service.name not in ENGINES))
+    supervisor.start(*(service for service in services if service.name not in (*ENGINES, PROVIDER)))
     await supervisor.wait_ready()
 
 

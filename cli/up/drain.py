@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli.up.stack import ENGINES, RESPONDER, SIMULATOR
+from cli.up.stack import ENGINES, PROVIDER, RESPONDER, SIMULATOR
 from gateway.rejected import REJECTED
 from runtime.errors import KafkaUnavailable
 from runtime.kafka.offsets import NotDrained, open_logs
@@ -43,7 +43,8 @@ async def stop_in_order(
     report("shutting down: the gateway first, then each stage once it has drained; Ctrl-C again kills all")
     accepted_any = supervisor.was_ready("gateway")
     await supervisor.stop(SIMULATOR)
-    await supervisor.stop(RESPONDER)  # it posts to the gateway
+    await supervisor.stop(RESPONDER)  # it calls the provider, and posts to the gateway
+    await supervisor.stop(PROVIDER)  # it posts to the gateway
     await supervisor.stop("gateway")
     drained = True
     for stage, inputs in INPUTS.items():

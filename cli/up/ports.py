@@ -57,6 +57,7 @@ def allocate_ports(settings: Settings, options: PortOptions) -> Endpoints:
             clickhouse=None
             if "clickhouse" in settings.model_fields_set
             else reserve(_port(options.clickhouse_port, CLICKHOUSE_PORT), "--clickhouse-port"),
+            provider=reserve(0, ""),
         )
 
 

@@ -13,7 +13,7 @@ from runtime.supervisor import GATEWAY_BACKOFF, MAX_BACKOFF, Service
 #: In the order of the data flow, in which they are stopped.
 STAGES = ("gateway", "streams", "sinks")
 ENGINES = ("kafka", "clickhouse")
-SIMULATOR, RESPONDER = "simulator", "responder"
+SIMULATOR, PROVIDER, RESPONDER = "simulator", "provider", "responder"
 
 #: Settings that the embedded Kafka overrides: it is a single node without TLS.
 EMBEDDED_KAFKA = {"kafka_security": "PLAINTEXT", "replication": 1}
@@ -28,6 +28,8 @@ class Endpoints:
     ops: Mapping[str, str]
     kafka: str | None
     clickhouse: str | None
+    #: Of the simulated provider, if automatic responses go to it.
+    provider: str = ""
 
 
 def with_embedded_kafka(settings: Settings, address: str) -> Settings:
@@ -98,9 +100,14 @@ def embedded_clickhouse(address: str) -> str:
     return f"http://default:@{address}/postbacks"
 
 
-def simulator(url: str, rate: float) -> Service:
-    """The simulated provider, which posts until it is stopped."""
-    return Service(SIMULATOR, ("cli", "simulate", "--url", url, "--rate", f"{rate:g}"))
+def simulator(url: str, rate: float, rules: Path | None) -> Service:
+    """The simulated provider, which posts until it is stopped.
+
+    Args:
+        rules: of automatic responses, for which people write.
+    """
+    arguments = ("cli", "simulate", "--url", url, "--rate", f"{rate:g}")
+    return Service(SIMULATOR, (*arguments, "--rules", str(rules.absolute())) if rules else arguments)
 
 
 def _port(address: str) -> str:

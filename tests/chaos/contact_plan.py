@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from random import Random
 from urllib.parse import urlencode
 
+from simulator.customer import LONG_NUMBERS, SHORT_CODES
 from simulator.postback import SimulatedPostback, us_date
-from simulator.scenario import LONG_NUMBERS, SHORT_CODES, new_guid
+from simulator.scenario import new_guid
 from tests.chaos.contact_texts import OPTED_IN, OPTED_OUT, SUSPECTED, TEXTS, YES
 from tests.chaos.planned_posts import PlannedPost, in_order
 

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from gateway.parsing.postback import parse
 from gateway.parsing.submission import parse_answers
+from simulator.customer import REPLIES
 from simulator.postback import SimulatedPostback
-from simulator.scenario import REPLIES
 from simulator.traffic import traffic
 from streams.contact import Contact, encode_contact, merge_contact
 from streams.contact_event import contact_event_key

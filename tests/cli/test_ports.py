@@ -18,8 +18,9 @@ FREE_PORTS = PortOptions(port=0, kafka_port=0, clickhouse_port=0, data=None)
 
 def test_every_process_gets_its_own_free_port() -> None:
     endpoints = allocate_ports(load_settings({}), FREE_PORTS)
-    addresses = [endpoints.listen, endpoints.kafka, endpoints.clickhouse, *endpoints.ops.values()]
-    assert len(set(addresses)) == 6
+    addresses = [endpoints.listen, endpoints.kafka, endpoints.clickhouse, endpoints.provider]
+    addresses += endpoints.ops.values()
+    assert len(set(addresses)) == 7
     assert all(address and address.startswith("127.0.0.1:") for address in addresses)
     assert not any(address and address.endswith(":0") for address in addresses)
 

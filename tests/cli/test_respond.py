@@ -54,7 +54,7 @@ def test_rule_that_answers_is_named(text: str, options: tuple[str, ...], rule: s
         ("HOURS", ("--from", "88588"), "No answer: the sender is a short code"),
         ("HOURS", ("--from", "7575449510"), "No answer: the sender is one of your own numbers"),
         ("hi", ("--inbound", "--at", "2026-11-28T12:00-05:00"), "22:00-11:00 America/New_York"),
-        ("HOURS", ("--account", "other"), "the account is another one: acme"),
+        ("HOURS", ("--account", "other"), "the account is another one: default"),
     ],
 )
 def test_reason_against_an_answer_is_printed(text: str, options: tuple[str, ...], why: str) -> None:
@@ -93,7 +93,7 @@ def test_later_rule_that_matches_is_shown(tmp_path: Path) -> None:
 def test_number_and_account_are_required_if_ambiguous() -> None:
     done = check("HOURS")
     assert done.exit_code == 2
-    assert "--to is required: acme has the numbers 74121, 7575449510" in done.output
+    assert "--to is required: default has the numbers 74121, 7575449510" in done.output
 
 
 def test_wrong_rules_are_refused_with_lines(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tests.support.process import ROOT, environment, run_module
 from tests.support.raw_server import raw_server, respond
 
 KEPT = respond(b"Kept")
+EXAMPLE = ROOT / "examples" / "rules.toml"
 
 
 @dataclass
@@ -97,6 +98,7 @@ def test_numbers_that_are_not_finite_are_refused(option: click.Parameter, value:
         (["--listen", "127.0.0.1:99999"], "must be host:port"),
         (["--listen", "127.0.0.1:0", "--rate", "5"], "--rate is only for runs without --listen"),
         (["--listen", "127.0.0.1:0", "--count", "5"], "--count is only for runs without --listen"),
+        (["--listen", "127.0.0.1:0", "--rules", str(EXAMPLE)], "--rules is only for runs without --listen"),
         (["--refused", "0.5"], "--refused is only for runs with --listen"),
         (["--listen", "127.0.0.1:0", "--refused", "2"], "2.0 is not in the range 0<=x<=1"),
         (["--listen", "127.0.0.1:0", "--url", "nonsense"], "must be http://host:port/path"),

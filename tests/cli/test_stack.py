@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from cli.up.simulated import simulated_answers, with_simulated_answers
 from cli.up.stack import Endpoints, plan, responder, with_embedded_kafka
+from runtime.errors import InvalidSetting
 from runtime.settings import load_settings
 from runtime.supervisor import MAX_BACKOFF, Service
+from streams.respond.rules_file import read_rules
+from tests.support.auto_responses import rule_lines, rules_of
+from tests.support.process import ROOT
 
 EMBEDDED = Endpoints(
     listen="127.0.0.1:8080",
@@ -95,3 +102,36 @@ def test_responder_only_decides_unless_the_mode_is_on() -> None:
         assert service.environment["POSTBACKS_KAFKA"] == "127.0.0.1:9092"
         assert service.environment["POSTBACKS_SUBMISSION_URL"] == "http://127.0.0.1:8080/submission"
     assert modes == {"off": "dry-run", "dry-run": "dry-run", "on": "on"}
+
+
+def test_simulated_answers_never_reach_the_real_provider(tmp_path: Path) -> None:
+    url = "https://customer.example/secret"
+    settings = load_settings(
+        {
+            "POSTBACKS_PROVIDER": url,
+            "POSTBACKS_LICENSE_KEY": "real",
+            "POSTBACKS_SUBMISSION_URL": url,
+            "POSTBACKS_STATUS_POSTBACK_URL": url,
+        }
+    )
+    endpoints = Endpoints("127.0.0.1:1", tmp_path, {}, None, None, provider="127.0.0.1:2")
+    real = responder(endpoints, settings, Path("/rules.toml"), "http://127.0.0.1:1/submission")
+    provider, simulated = simulated_answers(real, endpoints, "http://127.0.0.1:1")
+    assert simulated.environment.items() >= {
+        ("POSTBACKS_PROVIDER", "http://127.0.0.1:2"),
+        ("POSTBACKS_LICENSE_KEY", "simulated"),
+        ("POSTBACKS_SUBMISSION_URL", "http://127.0.0.1:1/submission"),
+        ("POSTBACKS_STATUS_POSTBACK_URL", "http://127.0.0.1:1/postback"),
+    }
+    assert provider.arguments[2:6] == ("--listen", "127.0.0.1:2", "--url", "http://127.0.0.1:1/postback")
+
+
+def test_simulated_answers_are_sent_unless_the_user_decides() -> None:
+    rules = read_rules(ROOT / "examples" / "rules.toml", 8)
+    modes = [
+        with_simulated_answers(load_settings(settings), rules, Path("rules.toml")).respond
+        for settings in ({}, {"POSTBACKS_RESPOND": "dry-run"})
+    ]
+    assert modes == ["on", "dry-run"]
+    with pytest.raises(InvalidSetting, match="are for acme: leave out `account`"):
+        with_simulated_answers(load_settings({}), rules_of(rule_lines()), Path("rules.toml"))

@@ -11,6 +11,8 @@ from random import Random
 import pytest
 
 from gateway.parsing.postback import parse
+from gateway.postback import Response
+from simulator.customer import LONG_NUMBERS, SHORT_CODES, Customer
 from simulator.ledger import Ledger
 from simulator.postback import Message, SimulatedPostback, escape, receipt, receipt_text, reply, sent, us_date
 from simulator.traffic import traffic
@@ -74,6 +76,16 @@ def test_traffic_covers_all_documented_cases() -> None:
     assert ["sent", "000", "003"] in orders.values()
     assert ["refused", "refused", "refused"] in orders.values()
     assert ["sent", "reply", "reply"] in orders.values()
+
+
+def test_people_write_to_numbers_that_answer() -> None:
+    customer = Customer.with_answers(["7575449510", "2025550123", "40404"], ["HOURS", "OPEN"])
+    assert customer.short_codes == (*SHORT_CODES, "40404")
+    assert customer.long_numbers == (*LONG_NUMBERS, "2025550123")
+    generated = islice(traffic(1, 200, lambda _: BEGAN, customer), 20_000)
+    responses = [parse(raw_request(each.body)) for each in generated if each.kind in ("reply", "inbound")]
+    written = {(each.to_number, each.text) for each in responses if isinstance(each, Response)}
+    assert {("40404", "HOURS"), ("2025550123", "OPEN?"), ("74121", "HELP"), ("40404", "STOP")} <= written
 
 
 def test_ledger_agrees_with_the_pipeline_in_any_order() -> None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from msgspec import DecodeError
 
 from gateway.postback import RESPONSE, Response, decode, postback_key
@@ -25,6 +25,8 @@ class ResponseBatch:
         self._ownership = ownership
         self._assignment = assignment
         self._fetched = fetched
+        #: False: some responses are not decided about, as the lease was lost.
+        self.is_complete = True
 
     def responses_by_handset(self) -> Iterable[list[Response]]:
         """The responses of each handset, in order."""
@@ -41,6 +43,19 @@ class ResponseBatch:
 
     def is_valid(self) -> bool:
         return self._ownership.is_valid(self._assignment)
+
+    async def may_decide(self) -> bool:
+        """Whether to decide about the next response. Without a lease an answer could only be fenced."""
+        if self.is_complete:
+            await self.renew()
+            self.is_complete = self.is_complete and self.is_valid()
+        return self.is_complete
+
+    def rewind(self, consumer: AIOKafkaConsumer) -> None:
+        """Let the batch be polled again, unless its partitions were assigned again meanwhile."""
+        if self._assignment == self._ownership.assignment:
+            for partition, records in self._fetched.items():
+                consumer.seek(partition, records[0].offset)
 
     async def commit(self) -> None:
         """Commit the batch. If that fails, its responses are polled again, or the next commit covers it."""

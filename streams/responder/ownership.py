@@ -29,7 +29,7 @@ class Ownership:
     def __init__(self, consumer: AIOKafkaConsumer, session_timeout: float) -> None:
         self._consumer = consumer
         self._lease = Lease(session_timeout)
-        self._committing = asyncio.Lock()
+        self._committing, self._renewing = asyncio.Lock(), asyncio.Lock()
         #: Number of the assignment.
         self.assignment = 0
 
@@ -60,8 +60,9 @@ class Ownership:
         Args:
             offsets: to commit; nothing is processed by that.
         """
-        if assignment == self.assignment and self._lease.needs_renewal(monotonic()):
-            await self.commit(assignment, offsets)
+        async with self._renewing:  # one renewal is enough for all that wait for it
+            if assignment == self.assignment and self._lease.needs_renewal(monotonic()):
+                await self.commit(assignment, offsets)
 
     def is_valid(self, assignment: int) -> bool:
         """Whether the group certainly counts this process as the owner now."""

@@ -1,8 +1,9 @@
 """The member of the consumer group `respond`: polls responses, hands them out, and commits.
 
 A batch is handled before the next one is polled, several handsets at once. Its offsets are committed when the
-records of all its decisions and outcomes are in Kafka. What was received before the group's first start, and
-is too old for an answer, is skipped.
+records of all its decisions and outcomes are in Kafka. Once the lease is lost, what is left of a batch is not
+decided about, but polled again by the owner of its partition. What was received before the group's first
+start, and is too old for an answer, is skipped.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ MAX_RECORDS, CONCURRENCY = 200, 32
 #: Seconds for the batch in flight at shutdown, for leaving the group, and for a fetch.
 DRAIN_TIMEOUT, CLOSE_TIMEOUT, POLL_TIMEOUT = 10.0, 5.0, 1.0
 REVOKING_INTERVAL = 0.05
+#: Seconds before the rest of a batch is polled again.
+REWIND_INTERVAL = 0.5
 
 Respond: TypeAlias = Callable[[Response, Lease], Awaitable[None]]
 
@@ -144,6 +147,9 @@ class ResponseWorker(ConsumerRebalanceListener):  # type: ignore[misc]
                 batch = ResponseBatch(self._ownership, self._ownership.assignment, fetched)
                 self._batch = asyncio.create_task(self._handle(batch))
                 await asyncio.shield(self._batch)
+                if not batch.is_complete:
+                    await asyncio.sleep(REWIND_INTERVAL)
+                    batch.rewind(self._consumer)
 
     async def _handle(self, batch: ResponseBatch) -> None:
         await self._wait_for_streams()
@@ -151,13 +157,16 @@ class ResponseWorker(ConsumerRebalanceListener):  # type: ignore[misc]
         async with asyncio.TaskGroup() as group:
             for responses in batch.responses_by_handset():
                 group.create_task(self._handle_in_order(responses, batch, slots))
-        await batch.commit()
+        if batch.is_complete:
+            await batch.commit()
 
     async def _handle_in_order(
         self, responses: list[Response], batch: ResponseBatch, slots: asyncio.Semaphore
     ) -> None:
         async with slots:
             for response in responses:
+                if not await batch.may_decide():
+                    return
                 await self._respond(response, batch)
 
     async def _finish_batch(self, timeout: float) -> None:

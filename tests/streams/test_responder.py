@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from gateway.postback import RESPONSE, Response
 from runtime.errors import InvalidSetting
 from runtime.health import Health
+from runtime.kafka.clients import member_options
 from runtime.kafka.offsets import open_logs
 from runtime.settings import load_settings
 from runtime.watchdog import Stalled
@@ -25,7 +27,8 @@ from streams.contact_event import (
 from streams.responder.__main__ import respond
 from streams.responder.appender import Appender
 from streams.responder.progress import StreamsProgress
-from streams.responder.responder import Responder
+from streams.responder.responder import Lease, Responder
+from streams.responder.worker import GROUP, ResponseWorker
 from tests.support.kafka import PARTITIONS
 from tests.support.provider_server import KEPT, answer, recipients
 from tests.support.raw_server import raw_server, stay_silent
@@ -185,6 +188,40 @@ async def test_responder_without_attempts_despite_lag_is_stalled(
         stalled = r"1 records left in postbacks\.response-\d; nothing attempted for"
         with pytest.raises(Stalled, match=stalled):
             await respond(load_settings(settings | {"POSTBACKS_STALL_AFTER": "1"}), asyncio.Event())
+
+
+async def test_worker_without_a_lease_decides_nothing(prepared_kafka: str) -> None:
+    await produce(prepared_kafka, [new_response()], PARTITIONS)
+    batches: list[float] = []
+    decided: list[Response] = []
+
+    async def begin_batch() -> None:
+        batches.append(time.time())
+
+    async def decide(response: Response, _: Lease) -> None:
+        decided.append(response)
+
+    async def run_until(goal: Callable[[], bool], session_timeout: float) -> None:
+        settings, stop = load_settings({"POSTBACKS_KAFKA": prepared_kafka}), asyncio.Event()
+        worker = ResponseWorker(
+            AIOKafkaConsumer(**member_options(settings, GROUP)),
+            PARTITIONS,
+            session_timeout,
+            decide,
+            begin_batch,
+            lambda: int(time.time() * 1000),
+            Health(),
+        )
+        running = asyncio.create_task(worker.run(stop))
+        await eventually(goal, "the goal", timeout=20)
+        stop.set()
+        await running
+
+    await run_until(lambda: len(batches) > 1, session_timeout=0)  # it polls the response again
+    assert not decided
+    await run_until(lambda: bool(decided), session_timeout=60)
+    assert await lag(prepared_kafka, GROUP, [RESPONSE]) == 0
+    assert len(decided) == 1
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from tests.chaos.full_disk import fill_disk
 from tests.chaos.joins import JOIN_BURNERS, kill_joins
 from tests.chaos.load import burn_cpu
 from tests.chaos.lost_brokers import lose_brokers
+from tests.chaos.responses import RespondOptions, respond_under_faults
 from tests.chaos.run import DEFAULT, SMALL, RunOptions
-from tests.chaos.scenario import run_scenario
+from tests.chaos.scenario import Stage, run_scenario
 from tests.chaos.soak import run_folder, run_once, soak
 from tests.chaos.stack_kills import kill_stack as kill_whole_stack
+from tests.chaos.stack_responses import respond_on_stack
 from tests.chaos.stack_sends import send_through_stack
 from tests.chaos.unwritable import leave_unwritable
 
@@ -29,6 +31,8 @@ LONG_RUN = {"postbacks": 60_000, "rate": 500.0, "faults": 20}
 SMALL_RUN = {"postbacks": 2_000, "rate": 400.0, "faults": 3}
 #: Messages per second of --send.
 SEND_RATE = 200.0
+#: Postbacks per second of --respond.
+RESPOND_RATE = 500.0
 
 
 @click.command()
@@ -56,7 +60,13 @@ SEND_RATE = 200.0
 @click.option("--full-disk", type=int, help="MiB after which Kafka's disk counts as full.")
 @click.option("--unwritable", type=Duration(), help="A partition of `messages` rejects writes: 10m.")
 @click.option("--send", type=Duration(), help="Send messages through the simulated provider: 5m.")
-@click.option("--kills", type=int, help="With --send: how often each of client and gateway is killed.  [0]")
+@click.option("--respond", type=Duration(), help="Answer responses by examples/rules.toml: 5m.")
+@click.option(
+    "--kills",
+    type=int,
+    help="With --send: how often each of client and gateway is killed; with --respond, responders.  [0]",
+)
+@click.option("--freezes", type=int, help="With --respond: how often responders are frozen.  [0]")
 def main(
     seeds: tuple[int, ...],
     brokers: str,
@@ -74,14 +84,17 @@ def main(
     kill_stack: int | None,
     full_disk: int | None,
     send: float | None,
+    respond: float | None,
     kills: int | None,
+    freezes: int | None,
 ) -> None:
     """Kill, stop and freeze gateways, workers, sinks, brokers and ClickHouse under load.
 
     Then wait until the pipeline is quiescent, and check that every postback that got a 2xx is in ClickHouse,
     counted once, and that the messages equal an independent fold over the postbacks.
 
-    --joins, --lost-brokers, --unwritable, --kill-stack, --full-disk and --send each run one scenario instead.
+    --joins, --lost-brokers, --unwritable, --kill-stack, --full-disk, --send and --respond each run
+    one scenario instead; --respond one per seed.
     """
     scenarios = {
         "--soak": soaking is not None,
@@ -91,13 +104,16 @@ def main(
         "--kill-stack": kill_stack is not None,
         "--full-disk": full_disk is not None,
         "--send": send is not None,
+        "--respond": respond is not None,
     }
     if len(chosen := [name for name, given in scenarios.items() if given]) > 1:
         raise click.UsageError(f"{' and '.join(chosen)} exclude each other")
     if minutes is not None and not lost_brokers:
         raise click.UsageError("--minutes is for --lost-brokers")
-    if kills is not None and send is None:
-        raise click.UsageError("--kills is for --send")
+    if kills is not None and send is None and respond is None:
+        raise click.UsageError("--kills is for --send and --respond")
+    if freezes is not None and respond is None:
+        raise click.UsageError("--freezes is for --respond")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it warns about each broker that is down
     frozen_code()  # an edit during the run must not change the code of later processes
     console = Console()
@@ -133,12 +149,28 @@ def main(
                 lambda stage: send_through_stack(stage, seeds[0], send, rate or SEND_RATE, kills or 0),
                 console,
             )
+        elif respond is not None:
+            size = respond, rate or RESPOND_RATE, kills or 0, freezes or 0, int(brokers)
+            passed = all(_respond(RespondOptions(seed, *size), console) for seed in seeds)
         elif unwritable is not None:
             passed = run_scenario("unwritable", lambda stage: leave_unwritable(stage, unwritable), console)
         else:
             outcomes = [run_once(replace(options, seed=seed), run_folder(seed), console) for seed in seeds]
             passed = all(outcome and outcome.passed for outcome in outcomes)
     sys.exit(not passed)
+
+
+def _respond(options: RespondOptions, console: Console) -> bool:
+    """With neither faults nor three brokers on `postbacks up`, otherwise on processes of its own."""
+
+    async def scenario(stage: Stage) -> None:
+        if options.kills or options.freezes or options.brokers > 1:
+            await respond_under_faults(stage, options)
+        else:
+            await respond_on_stack(stage, options.seconds, options.rate)
+
+    console.print(f"seed {options.seed}, {options.brokers} brokers", highlight=False)
+    return run_scenario("respond", scenario, console)
 
 
 if __name__ == "__main__":

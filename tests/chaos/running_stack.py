@@ -26,9 +26,10 @@ READY = "Ready. The PostBackURL is"
 class RunningStack:
     """A `postbacks up` on fixed ports and one folder, which can be killed and restarted."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, *options: str, **settings: object) -> None:
         """
         Args:
+            options: of `postbacks up`, beside ports and folder.
             settings: of all its processes, by their names in lower case.
         """
         ports = [str(port) for port in free_ports(3)]
@@ -36,15 +37,15 @@ class RunningStack:
         self.clickhouse = f"http://default:@127.0.0.1:{ports[2]}/postbacks"
         self._log, self._log_offset = folder / "up.log", 0
         self._arguments = ["up", "--port", ports[0], "--kafka-port", ports[1], "--clickhouse-port", ports[2]]
-        self._data = folder / "data"
-        self._arguments += ["--data", str(self._data)]
+        self.data = folder / "data"
+        self._arguments += ["--data", str(self.data), *options]
         self._environment = environment(**settings)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def read_token(self) -> str:
         """The read token that the stack has created, once it is ready."""
-        return dotenv_values(self._data / FILE)["POSTBACKS_READ_TOKEN"] or ""
+        return dotenv_values(self.data / FILE)["POSTBACKS_READ_TOKEN"] or ""
 
     def start(self) -> None:
         self._log_offset = len(self._log.read_text(errors="replace")) if self._log.exists() else 0
@@ -108,6 +109,23 @@ class RunningStack:
         for process in [*_with_descendants(pid)]:
             os.kill(process, signal.SIGKILL)
 
+    def freeze(self, module: str, word: str) -> None:
+        """Suspend the service that runs a module with this word among its arguments."""
+        self._signal(signal.SIGSTOP, module, word)
+
+    def resume(self, module: str, word: str) -> None:
+        """Let a suspended service go on."""
+        self._signal(signal.SIGCONT, module, word)
+
+    def _signal(self, number: signal.Signals, module: str, word: str) -> None:
+        assert self._process
+        (pid,) = (
+            child
+            for child in child_processes(self._process.pid)
+            if _module_of(child) == module and word in _words_of(child)
+        )
+        os.kill(pid, number)
+
     async def stop(self) -> int:
         """Shut down, which drains the pipeline; return the exit status."""
         assert self._process
@@ -117,8 +135,12 @@ class RunningStack:
 
 def _module_of(pid: int) -> str:
     """The module that a process runs; empty while it is being started."""
-    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    words = _words_of(pid)
     return words[words.index("-m") + 1] if "-m" in words else ""
+
+
+def _words_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
 def _with_descendants(pid: int) -> Iterator[int]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
+from simulator.poster import Observer
 from simulator.provider import ProviderPlan, serve
 from simulator.provider_report import ProviderReport
 from tests.chaos.outcome import PostLog
@@ -81,7 +82,7 @@ async def send_all(stage: Stage, pipeline: Pipeline, options: SendOptions, posts
         "127.0.0.1", 0, options.seed, f"{pipeline.gateway}/postback", pace=options.pace, ledger=ledger
     )
     stop = asyncio.Event()
-    async with _provider(plan, stop, posts) as (address, serving):
+    async with running_provider(plan, stop, posts.record) as (address, serving):
         settings = {
             "license_key": "any",
             "provider": f"http://{address}/sms.svc/SecureREST",
@@ -104,12 +105,12 @@ async def send_all(stage: Stage, pipeline: Pipeline, options: SendOptions, posts
 
 
 @asynccontextmanager
-async def _provider(
-    plan: ProviderPlan, stop: asyncio.Event, posts: PostLog
+async def running_provider(
+    plan: ProviderPlan, stop: asyncio.Event, observe: Observer
 ) -> AsyncIterator[tuple[str, asyncio.Task[ProviderReport]]]:
     """Run the provider for the block; yield its address and the task that returns its report."""
     listening = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve(plan, stop, listening.set_result, posts.record))
+    serving = asyncio.create_task(serve(plan, stop, listening.set_result, observe))
     try:
         await asyncio.wait((listening, serving), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():

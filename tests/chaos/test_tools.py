@@ -97,7 +97,8 @@ def test_duration_is_a_number_with_a_unit(text: str, seconds: float) -> None:
         (["--soak", "1h", "--joins", "3"], "--soak and --joins exclude each other"),
         (["--lost-brokers", "--unwritable", "10m"], "--lost-brokers and --unwritable exclude each other"),
         (["--minutes", "1"], "--minutes is for --lost-brokers"),
-        (["--kills", "3"], "--kills is for --send"),
+        (["--kills", "3"], "--kills is for --send and --respond"),
+        (["--freezes", "3"], "--freezes is for --respond"),
         (["--soak", "2 hours"], "is not a duration such as 90s, 30m or 2h"),
     ],
 )

@@ -204,6 +204,13 @@ def test_messages_by_reference_uses_joined_reference(client: Any) -> None:
     ] == ["from the send"]
 
 
+def test_python_client_reads_messages_without_submission(client: Any) -> None:
+    """What is beneath a NULL must be in the type's range, too: clients convert it."""
+    insert(client, [fold(sent())])
+    (row,) = client.query("SELECT * FROM messages").named_results()
+    assert (row["status"], row["unsent_at"]) == ("sent", None)
+
+
 def test_views_work_from_another_current_database(client: Any, prepared_database: str) -> None:
     insert(client, [fold(sent())])
     name = prepared_database.rpartition("/")[2]

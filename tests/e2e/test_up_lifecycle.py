@@ -21,7 +21,7 @@ from tests.support.stack import SHORT_SESSION, Stack, command, free_port_options
 
 
 @pytest.mark.engine
-def test_next_start_continues_with_the_data(tmp_path: Path) -> None:
+def test_killed_stack_leaves_no_process_and_continues(tmp_path: Path) -> None:
     with stack(tmp_path, settings=SHORT_SESSION) as first:
         assert first.post(numbered_sent(1)) == 200
         first.wait_for_result("SELECT count() FROM messages", "1")
@@ -123,14 +123,6 @@ def wait_all_exited(pidfds: list[int]) -> None:
             os.close(pidfd)
 
 
-@pytest.mark.engine
-def test_no_process_outlives_a_killed_stack(tmp_path: Path) -> None:
-    with stack(tmp_path) as running_stack:
-        pidfds = [os.pidfd_open(pid) for pid in running_stack.children().values()]
-        running_stack.popen.kill()
-        wait_all_exited(pidfds)
-
-
 def test_port_in_use_error_names_the_option(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
@@ -162,10 +154,15 @@ def test_invalid_setting_is_refused_by_name(tmp_path: Path) -> None:
     assert done.stderr.startswith("POSTBACKS_PARTITIONS=many: ")
 
 
-@pytest.mark.engine
-def test_process_that_refuses_to_run_ends_the_stack(tmp_path: Path) -> None:
-    settings = {"POSTBACKS_LISTEN": "0.0.0.0:8080"}  # public, but without tokens
-    done = command("up", *free_port_options({}), "--data", str(tmp_path), settings=settings)
+def test_process_that_refuses_to_run_ends_the_stack(
+    fresh_kafka: str, prepared_database: str, tmp_path: Path
+) -> None:
+    settings = {
+        "POSTBACKS_LISTEN": "0.0.0.0:8080",  # public, but without tokens
+        "POSTBACKS_KAFKA": fresh_kafka,
+        "POSTBACKS_CLICKHOUSE": prepared_database,
+    }
+    done = command("up", *free_port_options(settings), "--data", str(tmp_path), settings=settings)
     assert done.returncode == 2
     assert "gateway    | " in done.stdout
     assert "loopback" in done.stdout

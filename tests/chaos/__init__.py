@@ -30,12 +30,13 @@ Scenarios of their own, each on a `scenario.Stage`:
     sends         runs the client (`sender`) and the simulated provider (`send_plan`) on any pipeline;
                   `send_agreement` compares what they and ClickHouse say (`send_sides`, `send_check`)
 
-    responses     kills and freezes responders (`respond_faults`) on one or three brokers, while handsets
-                  write questions and opt-outs (`respond_plan`); `stack_responses` is `postbacks up
-                  --simulate --respond`, without faults. `respond_agreement` waits for all outcomes and
-                  reads what each side knows (`respond_sides`); `respond_check` (`respond_limits`) requires
-                  that nothing is sent twice or after an opt-out, and that all is answered that must be
-                  (`respond_expected`, `respond_texts`)
+    responses     kills and freezes responders while they send (`respond_faults`, `sending_responder`) on
+                  one or three brokers, and handsets write questions and opt-outs (`respond_plan`);
+                  `stack_responses` is `postbacks up --simulate --respond`, without faults.
+                  `respond_agreement` waits for all outcomes and reads what each side knows
+                  (`respond_sides`); `respond_check` (`respond_limits`) requires that nothing is sent twice
+                  or after an opt-out, and that all is answered that must be (`respond_expected`,
+                  `respond_texts`)
 
     traffic       steady load on chosen partitions (`placement`), and its latency
     observer      groups, offsets and metadata as Kafka reports them

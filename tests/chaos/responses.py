@@ -17,6 +17,7 @@ from simulator.postback import SimulatedPostback
 from simulator.provider import ProviderPlan
 from simulator.run import Plan, simulate
 from tests.chaos.cluster import Service, clickhouse_service, inject_faults, reconcile
+from tests.chaos.faults import target_kind
 from tests.chaos.planned_posts import post_planned
 from tests.chaos.quiesce import wait_ready
 from tests.chaos.readback import Digest, digest_of
@@ -29,6 +30,7 @@ from tests.chaos.respond_agreement import (
 from tests.chaos.respond_faults import plan_respond_faults
 from tests.chaos.respond_plan import plan_handsets
 from tests.chaos.scenario import SESSION_TIMEOUT, Stage
+from tests.chaos.sending_responder import SendingResponder
 from tests.chaos.sends import running_provider
 from tests.support.kafka import free_ports
 from tests.support.process import ROOT
@@ -151,27 +153,27 @@ async def _post_under_faults(
         inject_faults(faults, stage.services, stage.log),
     )
     counts = Counter(f"{fault.kind} {fault.target.rpartition('-')[0]}" for fault in faults)
+    hits = sum(service.hits for service in stage.services.values() if isinstance(service, SendingResponder))
     described = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "none"
     stage.show(
         f"{report.posts:,} postbacks and {len(acknowledged.responses):,} responses in "
-        f"{time.monotonic() - began:.0f} s, faults: {described}"
+        f"{time.monotonic() - began:.0f} s, faults: {described}; {hits} of responders that sent"
     )
 
 
 @asynccontextmanager
 async def _processes(stage: Stage, shared: dict[str, object], ports: list[str]) -> AsyncIterator[None]:
     """Run the pipeline for the block, which begins when all is ready."""
-    modules = {
-        "gateway-1": "gateway",
-        "streams-1": "streams",
-        "sinks-1": "sinks",
-        **dict.fromkeys(RESPONDERS, "streams.responder"),
-    }
+    names = ("gateway-1", "streams-1", "sinks-1", *RESPONDERS)
     stage.services["clickhouse"] = clickhouse_service(int(ports[1].rpartition(":")[2]), stage.folder)
-    ops = dict(zip(modules, ports[2:], strict=False))
-    for name, module in modules.items():
+    ops = dict(zip(names, ports[2:], strict=False))
+    for name in names:
         own = {"ops": ops[name], "data": stage.folder / "data" / name, "listen": ports[0]}
-        stage.services[name] = Service(name, [module], shared | own, stage.folder)
+        stage.services[name] = (
+            SendingResponder(name, shared | own, stage.folder)
+            if name in RESPONDERS
+            else Service(name, [target_kind(name)], shared | own, stage.folder)
+        )
     background = [asyncio.create_task(service.supervise(stage.log)) for service in stage.services.values()]
     try:
         await wait_ready(ops.values())

@@ -6,11 +6,15 @@ import gzip
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import NoError, NotLeaderForPartitionError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.util import calc_crc32c, encode_varint
 from aiokafka.structs import TopicPartition
+
+from tests.support.wait import eventually
 
 GZIP = 1
 #: Bytes of a batch before its attributes, which are the first that its checksum covers.
@@ -77,8 +81,17 @@ async def produce_each(kafka: str, topic: str, partition: int, records: Sequence
         leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
         for record in records:
             batches = [(topic, [(partition, record_batch([record]))])]
-            response = await client.send(leader, ProduceRequest(None, ALL_REPLICAS, TIMEOUT_MS, batches))
-            ((_, ((_, error, *_),)),) = response.topics
-            assert error == 0, f"Kafka refused {record} with error {error}"
+
+            async def produce(batches: Any = batches) -> type[Exception]:
+                response = await client.send(leader, ProduceRequest(None, ALL_REPLICAS, TIMEOUT_MS, batches))
+                ((_, ((_, code, *_),)),) = response.topics
+                error: type[Exception] = for_code(code)
+                return error
+
+            # The leader of a new topic may not know of it yet.
+            error = await eventually(
+                produce, "the leader takes records", lambda error: error is not NotLeaderForPartitionError
+            )
+            assert error is NoError, f"Kafka refused {str(record)[:200]} with {error}"
     finally:
         await client.close()

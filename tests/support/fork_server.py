@@ -10,6 +10,7 @@ import json
 import os
 import runpy
 import select
+import signal
 import socket
 import sys
 from importlib import import_module
@@ -30,7 +31,10 @@ class Child(NamedTuple):
 
 
 def serve(requests: socket.socket) -> str | None:
-    """Fork a process for each message; return in each of them the module to run, and None at the end."""
+    """Fork a process for each message; return in each of them the module to run.
+
+    At the end of the messages it kills those that still run, and returns None.
+    """
     children: dict[int, Child] = {}
     while True:
         for ready in select.select([requests.fileno(), *children], [], [])[0]:
@@ -39,7 +43,9 @@ def serve(requests: socket.socket) -> str | None:
                 os.close(ready)
                 continue
             message, files, _, _ = socket.recv_fds(requests, MAX_MESSAGE, FILES)
-            if not message:
+            if not message:  # the process of pytest has ended
+                for child in children.values():
+                    os.kill(child.pid, signal.SIGKILL)
                 return None
             *streams, status = files
             if pid := os.fork():

@@ -26,13 +26,13 @@ MIN_UPTIME, MAX_UPTIME = 1.0, 8.0
 COMMITTED_TIMEOUT = 180.0
 
 
-async def kill_stack(stage: Stage, seed: int, rounds: int) -> None:
+async def kill_stack(stage: Stage, seed: int, rounds: int, rate: float = RATE) -> None:
     """Kill everything `rounds` times at random moments, under steady load; then check what is stored."""
     rng, posts = random.Random(seed), PostLog()
     up = RunningStack(stage.folder, session_timeout=SESSION_TIMEOUT)
     up.start()
     await up.wait_accepting()
-    async with _post_continuously(up.url, seed, posts):
+    async with _post_continuously(up.url, seed, rate, posts):
         for number in range(1, rounds + 1):
             await asyncio.sleep(rng.uniform(MIN_UPTIME, MAX_UPTIME))
             killed, began = up.kill(), time.monotonic()
@@ -62,10 +62,10 @@ async def kill_stack(stage: Stage, seed: int, rounds: int) -> None:
 
 
 @asynccontextmanager
-async def _post_continuously(url: str, seed: int, posts: PostLog) -> AsyncIterator[None]:
+async def _post_continuously(url: str, seed: int, rate: float, posts: PostLog) -> AsyncIterator[None]:
     """Post for the block, each postback until it gets a 2xx."""
     stop = asyncio.Event()
-    plan = Plan(url=url, rate=RATE, seed=seed, max_attempts=1_000, timeout=10.0)
+    plan = Plan(url=url, rate=rate, seed=seed, max_attempts=1_000, timeout=10.0)
     task = asyncio.create_task(simulate(plan, stop, posts.record))
     try:
         yield

@@ -161,7 +161,7 @@ def check(
       2  the rules, an option or a setting is wrong
     """
     settings = load()
-    words = settings.opt_out_words.split(",") if settings.opt_out_words else []
+    words = settings.listed_opt_out_words
     found = read_rules(rules, settings.partitions, words)
     account = account or _only_account(found)
     now = at or datetime.now(UTC)

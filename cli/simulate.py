@@ -160,9 +160,7 @@ def simulate(
 
 def _customer(file: Path, settings: Settings) -> Customer:
     """A customer with the numbers of the rules, and whose keywords people write."""
-    rules = read_rules(
-        file, settings.partitions, [word for word in settings.opt_out_words.split(",") if word]
-    )
+    rules = read_rules(file, settings.partitions, settings.listed_opt_out_words)
     numbers = {number for numbers in rules.own_numbers.values() for number in numbers}
     keywords = [keyword for rule in rules.rules for keyword in rule.keywords.values()]
     return Customer.with_answers(sorted(numbers), keywords)

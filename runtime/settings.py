@@ -271,6 +271,11 @@ class Settings(BaseModel):
         return forget_after
 
     @property
+    def listed_opt_out_words(self) -> tuple[str, ...]:
+        """The words of `opt_out_words`."""
+        return tuple(word for word in self.opt_out_words.split(",") if word)
+
+    @property
     def cache_folder(self) -> Path:
         """Folder for downloads."""
         if self.cache:

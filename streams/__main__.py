@@ -158,8 +158,8 @@ async def run_worker(
 
 def _correlate(settings: Settings) -> dict[TableSpec, Correlate]:
     """How the inputs of each table are merged into it."""
-    words = tuple(word for word in settings.opt_out_words.split(",") if word)
-    return {MESSAGES_TABLE: partial(correlate, opt_out_words=words), CONTACTS_TABLE: correlate_contacts}
+    messages = partial(correlate, opt_out_words=settings.listed_opt_out_words)
+    return {MESSAGES_TABLE: messages, CONTACTS_TABLE: correlate_contacts}
 
 
 class _Table(NamedTuple):

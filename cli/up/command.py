@@ -152,8 +152,7 @@ async def run_stack(
             f"or run `{command} simulate --url {url}` in another terminal"
         )
     if respond:
-        words = [word for word in settings.opt_out_words.split(",") if word]
-        rules = read_rules(respond, settings.partitions, words)
+        rules = read_rules(respond, settings.partitions, settings.listed_opt_out_words)
         if simulate:
             settings = with_simulated_answers(settings, rules, respond)
         if settings.respond == "on":  # a power cut must not take an intent whose answer was sent

@@ -82,7 +82,7 @@ def _behaviour(settings: Settings) -> Behaviour:
         raise InvalidSetting(f"{PREFIX}RESPOND=off: nothing is answered; must be dry-run or on")
     if settings.respond_rules is None:
         raise InvalidSetting(f"{PREFIX}RESPOND_RULES is required: the file with the rules")
-    words = [word for word in settings.opt_out_words.split(",") if word]
+    words = settings.listed_opt_out_words
     rules = read_rules(settings.respond_rules, settings.partitions, words)
     accounts = sorted({rule.account for rule in rules.rules})
     if settings.respond == "on" and len(accounts) > 1:  # the licence key and the URLs are of one

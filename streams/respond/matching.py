@@ -92,4 +92,12 @@ def _text_mismatch(rule: Rule, incoming: Incoming) -> Mismatch | None:
 
 def keyword_in(rule: Rule, incoming: Incoming) -> str:
     """The first keyword of the text, as the rule spells it; empty if the rule has none."""
-    return next((word for key, word in rule.keywords.items() if incoming.letters.startswith(key)), "")
+    letters = incoming.letters
+    return next(
+        (
+            word
+            for key, word in rule.keywords.items()
+            if letters == key or (letters.startswith(key) and consists_of(letters[len(key) :], rule.keywords))
+        ),
+        "",
+    )

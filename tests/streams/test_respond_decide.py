@@ -127,6 +127,15 @@ def test_placeholders_are_filled_in() -> None:
     assert answer == "{Opening Hours} 7575550100 74121 A {number}"
 
 
+@pytest.mark.parametrize(
+    ("text", "keyword"),
+    [("hour", "HOUR"), ("Hours?", "Hours"), ("hour, hours", "HOUR"), ("hours hour", "Hours")],
+)
+def test_keyword_that_begins_another_is_told_apart(text: str, keyword: str) -> None:
+    rules = rules_of(rule_lines(text="{keyword}", keywords='["HOUR", "Hours"]'))
+    assert judge(response(text), rules).text == keyword
+
+
 def test_text_too_long_with_its_values_is_not_sent() -> None:
     rules = rules_of(rule_lines(text="a" * 150 + "{reference}", any_text="true"))
     assert reason(response(reference_id="A-1"), rules) is Reason.ANSWER

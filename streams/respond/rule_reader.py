@@ -152,8 +152,10 @@ class RuleReader:
         if template := self.values.get("text"):
             if "keyword" in template.placeholders and "keywords" not in allowed:
                 yield "text", "has {keyword}, which needs keywords"
+            elif not (text := template.render(self._samples(kind))).strip():
+                yield "text", "must have more than {reference}, which is mostly empty"
             else:
-                yield from self._segment_problems(template.render(self._samples(kind)))
+                yield from self._segment_problems(text)
 
     def _samples(self, kind: Kind) -> Mapping[str, str]:
         """Long values of the placeholders; a reference may be longer, and is counted when it is known."""

@@ -95,6 +95,7 @@ def test_wrong_value_is_named_with_its_line(line: str, problem: str) -> None:
         ("{number!r}", "has the unknown placeholder {number}"),
         ("{number.real}", "has the unknown placeholder {number.real}"),
         ("{keyword}", "has {keyword}, which needs keywords"),
+        (" {reference}", "must have more than {reference}, which is mostly empty"),
         ("50% {", "has a brace without its pair"),
         ("a" * 161, "takes 2 segments, more than max_segments = 1"),
         ("a" * 151 + "{number}", "takes 2 segments"),

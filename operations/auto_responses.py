@@ -7,7 +7,7 @@ from msgspec import Struct
 from gateway.postback import Guid, Time
 from operations.rows import Query, read_rows
 from runtime.clickhouse.sql import quote
-from streams.auto_response import Outcome
+from streams.auto_response import REFERENCE, Outcome
 
 #: Minutes after which an intent without an outcome is listed: its process records one within a minute.
 UNRESOLVED_MINUTES = 2
@@ -49,7 +49,7 @@ def list_unknown(query: Query) -> list[UnknownResponse]:
     return read_rows(
         query,
         UnknownResponse,
-        "SELECT at, account, number, rule, concat('respond-', attempt) AS reference, detail "
+        f"SELECT at, account, number, rule, concat({quote(REFERENCE)}, attempt) AS reference, detail "
         "FROM auto_response_outcomes WHERE outcome = 'unknown' "
         f"OR (outcome = 'intent' AND at < now() - INTERVAL {UNRESOLVED_MINUTES} MINUTE) "
         "ORDER BY at, event_id",

@@ -35,6 +35,9 @@ AUTO_RESPONSE_VERSION = 1
 Outcome: TypeAlias = Literal["declined", "intent", "unknown", "not_sent", "refused", "accepted"]
 RANK: dict[Outcome, int] = {outcome: rank for rank, outcome in enumerate(get_args(Outcome))}
 
+#: ReferenceID of an answer, before its attempt id: an unknown one can be found by it.
+REFERENCE = "respond-"
+
 
 class Reason(StrEnum):
     """Why a response is answered, or not. Others may be added."""

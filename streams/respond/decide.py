@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gateway.postback import Response
 from runtime.verdict import Policy
 from sending.segments import count_segments
-from streams.auto_response import AutoResponse, Reason
+from streams.auto_response import REFERENCE, AutoResponse, Reason
 from streams.contact import Contact, merge_contact
 from streams.contact_event import contact_event_of_response
 from streams.facts import MAX_FACTS_PER_KIND
@@ -177,11 +177,12 @@ def _is_recent(response: Response, limit: timedelta, now: datetime) -> bool:
 
 
 def _render(rule: Rule, response: Response, incoming: Incoming) -> str:
+    is_ours = response.reference_id.startswith(REFERENCE)  # a reply to an answer of ours
     return rule.text.render(
         {
             "number": incoming.number,
             "own_number": incoming.own_number,
             "keyword": keyword_in(rule, incoming),
-            "reference": response.reference_id,
+            "reference": "" if is_ours else response.reference_id,
         }
     )

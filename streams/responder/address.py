@@ -5,11 +5,8 @@ from __future__ import annotations
 from gateway.postback import Response
 from runtime.phone_number import canonical
 from sending.sms import OutgoingSms
-from streams.auto_response import Reason
+from streams.auto_response import REFERENCE, Reason
 from streams.respond.decide import Decision
-
-#: ReferenceID of an answer, before the attempt id: an unknown one can be found by it.
-REFERENCE = "respond-"
 
 
 def address(

@@ -16,9 +16,14 @@ from typing import NamedTuple
 
 from gateway.postback import RESPONSE, Response, decode
 from runtime.phone_number import canonical
-from streams.auto_response import AUTO_RESPONSES, AutoResponse, decode_auto_response, join_auto_responses
+from streams.auto_response import (
+    AUTO_RESPONSES,
+    REFERENCE,
+    AutoResponse,
+    decode_auto_response,
+    join_auto_responses,
+)
 from streams.contact_event import CONTACT_EVENTS, decode_contact_event
-from streams.responder.address import REFERENCE
 from tests.chaos.readback import Digest, digest_of, read_records
 from tests.chaos.respond_expected import Written
 from tests.support.sinks import rows

@@ -127,6 +127,11 @@ def test_placeholders_are_filled_in() -> None:
     assert answer == "{Opening Hours} 7575550100 74121 A {number}"
 
 
+def test_reference_of_an_answer_is_not_repeated() -> None:
+    rules = rules_of(rule_lines(text="Order {reference}.", keywords='["HOURS"]'))
+    assert judge(response(reference_id=f"respond-{'4f' * 16}"), rules).text == "Order ."
+
+
 @pytest.mark.parametrize(
     ("text", "keyword"),
     [("hour", "HOUR"), ("Hours?", "Hours"), ("hour, hours", "HOUR"), ("hours hour", "Hours")],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from msgspec import DecodeError
@@ -29,12 +29,9 @@ class ResponseBatch:
         self.is_complete = True
 
     def responses_by_handset(self) -> Iterable[list[Response]]:
-        """The responses of each handset, in order."""
-        found: defaultdict[tuple[Any, ...], list[Response]] = defaultdict(list)
-        for record in (record for records in self._fetched.values() for record in records):
-            if response := _decode(record):
-                found[response.account, canonical(response.from_number)].append(response)
-        return found.values()
+        """The responses of each handset, in the order in which they were received."""
+        records = (record for records in self._fetched.values() for record in records)
+        return group_by_handset(filter(None, map(_decode, records)))
 
     async def renew(self) -> None:
         await self._ownership.renew(
@@ -62,6 +59,14 @@ class ResponseBatch:
         await self._ownership.commit(
             self._assignment, {tp: records[-1].offset + 1 for tp, records in self._fetched.items()}
         )
+
+
+def group_by_handset(responses: Iterable[Response]) -> Iterable[list[Response]]:
+    """The responses of each handset, in the order in which they were received, whatever their partitions."""
+    found: defaultdict[tuple[str, str], list[Response]] = defaultdict(list)
+    for response in sorted(responses, key=lambda response: response.received_at):
+        found[response.account, canonical(response.from_number)].append(response)
+    return found.values()
 
 
 def _decode(record: ConsumerRecord) -> Response | None:

@@ -15,7 +15,7 @@ from gateway.postback import Response, format_time
 from operations.auto_responses import list_unknown
 from operations.rows import connect
 from runtime.clickhouse.errors import QueryFailed
-from runtime.phone_number import canonical
+from runtime.phone_number import read_written
 from runtime.process import DONE, FAILED
 from runtime.verdict import Policy
 from streams.respond.decide import RespondOptions
@@ -187,9 +187,9 @@ def check(
 
 
 def _number(option: str, value: str) -> str:
-    number = canonical(value)
-    if not number:
-        raise click.UsageError(f"{option} {value!r}: must be a phone number, such as 17575449511")
+    number = read_written(value)
+    if number is None:
+        raise click.UsageError(f"{option} {value!r}: must be a phone number of 5 to 15 digits")
     return number
 
 

@@ -63,6 +63,13 @@ def test_reason_against_an_answer_is_printed(text: str, options: tuple[str, ...]
     assert why in done.output
 
 
+@pytest.mark.parametrize("number", ["ACME5551234", "123456789012345678", "0017575449511", "", "911"])
+def test_sender_must_be_a_phone_number(number: str) -> None:
+    done = check("HOURS", "--to", "74121", "--from", number)
+    assert done.exit_code == 2
+    assert f"--from {number!r}: must be a phone number" in " ".join(done.output.split())
+
+
 def test_settings_decide_what_opts_out(tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text(

@@ -9,6 +9,7 @@ from datetime import time, timedelta
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from runtime.opt_words import consists_of
 from sending.segments import count_segments
 from streams.contact_event import OPT_OUTS
 from streams.opt_out import recognise
@@ -147,7 +148,7 @@ class RuleReader:
             recognition = recognise(word, opt_out_words)
             if recognition and recognition.signal in OPT_OUTS:
                 yield "keywords", f"{word!r} opts out, or may, and is never answered by a keyword"
-            elif kind is Kind.TEXT and letters in HELP_WORDS:
+            elif kind is Kind.TEXT and consists_of(letters, HELP_WORDS):
                 yield "keywords", f"{word!r} is answered by a rule of kind help only"
         if template := self.values.get("text"):
             if "keyword" in template.placeholders and "keywords" not in allowed:

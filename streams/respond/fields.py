@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from runtime.opt_words import letters_of
 from runtime.phone_number import canonical
+from streams.respond.pattern import Pattern, compile_pattern
 from streams.respond.rules import Answers, Kind
 from streams.respond.schedule import DAYS, read_hours, read_zone
 from streams.respond.template import Template, read_template
@@ -79,11 +80,8 @@ def _read_keywords(value: Any) -> Mapping[str, str]:
     return {letters_of(word): word.strip() for word in words}
 
 
-def _read_pattern(value: Any) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(read_text(value), re.IGNORECASE)
-    except re.error as error:
-        raise ValueError(f"must be a regular expression of Python ({error})") from None
+def _read_pattern(value: Any) -> Pattern:
+    pattern = compile_pattern(read_text(value))
     if pattern.search(""):
         raise ValueError("must not match an empty text, as it would match any; use any_text")
     return pattern

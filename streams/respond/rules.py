@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from streams.respond.pattern import Pattern
 from streams.respond.schedule import ALWAYS, Schedule
 from streams.respond.template import Template
 
@@ -47,7 +47,7 @@ class Rule:
     #: Spellings by their letters (`runtime.opt_words.letters_of`).
     keywords: Mapping[str, str] = field(default_factory=dict)
     #: Searched in the text.
-    pattern: re.Pattern[str] | None = None
+    pattern: Pattern | None = None
     any_text: bool = False
     answers: Answers = Answers.ALL
     schedule: Schedule = ALWAYS

@@ -72,6 +72,11 @@ def test_pattern_is_searched_in_any_case() -> None:
     assert reason(response("reorder 42"), rules) is Reason.NO_RULE
 
 
+def test_hostile_text_takes_linear_time() -> None:
+    rules = rules_of(rule_lines(pattern=r"'(\w+\s?)+$'"))
+    assert reason(response("a" * 999 + "!"), rules) is Reason.NO_RULE
+
+
 def test_first_rule_that_matches_decides() -> None:
     rules = rules_of(
         rule_lines("first", keywords='["HOURS"]', daily_cap="8"), rule_lines("any", any_text="true")

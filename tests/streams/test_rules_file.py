@@ -74,7 +74,7 @@ def test_daily_cap_is_divided_and_rounded_down(partitions: int, cap: int) -> Non
         ('keywords = ["fin"]', "'fin' opts out, or may, and is never answered by a keyword"),
         ('keywords = ["info"]', "'info' is answered by a rule of kind help only"),
         ('keywords = ["Help, info!"]', "'Help, info!' is answered by a rule of kind help only"),
-        ('pattern = "("', 'pattern = "(": must be a regular expression of Python'),
+        ('pattern = "("', 'pattern = "(": must be a regular expression of RE2'),
         ('pattern = "x*"', 'pattern = "x*": must not match an empty text'),
         ("any_text = false", "any_text = false: must be true, or left out"),
         ('kind = "help"\npattern = "x"', 'pattern = "x": must be left out in a rule of kind help'),

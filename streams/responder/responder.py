@@ -120,8 +120,8 @@ class Responder:
         try:
             offset = await self._appender.append(sending.intent)
             await self._view.catch_up(AUTO_RESPONSES, sending.partition, offset)
+            await lease.renew()  # it may take seconds, in which an opt-out may come
             await self._view.catch_up(CONTACT_EVENTS, sending.partition)
-            await lease.renew()
         except asyncio.CancelledError:
             await self._outcomes.before_exit(
                 self._outcomes.close(sending.intent, sending.partition, Reason.FENCED)

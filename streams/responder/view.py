@@ -26,6 +26,8 @@ from streams.responder.contacts import CompressedContacts, check_key
 TOPICS = (CONTACTS, CONTACT_EVENTS, AUTO_RESPONSES)
 #: Seconds between evictions, for a fetch, and between attempts to read the end of a log.
 EVICTION_INTERVAL, POLL_TIMEOUT, MAX_BACKOFF = 120.0, 1.0, 1.0
+#: Records after which what is old is evicted at the latest: it takes a few times as much memory before.
+EVICTION_RECORDS = 100_000
 
 log = structlog.get_logger(__name__)
 
@@ -78,17 +80,18 @@ class HandsetView:
         self._consumer.assign(partitions)
         await self._consumer.seek_to_beginning(*partitions)
         loop = asyncio.get_running_loop()
-        evict_at = loop.time() + EVICTION_INTERVAL
+        evict_at, applied = loop.time() + EVICTION_INTERVAL, 0
         while True:
             fetched = await self._consumer.getmany(timeout_ms=int(POLL_TIMEOUT * 1000))
             for partition, records in fetched.items():
                 self._apply(partition, records)
+                applied += len(records)
             positions = {partition: await self._consumer.position(partition) for partition in partitions}
             async with self._moved:
                 self._offsets = positions
                 self._moved.notify_all()
-            if loop.time() >= evict_at:
-                evict_at = loop.time() + EVICTION_INTERVAL
+            if loop.time() >= evict_at or applied >= EVICTION_RECORDS:  # the latter while all is loaded
+                evict_at, applied = loop.time() + EVICTION_INTERVAL, 0
                 for history in self._histories:
                     history.evict(datetime.now(UTC))
 

@@ -71,10 +71,12 @@ class ApacheKafka:
         controllers = dict(enumerate(ports[size:], 1))
         clients = [port or ports[0], *ports[1:size]]
         security = {"listener.security.protocol.map": f"CLIENTS:{protocol},CONTROLLER:PLAINTEXT"}
+        # By default an idle controller writes a record every half second: half of the CPU of an idle node.
+        idle = {"metadata.max.idle.interval.ms": "0"} if size == 1 else {}
         self.nodes = []
         for number, own_port in enumerate(clients, 1):
             folder = home / f"node{number}"
-            own = node_properties(number, own_port, folder / "data", controllers) | security
+            own = node_properties(number, own_port, folder / "data", controllers) | security | idle
             self.nodes.append(
                 Node(kafka, folder, own_port, own | dict(properties or {}), folder / "output.log")
             )

@@ -12,14 +12,9 @@ import aiohttp
 import structlog
 from pydantic import SecretStr
 
+from runtime.retry import retrying
 from sending.sms import OutgoingSms
-from sending.submissions import (
-    MAX_BACKOFF,
-    MIN_BACKOFF,
-    NotAcknowledged,
-    encode_submission,
-    post_submission,
-)
+from sending.submissions import MAX_BACKOFF, NotAcknowledged, encode_submission, post_submission
 
 RETRY_TIMEOUT = 60.0
 
@@ -48,15 +43,9 @@ class SubmissionSender:
                 task.cancel()
 
     async def _post_until_stored(self, body: str) -> None:
-        loop = asyncio.get_running_loop()
-        deadline, backoff = loop.time() + RETRY_TIMEOUT, MIN_BACKOFF
-        while True:
-            try:
-                await post_submission(self._session, self._url, body)
-                return
-            except NotAcknowledged as error:
-                if loop.time() > deadline:
-                    log.error("Submission not posted", reason=str(error))
-                    return
-            await asyncio.sleep(backoff)
-            backoff = min(2 * backoff, MAX_BACKOFF)
+        try:
+            async for attempt in retrying(NotAcknowledged, MAX_BACKOFF, RETRY_TIMEOUT):
+                with attempt:
+                    await post_submission(self._session, self._url, body)
+        except NotAcknowledged as error:
+            log.error("Submission not posted", reason=str(error))

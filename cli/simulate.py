@@ -142,15 +142,14 @@ def simulate(
     """
     _check_mode(context, listening=listen is not None)
     load: SettingsLoader = context.obj
-    settings = load()
-    url = url or f"{local_url(settings.listen)}/postback"
+    url = url or f"{local_url(load().listen)}/postback"
     seed = randbits(32) if seed is None else seed
     try:
         if listen:
             odds = Odds(refused, dropped, silent, delay)
             plan = ProviderPlan(*listen, seed, url, odds, pace, seconds, ledger)
             sys.exit(run_provider(plan, as_json))
-        customer = _customer(rules, settings) if rules else DEFAULT_CUSTOMER
+        customer = _customer(rules, load()) if rules else DEFAULT_CUSTOMER
         report = asyncio.run(_run(Plan(url, rate, seed, count, seconds, customer=customer)))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None

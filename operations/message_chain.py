@@ -108,7 +108,10 @@ def retries_of(messages: Iterable[LinkedMessage]) -> Retries:
 
 def chains(messages: Iterable[LinkedMessage]) -> list[MessageChain]:
     """All chains of one account, ordered by their first message."""
-    retries = retries_of(messages)
+    return _chains(retries_of(messages))
+
+
+def _chains(retries: Retries) -> list[MessageChain]:
     members: dict[Guid, dict[Guid, int]] = {}
     for message_id in retries.retried:
         if position := retries.position(message_id):
@@ -119,11 +122,11 @@ def chains(messages: Iterable[LinkedMessage]) -> list[MessageChain]:
 
 def chain_position(messages: Iterable[LinkedMessage], message_id: Guid) -> ChainPosition | None:
     """Where the message is in its chain, according to messages of one account; None if it is in none."""
-    known = list(messages)
-    for chain in chains(known):
+    retries = retries_of(messages)
+    for chain in _chains(retries):
         if message_id in chain.message_ids:
             number = chain.message_ids.index(message_id) + 1
-            return ChainPosition(chain, number, retries_of(known).retried.get(message_id))
+            return ChainPosition(chain, number, retries.retried.get(message_id))
     return None
 
 

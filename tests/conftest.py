@@ -9,6 +9,7 @@
 | `clickhouse` | `http://default:@host:port` of an embedded ClickHouse, started once per run |
 | `database` | the same with `/name`, a database created for the test and dropped after it |
 | `prepared_database` | the same with the schema, and no rows from other tests |
+| `client` | a client of `prepared_database`, as our processes open it |
 | `unique` | a function: `unique("orders")` returns a unique name |
 
 The report of a failure ends with the last lines of each process's log: every `*.log` below the test's
@@ -28,7 +29,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from clickhouse_connect import get_client
+from pydantic import SecretStr
 
+from runtime.clickhouse.client import open_client
 from tests.support.engines import APACHE, CHDB, Engines, set_current_test
 from tests.support.kafka import ApacheKafka, create_topics, wipe
 from tests.support.logs import log_tails
@@ -177,6 +180,12 @@ def shared_database(clickhouse: str) -> Iterator[PreparedDatabase]:
 @pytest.fixture
 def prepared_database(shared_database: PreparedDatabase) -> str:
     return shared_database.prepare()
+
+
+@pytest.fixture
+def client(prepared_database: str) -> Iterator[Any]:
+    with open_client(SecretStr(prepared_database)) as client:
+        yield client
 
 
 @pytest.fixture

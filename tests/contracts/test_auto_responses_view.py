@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,18 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
-from pydantic import SecretStr
 
-from runtime.clickhouse.client import open_client
 from streams.auto_response import AUTO_RESPONSES, AutoResponse, encode_auto_response, join_auto_responses
 from tests.support.auto_responses import auto_response, auto_responses
 from tests.support.sinks import insert_values
-
-
-@pytest.fixture
-def client(prepared_database: str) -> Iterator[Any]:
-    with open_client(SecretStr(prepared_database)) as client:
-        yield client
 
 
 def insert(client: Any, *records: AutoResponse) -> None:

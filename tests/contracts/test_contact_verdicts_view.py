@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from gateway.contacts.query import SETTINGS, find_signals
-from runtime.clickhouse.client import open_client
 from runtime.clickhouse.lookup_client import LookupClient
 from runtime.verdict import DatedSignal, Policy, Scope, Verdict, judge
 from streams.contact import CONTACTS, MAX_UNTIMED, Contact, encode_contact, marks_of, merge_contact
@@ -29,12 +28,6 @@ from tests.support.sinks import insert_values
 
 SCOPES: tuple[Scope, ...] = ("number", "account")
 POLICIES = [Policy(scope, yes) for scope, yes in product(SCOPES, (False, True))]
-
-
-@pytest.fixture
-def client(prepared_database: str) -> Iterator[Any]:
-    with open_client(SecretStr(prepared_database)) as client:
-        yield client
 
 
 def verdicts(client: Any, policy: Policy) -> dict[tuple[str, str, str], Verdict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from itertools import accumulate
 from typing import Any
@@ -13,20 +13,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
-from pydantic import SecretStr
 
-from runtime.clickhouse.client import open_client
 from streams.contact import CONTACTS, Contact, encode_contact, join_contacts, merge_contact
 from streams.contact_event import ContactEvent
 from tests.support.contact_events import contact_event, contact_events
 from tests.support.postbacks import MESSAGE_ID, at
 from tests.support.sinks import insert_values
-
-
-@pytest.fixture
-def client(prepared_database: str) -> Iterator[Any]:
-    with open_client(SecretStr(prepared_database)) as client:
-        yield client
 
 
 def insert(client: Any, *states: Contact) -> None:

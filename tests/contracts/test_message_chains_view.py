@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import json
-from pydantic import SecretStr
 
 from operations.message_chain import MAX_RETRIES, MessageChain
-from runtime.clickhouse.client import open_client
 from streams.message import MESSAGES, Message, encode_message
 from tests.support.message_chains import chains_of, line, retried
 from tests.support.sinks import insert_values
-
-
-@pytest.fixture
-def client(prepared_database: str) -> Iterator[Any]:
-    with open_client(SecretStr(prepared_database)) as client:
-        yield client
 
 
 def insert(client: Any, *messages: Message) -> None:

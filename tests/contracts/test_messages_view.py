@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import json
@@ -25,12 +24,6 @@ from tests.support.postbacks import at, receipt, reply, sent
 from tests.support.sinks import insert_values
 from tests.support.submissions import events as any_event
 from tests.support.submissions import submission
-
-
-@pytest.fixture
-def client(prepared_database: str) -> Iterator[Any]:
-    with open_client(SecretStr(prepared_database)) as client:
-        yield client
 
 
 def insert(client: Any, states: Sequence[Message]) -> None:

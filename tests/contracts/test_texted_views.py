@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from typing import Any
@@ -13,10 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
-from pydantic import SecretStr
 
 from gateway.postback import format_time
-from runtime.clickhouse.client import open_client
 from runtime.verdict import Policy
 from sinks.reference_data import federal_holidays, time_zones
 from streams.contact import CONTACTS, encode_contact, join_contacts, merge_contact
@@ -31,12 +29,6 @@ from tests.support.sinks import insert_values
 
 NUMBER, OWN = "7575550100", "74121"
 WASHINGTON = ZoneInfo("America/New_York")
-
-
-@pytest.fixture
-def client(prepared_database: str) -> Iterator[Any]:
-    with open_client(SecretStr(prepared_database)) as client:
-        yield client
 
 
 def guid(number: int) -> str:

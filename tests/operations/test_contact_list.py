@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +16,6 @@ from operations.contact import verdicts_of
 from operations.contact_import import ImportSource, read_import
 from operations.contact_list import ListedContact, list_contacts, write_csv
 from operations.rows import Query, connect
-from runtime.clickhouse.client import open_client
 from runtime.verdict import JUDGEMENTS, Judgement, Policy
 from streams.contact import CONTACTS, Contact, encode_contact, join_contacts, merge_contact
 from streams.contact_event import ContactEvent
@@ -25,12 +23,6 @@ from tests.support.contact_events import contact_event, contact_events
 from tests.support.sinks import insert_values
 
 OPT_OUTS: tuple[Judgement, ...] = ("opted_out", "suspected")
-
-
-@pytest.fixture
-def client(prepared_database: str) -> Iterator[Any]:
-    with open_client(SecretStr(prepared_database)) as client:
-        yield client
 
 
 @pytest.fixture

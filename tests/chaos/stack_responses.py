@@ -12,12 +12,10 @@ from tests.chaos.respond_agreement import (
     require_agreement,
     wait_settled,
 )
+from tests.chaos.responses import PARTITIONS, RULES
 from tests.chaos.running_stack import RunningStack
 from tests.chaos.scenario import Stage
-from tests.support.process import ROOT
 
-RULES = ROOT / "examples" / "rules.toml"
-PARTITIONS = 8
 #: Seconds; see `respond_expected`.
 MARGIN = 10.0
 

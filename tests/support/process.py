@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
+from tests.support import forked
 from tests.support.engines import check_mark
-from tests.support.forked import Forked, fork
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = forked.ROOT
 START_TIMEOUT = 120.0
 #: Settings that locate Kafka and Java on this machine.
 INSTALLED = ("POSTBACKS_CACHE", "POSTBACKS_JAVA")
@@ -27,7 +27,7 @@ INSTALLED = ("POSTBACKS_CACHE", "POSTBACKS_JAVA")
 class Process:
     """A running process, killed at the end of a `with` block. Its standard output is a pipe."""
 
-    def __init__(self, popen: subprocess.Popen[bytes] | Forked) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes] | forked.Forked) -> None:
         self.popen = popen
         self.pid = popen.pid
 
@@ -114,7 +114,7 @@ def running(*arguments: str | Path, **settings: object) -> Process:
         check_mark()
     reading, writing = os.pipe()
     try:
-        popen = fork([*map(str, arguments)], environment(**settings), writing)
+        popen = forked.fork([*map(str, arguments)], environment(**settings), writing)
     finally:
         os.close(writing)
     popen.stdout = os.fdopen(reading, "rb")
@@ -140,7 +140,9 @@ def stderr_in(file: Path) -> Iterator[None]:
 def run_module(*arguments: str | Path, **settings: object) -> subprocess.CompletedProcess[str]:
     """Run `python -m arguments…` with these settings (see `environment`) to its end."""
     with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
-        process = fork([*map(str, arguments)], environment(**settings), output.fileno(), errors.fileno())
+        process = forked.fork(
+            [*map(str, arguments)], environment(**settings), output.fileno(), errors.fileno()
+        )
         try:
             status = process.wait(START_TIMEOUT)
         finally:

@@ -20,7 +20,7 @@ from rich.console import Console
 from cli.options import PORT, RATE
 from cli.up.download import download_kafka
 from cli.up.drain import stop_in_order
-from cli.up.ports import PortOptions, allocate_ports
+from cli.up.ports import PortOptions, reserve_ports
 from cli.up.read_token import with_read_tokens
 from cli.up.screen import Screen
 from cli.up.simulated import simulated_answers, with_simulated_answers
@@ -121,13 +121,14 @@ def up(
     """
     settings = load_settings()  # not `find_settings`: that may return those of a running stack
     command = sys.argv[0] if Path(sys.argv[0]).name == "postbacks" else "postbacks"
-    options = PortOptions(port, kafka_port, clickhouse_port, data)
-    sys.exit(asyncio.run(run_stack(settings, options, simulate, respond, os.environ, command)))
+    with reserve_ports(settings, PortOptions(port, kafka_port, clickhouse_port, data)) as endpoints:
+        status = asyncio.run(run_stack(settings, endpoints, simulate, respond, os.environ, command))
+    sys.exit(status)
 
 
 async def run_stack(
     settings: Settings,
-    options: PortOptions,
+    endpoints: Endpoints,
     simulate: float | None,
     respond: Path | None,
     environment: Mapping[str, str],
@@ -142,9 +143,8 @@ async def run_stack(
         command: how to call `postbacks`, for the texts printed.
 
     Raises:
-        StartupError: a port or the folder is in use, or a process refuses its settings.
+        StartupError: the folder is in use, or a process refuses its settings.
     """
-    endpoints = allocate_ports(settings, options)
     url = postback_url(endpoints, settings)
     if simulate and settings.tokens.get_secret_value():
         raise InvalidSetting(

@@ -1,9 +1,9 @@
-"""Allocates the ports of the processes of `postbacks up`."""
+"""Reserves the ports of the processes of `postbacks up`."""
 
 from __future__ import annotations
 
+import errno
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from pathlib import Path
 from cli.up.stack import STAGES, Endpoints
 from cli.up.stack_file import AddressInUse
 from runtime.errors import InvalidSetting
+from runtime.ports import reserve
 from runtime.settings import PREFIX, Settings
 
 HOST = "127.0.0.1"
@@ -28,11 +29,14 @@ class PortOptions:
     data: Path | None
 
 
-def allocate_ports(settings: Settings, options: PortOptions) -> Endpoints:
-    """Choose an address for each process; an engine that a setting names gets none.
+@contextmanager
+def reserve_ports(settings: Settings, options: PortOptions) -> Iterator[Endpoints]:
+    """Choose an address for each process, and reserve the ports for them while the block runs.
+
+    An engine that a setting names gets no address.
 
     Raises:
-        AddressInUse: another process listens on the port.
+        AddressInUse: another process listens on the port, or two options choose the same.
         InvalidSetting: an option has a port for an engine that runs elsewhere.
     """
     for engine, port in (("kafka", options.kafka_port), ("clickhouse", options.clickhouse_port)):
@@ -42,22 +46,30 @@ def allocate_ports(settings: Settings, options: PortOptions) -> Endpoints:
                 "leave out one of the two"
             )
     host, _, default = settings.listen.rpartition(":")
-    with ExitStack() as reserved:  # until all are chosen, so that none is chosen twice
+    chosen: set[int] = set()
+    with ExitStack() as reserved:
 
-        def reserve(port: int, option: str, host: str = HOST) -> str:
-            return reserved.enter_context(_reserve(host, port, option))
+        def choose(port: int, option: str, host: str = HOST) -> str:
+            try:
+                if port in chosen:
+                    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+                number = reserved.enter_context(reserve(host, port))
+            except OSError as error:
+                raise AddressInUse(_problem(host, port, option, error)) from None
+            chosen.add(number)
+            return f"{host}:{number}"
 
-        return Endpoints(
-            listen=reserve(int(default) if options.port is None else options.port, "--port", host),
+        yield Endpoints(
+            listen=choose(int(default) if options.port is None else options.port, "--port", host),
             data=(options.data or settings.data).absolute(),
-            ops={stage: reserve(0, "") for stage in STAGES},
+            ops={stage: choose(0, "") for stage in STAGES},
             kafka=None
             if "kafka" in settings.model_fields_set
-            else reserve(_port(options.kafka_port, KAFKA_PORT), "--kafka-port"),
+            else choose(_port(options.kafka_port, KAFKA_PORT), "--kafka-port"),
             clickhouse=None
             if "clickhouse" in settings.model_fields_set
-            else reserve(_port(options.clickhouse_port, CLICKHOUSE_PORT), "--clickhouse-port"),
-            provider=reserve(0, ""),
+            else choose(_port(options.clickhouse_port, CLICKHOUSE_PORT), "--clickhouse-port"),
+            provider=choose(0, ""),
         )
 
 
@@ -65,18 +77,10 @@ def _port(chosen: int | None, default: int) -> int:
     return default if chosen is None else chosen
 
 
-@contextmanager
-def _reserve(host: str, port: int, option: str) -> Iterator[str]:
-    """Listen on the port while the block runs; yields its `host:port`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host.strip("[]"), port), family=family)
-    except OSError as error:
-        alternative = {
-            "--kafka-port": f", or set {PREFIX}KAFKA to use a running broker",
-            "--clickhouse-port": f", or set {PREFIX}CLICKHOUSE to use a running server",
-        }.get(option, "")
-        problem = f"Port {port} on {host} cannot be used: {os.strerror(error.errno or 0)}"
-        raise AddressInUse(f"{problem}. Choose another with {option}{alternative}") from None
-    with listener:
-        yield f"{host}:{listener.getsockname()[1]}"
+def _problem(host: str, port: int, option: str, error: OSError) -> str:
+    alternative = {
+        "--kafka-port": f", or set {PREFIX}KAFKA to use a running broker",
+        "--clickhouse-port": f", or set {PREFIX}CLICKHOUSE to use a running server",
+    }.get(option, "")
+    problem = f"Port {port} on {host} cannot be used: {os.strerror(error.errno or 0)}"
+    return f"{problem}. Choose another with {option}{alternative}"

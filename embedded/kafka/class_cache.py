@@ -16,7 +16,7 @@ import structlog
 
 from embedded.kafka.installation import Kafka
 from embedded.kafka.node import KafkaFailed, Node, new_cluster_id, node_properties
-from embedded.ports import bind
+from embedded.ports import reserve
 
 #: Seconds for the first node to write the cache while it stops.
 WRITE_TIMEOUT = 120.0
@@ -54,10 +54,12 @@ def _is_current(cache: Path, kafka: Kafka) -> bool:
 
 def _create(cache: Path, kafka: Kafka) -> None:
     log.info("Preparing Kafka's classes, once")
-    with TemporaryDirectory(dir=cache.parent, prefix=".classes-") as folder:
+    with (
+        TemporaryDirectory(dir=cache.parent, prefix=".classes-") as folder,
+        reserve(0) as port,
+        reserve(0) as voter,
+    ):
         home, created = Path(folder), Path(folder) / cache.name
-        with bind(0) as client, bind(0) as controller:
-            port, voter = client.getsockname()[1], controller.getsockname()[1]
         first = replace(kafka, options=(*kafka.options, QUIET, f"-XX:AOTCacheOutput={created}"))
         properties = node_properties(1, port, home / "data", {1: voter})
         Node(kafka, home, port, properties, home / "output.log").format(new_cluster_id())

@@ -15,7 +15,7 @@ import structlog
 from embedded.kafka.installation import Kafka, version
 from embedded.kafka.node import Node, new_cluster_id, node_properties
 from embedded.kafka.retention import HOLD_FILE, HoldFile, enforce_limit, retention_properties
-from embedded.ports import bind
+from embedded.ports import reserve
 from runtime.errors import StartupError
 from runtime.process import first_completed
 
@@ -41,9 +41,7 @@ async def serve_kafka(kafka: Kafka, port: int, data: Path, options: LogOptions, 
     Raises:
         StartupError: the port or the folder is in use, or the node exited.
     """
-    with _lock_data_dir(data):
-        with bind(port) as client, bind(0) as controller:
-            port, voter = client.getsockname()[1], controller.getsockname()[1]
+    with _lock_data_dir(data), reserve(port) as port, reserve(0) as voter:
         properties = node_properties(1, port, data / "data", {1: voter})
         properties |= SESSION | retention_properties(options.max_bytes)
         if options.flush:

@@ -6,12 +6,14 @@ Each cluster has its own ports, id and folder, so that several can run on a mach
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from itertools import cycle, islice
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -39,6 +41,21 @@ TIMEOUT = 60.0
 POLL_INTERVAL = 0.02
 #: Of each topic of the pipeline, unless a test says otherwise.
 PARTITIONS = 4
+
+
+def _ports_of_this_process() -> Iterator[int]:
+    """The ports from a random one on, again and again.
+
+    Each process of pytest has its own: none opens a port that another has chosen and will open soon.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = PORTS[number % count :: count]
+    start = random.randrange(len(own))
+    return cycle((*own[start:], *own[:start]))
+
+
+_own_ports = _ports_of_this_process()
 
 
 class ApacheKafka:
@@ -124,9 +141,9 @@ async def frozen(node: Node) -> AsyncIterator[None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return free loopback ports outside of the ephemeral range."""
+    """Return free loopback ports outside of the ephemeral range, each only once until all were used."""
     free: list[int] = []
-    for port in random.sample(PORTS, 1_000):
+    for port in islice(_own_ports, len(PORTS)):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

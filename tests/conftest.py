@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from clickhouse_connect import get_client
+from hypothesis import HealthCheck, settings
 from pydantic import SecretStr
 
 from runtime.clickhouse.client import open_client
@@ -37,6 +38,14 @@ from tests.support.kafka import ApacheKafka, create_topics, wipe
 from tests.support.logs import log_tails
 from tests.support.prepared_database import PreparedDatabase
 from tests.support.process import running
+
+# Examples take as long as the machine is busy, and may share a fixture: each cleans up what it needs.
+settings.register_profile(
+    "postbacks",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("postbacks")
 
 ENGINES = pytest.StashKey[Engines]()
 #: The folder of the run's Apache Kafka, once it is started.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
@@ -39,11 +39,7 @@ def joined(records: Iterable[AutoResponse]) -> list[AutoResponse]:
     return [known[key] for key in sorted(known)]
 
 
-@settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=30)
 @given(st.lists(auto_responses(), min_size=1, max_size=20))
 def test_outcomes_are_those_of_python(client: Any, records: list[AutoResponse]) -> None:
     client.command("TRUNCATE TABLE auto_responses")

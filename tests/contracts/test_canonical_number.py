@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.phone_number import canonical
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(
     st.lists(
         st.text(max_size=20) | st.from_regex(r"\+?1?[ (]*[0-9]{3}[-) ]*[0-9]{3}[- ]?[0-9]{4}"), max_size=40

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
@@ -80,11 +80,7 @@ def contact(events: list[ContactEvent]) -> Contact:
     return state
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=20)
 @given(st.lists(st.lists(contact_events(), min_size=1, max_size=10), min_size=1, max_size=12))
 def test_verdicts_are_those_of_python(
     client: Any, prepared_database: str, stories: list[list[ContactEvent]]

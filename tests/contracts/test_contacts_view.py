@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
@@ -64,11 +64,7 @@ def states_of(story: Sequence[ContactEvent]) -> list[Contact]:
     return written
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=40)
 @given(partial_states)
 @example([([contact_event(f"{n:03}", 200 - n, occurred_at=at(n % 7)) for n in range(200)], 0)])
 @example([([contact_event(message_id=text)], 0) for text in (MESSAGE_ID, None, f"1{MESSAGE_ID[1:]}")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
@@ -57,11 +57,7 @@ LIMITS = [
 
 
 # Each example takes a quarter of a second of CPU time, so each has several accounts.
-@settings(
-    max_examples=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=12)
 @given(stories())
 @example(LIMITS)
 def test_chains_are_those_of_python(client: Any, messages: list[Message]) -> None:

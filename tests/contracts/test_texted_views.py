@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
@@ -126,11 +126,7 @@ told = st.lists(contact_events(), min_size=1, max_size=8)
 texts = st.lists(st.tuples(st.integers(-1, 13), st.sampled_from(OWN_NUMBERS)), min_size=1, max_size=6)
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=25)
 @given(told, texts, st.builds(Policy, st.sampled_from(["number", "account"]), st.booleans()))
 def test_texts_after_stop_are_those_that_the_verdict_forbade(
     client: Any, events: list[ContactEvent], sends: list[tuple[int, str]], policy: Policy

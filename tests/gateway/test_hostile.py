@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.harness.usage import cpu_seconds
@@ -105,11 +105,7 @@ def mutations(draw: st.DrawFn) -> bytes:
 
 
 @given(st.lists(st.one_of(mutations(), st.binary(max_size=500)), min_size=1, max_size=40))
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=25)
 def test_random_input_gets_no_5xx_and_is_disconnected(gateway: RunningGateway, inputs: list[bytes]) -> None:
     async def exchanges() -> None:
         for received in await asyncio.gather(*(exchange(gateway.address, raw) for raw in inputs)):

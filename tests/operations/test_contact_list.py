@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from pydantic import SecretStr
@@ -37,11 +37,7 @@ def of_handset(event: ContactEvent, handset: int) -> ContactEvent:
 policies = st.builds(Policy, st.sampled_from(["number", "account"]), st.booleans())
 
 
-@settings(
-    max_examples=10,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=10)
 @given(
     st.lists(st.builds(of_handset, contact_events(), st.integers(0, 3)), max_size=12),
     policies,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -32,7 +32,7 @@ BAD = st.lists(st.tuples(st.none() | values(GOOD), keys, timestamps), min_size=1
 def test_each_record_is_stored_or_rejected(kafka: str, prepared_database: str) -> None:
     offsets = count()
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=8)
     @given(BAD)
     def write(bad: list[tuple[bytes | None, bytes | None, int]]) -> None:
         records, good = [], []

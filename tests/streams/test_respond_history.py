@@ -204,7 +204,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps)
 def test_workers_at_once_never_send_twice(
     story: list[tuple[str, int, int, int, Outcome | None, int]],

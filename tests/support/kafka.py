@@ -34,6 +34,7 @@ from runtime.kafka.topics import ensure_topics
 from runtime.settings import load_settings
 from streams.topics import streams_topics
 from tests.support.engines import check_mark
+from tests.support.kafka_format import format_node
 
 #: Below the ephemeral range, so that the system does not reuse the port of a node that is down.
 PORTS = range(20_000, 32_000)
@@ -85,7 +86,7 @@ class ApacheKafka:
         settings = load_settings()
         kafka = with_class_cache(installed_kafka(settings.java, settings.cache_folder))
         ports = free_ports(size + (voters or size))
-        controllers = dict(enumerate(ports[size:], 1))
+        self._voters = dict(enumerate(ports[size:], 1))
         clients = [port or ports[0], *ports[1:size]]
         security = {"listener.security.protocol.map": f"CLIENTS:{protocol},CONTROLLER:PLAINTEXT"}
         # By default an idle controller writes a record every half second: half of the CPU of an idle node.
@@ -93,7 +94,7 @@ class ApacheKafka:
         self.nodes = []
         for number, own_port in enumerate(clients, 1):
             folder = home / f"node{number}"
-            own = node_properties(number, own_port, folder / "data", controllers) | security | idle
+            own = node_properties(number, own_port, folder / "data", self._voters) | security | idle
             self.nodes.append(
                 Node(kafka, folder, own_port, own | dict(properties or {}), folder / "output.log")
             )
@@ -107,11 +108,14 @@ class ApacheKafka:
         """Format and start all nodes, and wait until they accept connections."""
         check_mark()
         with ThreadPoolExecutor(len(self.nodes)) as threads:
-            list(threads.map(lambda node: node.format(self.cluster, self._format_options), self.nodes))
+            list(threads.map(self._format, self.nodes))
         for node in self.nodes:
             node.start()
         for node in self.nodes:
             node.wait_ready()
+
+    def _format(self, node: Node) -> None:
+        format_node(node, node.number in self._voters, self.cluster, self._format_options)
 
     def kill(self) -> None:
         """Kill all nodes; a cluster is not started again after a run."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from cli.up.stack_file import find_settings
-from runtime.errors import KafkaUnavailable, StartupError
-from runtime.process import FAILED, REFUSED
+from runtime.errors import StartupError
+from runtime.process import exit_status
 
 #: The module of each command. Only the one that is called is imported, as some take long.
 COMMANDS = {
@@ -85,7 +85,7 @@ def main() -> None:
         postbacks(prog_name="postbacks")
     except StartupError as error:
         click.echo(error, err=True)
-        sys.exit(FAILED if isinstance(error, KafkaUnavailable) else REFUSED)
+        sys.exit(exit_status(error))
 
 
 if __name__ == "__main__":

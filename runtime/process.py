@@ -14,7 +14,7 @@ from contextlib import suppress
 import structlog
 import uvloop
 
-from runtime.errors import StartupError
+from runtime.errors import KafkaUnavailable, StartupError
 from runtime.log_filters import redact_phone_numbers
 from runtime.logging import configure_logs
 from runtime.settings import Settings, load_settings
@@ -46,6 +46,11 @@ def run_process(work: Work) -> None:
     except Exception as error:
         sys.exit(_report(error))
     sys.exit(DONE)
+
+
+def exit_status(error: StartupError) -> int:
+    """The exit status for an error that is reported by its text: `REFUSED`, unless a restart may succeed."""
+    return FAILED if isinstance(error, KafkaUnavailable) else REFUSED
 
 
 def stop_on_signals(on_repeat: Callable[[], object] = lambda: None) -> asyncio.Event:
@@ -120,6 +125,6 @@ def _report(error: Exception) -> int:
     """Print or log the error; the exit status."""
     if isinstance(error, StartupError):
         print(error, file=sys.stderr)
-        return REFUSED
+        return exit_status(error)
     structlog.get_logger(__name__).error("Process failed", exc_info=error)
     return FAILED

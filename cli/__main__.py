@@ -55,7 +55,8 @@ class LazyGroup(click.Group):
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Use the stack that `postbacks up` runs on this folder. [default: POSTBACKS_DATA, data]",
+    help="The folder of all data: of the stack that a command uses, or that `up` runs. "
+    "[default: POSTBACKS_DATA, data]",
 )
 @click.pass_context
 def postbacks(context: click.Context, data: Path | None) -> None:
@@ -76,6 +77,8 @@ def postbacks(context: click.Context, data: Path | None) -> None:
       1  failed, or not found
       2  refused: a setting, an option, a topic or the schema is wrong
     """
+    if data:
+        context.default_map = {"up": {"data": data}, "local": {"data": data}}
     if context.obj is None:  # set by callers in Python that bring their own settings
         context.obj = partial(find_settings, data)
 

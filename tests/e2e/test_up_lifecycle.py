@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from cli.up.stack_file import lock_data_dir
 from runtime.clickhouse.client import Reader
 from tests.support.process import running
 from tests.support.samples import numbered_id, numbered_sent
@@ -121,6 +122,16 @@ def wait_all_exited(pidfds: list[int]) -> None:
         for pidfd in exited:
             pidfds.remove(pidfd)
             os.close(pidfd)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_folder_may_precede_or_follow_the_command(before: bool, tmp_path: Path) -> None:
+    data = ("--data", str(tmp_path))
+    with lock_data_dir(tmp_path):
+        arguments = (*data, "up") if before else ("up", *data)
+        done = command(*arguments, "--port", "0", "--kafka-port", "0", "--clickhouse-port", "0", settings={})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Another `postbacks up` uses {tmp_path}." in done.stderr
 
 
 def test_port_in_use_error_names_the_option(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from aiokafka import TopicPartition
 from gateway.rejected import REJECTED
 from operations.reconcile.expected import LogOffsets
 from runtime.kafka.offsets import Logs, Offsets
+from streams.auto_response import AUTO_RESPONSES
 from streams.message import INPUTS, MESSAGES
 
 #: Seconds the sinks get to store what streams has just written, and seconds between two polls.
@@ -52,7 +53,7 @@ async def take_snapshot(logs: Logs, since: datetime) -> Snapshot:
     Raises:
         KafkaUnavailable: no answer.
     """
-    partitions = list(await logs.ends((*INPUTS, REJECTED, MESSAGES)))
+    partitions = list(await logs.ends((*INPUTS, REJECTED, AUTO_RESPONSES, MESSAGES)))
     by_streams = await logs.committed("streams", [tp for tp in partitions if tp.topic in INPUTS])
     ends = await logs.ends({tp.topic for tp in partitions})
     by_sinks = await logs.committed("sinks", partitions)

@@ -1,7 +1,7 @@
 """Kafka's offsets in ClickHouse: cheap counts of every partition, and details only of those that disagree.
 
-A record is stored if its row is in `postbacks` or `submissions`, if it is one of the `records` of a
-rejection, or if ClickHouse refused its row, so that the sinks put it into `rejected`.
+A record is stored if its row is in `postbacks`, `submissions` or `auto_responses`, if it is one of the
+`records` of a rejection, or if ClickHouse refused its row, so that the sinks put it into `rejected`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,28 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from gateway.postback import POSTBACK_TOPICS
 from gateway.rejected import REJECTED
 from gateway.submission import SUBMISSIONS
 from operations.reconcile.expected import ClusterPartition, ExpectedRange, StoredOffsets
 from operations.rows import Query, array, read_rows, time
 from runtime.clickhouse.sql import quote
+from streams.auto_response import AUTO_RESPONSES
 from streams.message import MESSAGES
 
 #: Missing ranges that are listed of one partition.
 MAX_RANGES = 10_000
 
+#: The tables with a row per record by topic, and the columns that they are ordered by before its coordinates.
+_POSTBACKS = ("postbacks", "type, toStartOfHour(received_at), message_id, account, event_id")
+_TABLES = {
+    **dict.fromkeys(POSTBACK_TOPICS, _POSTBACKS),
+    SUBMISSIONS: ("submissions", "toStartOfHour(received_at), account, event_id"),
+    AUTO_RESPONSES: ("auto_responses", "toStartOfHour(at), account, event_id"),
+}
+
 #: Where records are stored, each source with the names of its columns.
-_POSTBACKS = "cluster, topic, `partition`, `offset` FROM postbacks"
-_SUBMISSIONS = "cluster, topic, `partition`, `offset` FROM submissions"
+_STORED = tuple(f"cluster, topic, `partition`, `offset` FROM {table}" for table in dict(_TABLES.values()))
 _REFUSED = (
     "cluster, topic, toUInt16(`partition`) AS `partition`, toUInt64(`offset`) AS `offset` "
     f"FROM (SELECT * FROM rejected WHERE stage = 'sinks' AND topic != {quote(MESSAGES)})"
@@ -92,10 +101,8 @@ def _bitmaps(where: str) -> str:
         f"{refused} AS refused FROM (SELECT received_at, {source}) WHERE {where} "
         "GROUP BY cluster, topic, `partition`"
         for source, refused in (
-            (_POSTBACKS, "0"),
-            (_SUBMISSIONS, "0"),
+            *((source, "0") for source in (*_STORED, _REJECTIONS)),
             (_REFUSED, "groupBitmap(`offset`)"),
-            (_REJECTIONS, "0"),
         )
     )
     return (
@@ -112,7 +119,7 @@ def list_missing_ranges(query: Query, partition: ClusterPartition, start: int, s
     )
     stored = " UNION ALL ".join(
         f"SELECT toInt64(`offset`) AS at FROM (SELECT {source}) WHERE {where}"
-        for source in (_POSTBACKS, _SUBMISSIONS, _REFUSED, _REJECTIONS)
+        for source in (*_STORED, _REFUSED, _REJECTIONS)
     )
     missing = read_rows(
         query,
@@ -132,14 +139,12 @@ def count_duplicates(query: Query, partition: ClusterPartition) -> int:
         f"cluster = {quote(partition.cluster)} AND topic = {quote(partition.topic)} "
         f"AND `partition` = {partition.partition}"
     )
-    table, kind = "postbacks", "type, toStartOfHour(received_at), message_id, account, event_id"
-    if partition.topic == SUBMISSIONS:
-        table, kind = "submissions", "toStartOfHour(received_at), account, event_id"
+    table, key = _TABLES.get(partition.topic, _POSTBACKS)
     (duplicates,) = read_rows(
         query,
         RowCount,
-        "SELECT sum(kinds - 1) AS rows FROM ("
-        f"SELECT uniqExact({kind}) AS kinds "
+        "SELECT sum(keys - 1) AS rows FROM ("
+        f"SELECT uniqExact({key}) AS keys "
         f"FROM {table} WHERE {where} AND `offset` IN ("
         f"SELECT `offset` FROM {table} WHERE {where} GROUP BY `offset` HAVING count() > 1"
         ") GROUP BY `offset`)",

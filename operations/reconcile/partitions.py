@@ -1,4 +1,4 @@
-"""Compares each partition of the gateway's topics with its rows in ClickHouse."""
+"""Compares each partition of the topics whose records have a row each with its rows in ClickHouse."""
 
 from __future__ import annotations
 

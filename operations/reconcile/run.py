@@ -29,6 +29,7 @@ from operations.rows import Query, read_rows, time
 from runtime.kafka.clients import cluster_id
 from runtime.kafka.offsets import open_logs
 from runtime.kafka.reader import Records, open_records
+from streams.auto_response import AUTO_RESPONSES
 from streams.message import INPUTS, MESSAGES
 
 
@@ -64,7 +65,8 @@ async def reconcile(
     async with open_logs(kafka) as logs, open_records(kafka) as records:
         with progress.step("Reading Kafka's offsets"):
             snapshot = await take_snapshot(logs, since)
-        compared = {ClusterPartition(cluster, *tp): log for tp, log in snapshot.of(*INPUTS, REJECTED).items()}
+        with_rows = snapshot.of(*INPUTS, REJECTED, AUTO_RESPONSES)
+        compared = {ClusterPartition(cluster, *tp): log for tp, log in with_rows.items()}
         partitions = await PartitionComparison(query, records, compared, progress).run(since)
         with progress.step("Waiting for the sinks to store messages"):
             lagging = await wait_for_states(logs, snapshot)

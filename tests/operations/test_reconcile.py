@@ -18,9 +18,11 @@ from gateway.postback import RECEIPT, SENT, encode, format_time, key_of
 from gateway.rejected import REJECTED, Rejected
 from gateway.submission import SUBMISSIONS
 from operations.reconcile.messages import PARTITION
+from streams.auto_response import AUTO_RESPONSES, encode_auto_response
 from streams.facts import MAX_FACTS_PER_KIND
 from streams.merge import merge, state_of
 from streams.message import MESSAGES, encode_message
+from tests.support.auto_responses import auto_response
 from tests.support.kafka import own_kafka
 from tests.support.pipeline import Pipeline, create_pipeline
 from tests.support.postbacks import MESSAGE_ID, at, receipt, sent
@@ -107,6 +109,16 @@ async def test_missing_submissions_are_named_by_offset(pipeline: Pipeline) -> No
     delete(pipeline, "submissions", "offset IN (1, 2)")
     status, report = await reconcile(pipeline)
     assert (status, list(missing_ranges(report))) == (1, [(SUBMISSIONS, 2, [[1, 2]])])
+
+
+async def test_missing_auto_responses_are_named_by_offset(pipeline: Pipeline) -> None:
+    values = [encode_auto_response(auto_response(f"a{n}", n)) for n in range(6)]
+    await produce_values(pipeline.kafka, AUTO_RESPONSES, *values, partition=2)
+    await pipeline.store()
+    assert (await reconcile(pipeline))[0] == 0
+    delete(pipeline, "auto_responses", "offset IN (1, 2)")
+    status, report = await reconcile(pipeline)
+    assert (status, list(missing_ranges(report))) == (1, [(AUTO_RESPONSES, 2, [[1, 2]])])
 
 
 async def test_uncommitted_records_are_pending_and_no_failure(pipeline: Pipeline) -> None:

@@ -39,7 +39,7 @@ class Send(Protocol):
     async def __call__(self, messages: list[OutgoingSms], /) -> SendOutcome: ...
 
 
-class Lease(Protocol):
+class PartitionLease(Protocol):
     """Whether the partition of a response is still this process's."""
 
     async def renew(self) -> None:
@@ -89,7 +89,7 @@ class Responder:
         self._new_id = new_id
         self._outcomes = OutcomeRecorder(view, appender, now, behaviour.resolved_within)
 
-    async def respond(self, response: Response, lease: Lease) -> None:
+    async def respond(self, response: Response, lease: PartitionLease) -> None:
         """Decide about a response, and return once its records are in Kafka."""
         handset = self._handset(response)
         partition = self._view.partition_of(*handset)
@@ -115,7 +115,7 @@ class Responder:
         with AUTO_RESPONSES_IN_FLIGHT.track_inprogress():
             await self._answer(sending, lease)
 
-    async def _answer(self, sending: _Sending, lease: Lease) -> None:
+    async def _answer(self, sending: _Sending, lease: PartitionLease) -> None:
         """Append the intent, send it if nothing objects, and append what became of it."""
         try:
             offset = await self._appender.append(sending.intent)

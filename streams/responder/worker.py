@@ -25,7 +25,7 @@ from runtime.process import first_completed
 from streams.respond.decide import MAX_AGE
 from streams.responder.batch import Fetched, ResponseBatch
 from streams.responder.ownership import Ownership
-from streams.responder.responder import Lease
+from streams.responder.responder import PartitionLease
 
 GROUP = "respond"
 #: Responses of a batch, and handsets at once.
@@ -36,7 +36,7 @@ REVOKING_INTERVAL = 0.05
 #: Seconds before the rest of a batch is polled again.
 REWIND_INTERVAL = 0.5
 
-Respond: TypeAlias = Callable[[Response, Lease], Awaitable[None]]
+Respond: TypeAlias = Callable[[Response, PartitionLease], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 

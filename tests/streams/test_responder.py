@@ -27,7 +27,7 @@ from streams.contact_event import (
 from streams.responder.__main__ import respond
 from streams.responder.appender import Appender
 from streams.responder.progress import StreamsProgress
-from streams.responder.responder import Lease, Responder
+from streams.responder.responder import PartitionLease, Responder
 from streams.responder.worker import GROUP, ResponseWorker
 from tests.support.kafka import PARTITIONS
 from tests.support.provider_server import KEPT, answer, recipients
@@ -198,7 +198,7 @@ async def test_worker_without_a_lease_decides_nothing(prepared_kafka: str) -> No
     async def begin_batch() -> None:
         batches.append(time.time())
 
-    async def decide(response: Response, _: Lease) -> None:
+    async def decide(response: Response, _: PartitionLease) -> None:
         decided.append(response)
 
     async def run_until(goal: Callable[[], bool], session_timeout: float) -> None:

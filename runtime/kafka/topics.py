@@ -76,13 +76,15 @@ async def _create_missing(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]
             for spec in missing
         ]
     )
+    created = [name for name, code, *_ in response.topic_errors if not code]
+    if created:
+        log.info("Topics created", topics=created)
     for name, code, *message in response.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:  # another process created it: checked below
             raise KafkaUnavailable(
                 f"Topic {name} cannot be created: {error.__name__} {' '.join(filter(None, message))}"
             )
-    log.info("Topics created", topics=[spec.name for spec in missing])
 
 
 async def _check_until_settled(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:

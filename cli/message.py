@@ -36,11 +36,11 @@ def message(load: SettingsLoader, message_id: str, as_json: bool) -> None:
     """Show a message and its timeline.
 
     ID is its MessageID, a GUID in any notation. The output has the message's status, its numbers in full,
-    and in order of arrival its attempts, receipts (with the meaning of their codes) and replies, and
-    automatic responses to it, or the message that it answers. If the provider retried from another number,
-    it says which message is a retry of which, and the end result. Times are UTC and are those of arrival;
-    the provider's own time is added where it gives one. If several accounts have a message with this id,
-    each is shown.
+    and in order of arrival its attempts, receipts (with the meaning of their codes) and replies; and the
+    automatic responses to it, or why there is none, or the message that it answers. If the provider retried
+    from another number, it says which message is a retry of which, and the end result. Times are UTC and are
+    those of arrival; the provider's own time is added where it gives one. If several accounts have a message
+    with this id, each is shown.
 
     \b
     Example:

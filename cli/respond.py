@@ -28,8 +28,11 @@ NO_ID = "00000000-0000-0000-0000-000000000001"
 
 @click.group(invoke_without_command=True)
 @click.option("--unknown", is_flag=True, help="List answers that may have been sent or not.")
+@click.option(
+    "--since", type=TIME, help="With --unknown: only since a time (UTC), or so long ago: 30m, 6h, 7d."
+)
 @click.pass_context
-def respond(context: click.Context, unknown: bool) -> None:
+def respond(context: click.Context, unknown: bool, since: datetime | None) -> None:
     """Answer responses of people automatically.
 
     Rules in a TOML file say which response gets which answer: docs/auto-responses.md. `run` is the process
@@ -45,7 +48,7 @@ def respond(context: click.Context, unknown: bool) -> None:
       postbacks respond check rules.toml "HOURS" --from 17575449511
       POSTBACKS_RESPOND=dry-run POSTBACKS_RESPOND_RULES=rules.toml \\
         postbacks respond run
-      postbacks respond --unknown
+      postbacks respond --unknown --since 7d
 
     \b
     Settings of --unknown:
@@ -58,13 +61,13 @@ def respond(context: click.Context, unknown: bool) -> None:
       2  the rules, an option or a setting is wrong
     """
     if context.invoked_subcommand:
-        if unknown:
+        if unknown or since:
             raise click.UsageError("--unknown is for itself, without a command")
         return
     if not unknown:
         raise click.UsageError("--unknown or a command is required: check, run")
     try:
-        print_unknown(list_unknown(connect(context.obj().clickhouse)))
+        print_unknown(list_unknown(connect(context.obj().clickhouse), since))
     except QueryFailed as error:
         raise click.ClickException(str(error)) from None
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.postback import Response
-from operations.auto_responses import UnknownResponse
+from operations.auto_responses import UnknownResponse, explain_reason
 from operations.timeline import printable, readable_time
 from sending.segments import count_segments
 from streams.auto_response import Reason
@@ -19,20 +19,6 @@ from streams.respond.decide import Decision, RespondOptions, decide
 from streams.respond.history import History
 from streams.respond.matching import Incoming, Mismatch, find_mismatch, keyword_in
 from streams.respond.rules import Rule, Rules
-
-#: Why a text gets no answer that a rule could give.
-REASONS: dict[Reason, str] = {
-    Reason.NO_NUMBER: "the sender's number is unknown",
-    Reason.SHORT_CODE: "the sender is a short code: its number has fewer than 7 digits",
-    Reason.OWN_NUMBER: "the sender is one of your own numbers, which would be a loop",
-    Reason.OPT_OUT: "the text opts out, and no rule confirms that",
-    Reason.SUSPECTED: "the text may be an opt-out",
-    Reason.CONTACT_OPTED_OUT: "the sender has opted out",
-    Reason.CONTACT_SUSPECTED: "the sender may have opted out",
-    Reason.NO_RULE: "no rule matches",
-    Reason.DAILY_CAP: "the daily cap is reached",
-    Reason.TOO_LONG: "the answer takes too many segments",
-}
 
 
 def print_check(response: Response, rules: Rules, now: datetime, options: RespondOptions) -> bool:
@@ -96,8 +82,7 @@ def _match(rule: Rule, incoming: Incoming) -> str:
 
 def _verdict(decision: Decision) -> Iterator[Text]:
     if decision.reason is not Reason.ANSWER or not decision.rule:
-        reason = REASONS.get(decision.reason, decision.reason)
-        yield Text.assemble(("No answer", "bold yellow"), f": {reason}")
+        yield Text.assemble(("No answer", "bold yellow"), f": {explain_reason(decision.reason)}")
         return
     count = count_segments(decision.text)
     size = f"{count.segments} segment{'s' if count.segments > 1 else ''}, {count.encoding}"

@@ -9,7 +9,7 @@ from datetime import datetime
 from rich.text import Text
 
 from gateway.postback import Time
-from operations.auto_responses import LinkedResponse
+from operations.auto_responses import LinkedResponse, explain_reason
 from operations.codes import explain_code, explain_error, reason_of
 from operations.message_chain import ChainPosition
 from streams.facts import Attempt, ReceiptFact, Reply, SubmissionFact
@@ -180,6 +180,10 @@ def _reply(reply: Reply, message: Message) -> TimelineEntry:
 
 
 def _response(response: LinkedResponse, message: Message) -> TimelineEntry:
+    if response.outcome == "declined":
+        rule = f"rule {response.rule}, " if response.rule else ""
+        detail = f"automatic response: {rule}none: {explain_reason(response.reason)}"
+        return TimelineEntry(response.decided_at, "no answer", printable(detail))
     head = f"automatic response: rule {response.rule}"
     if response.message_id == message.message_id:
         detail = f"{head}, to message {response.answered_message_id}"
@@ -192,7 +196,7 @@ def _response(response: LinkedResponse, message: Message) -> TimelineEntry:
         case "unknown":
             end = "; it may have been sent or not"
         case "not_sent":
-            end = f", not sent: {response.reason.replace('_', ' ')}"
+            end = f", not sent: {explain_reason(response.reason)}"
         case _:
             end = ", being sent"
     return TimelineEntry(response.decided_at, "answered", printable(head + end))

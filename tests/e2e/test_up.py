@@ -100,6 +100,9 @@ def samples(up: Stack) -> Stack:
         assert up.post(sample) == 200
     up.wait_for_result(f"SELECT length(replies) FROM messages WHERE message_id = '{SAMPLE_ID}'", "1")
     up.wait_for_result(f"SELECT length(receipts) FROM messages WHERE message_id = '{RECEIPT_ID}'", "1")
+    up.wait_for_result(
+        f"SELECT outcome FROM auto_response_outcomes WHERE answered_message_id = '{SAMPLE_ID}'", "declined"
+    )
     return up
 
 
@@ -115,7 +118,8 @@ def test_message_shows_its_timeline_in_order(samples: Stack, notation: str) -> N
     timeline = lines[lines.index("") + 1 :]
     assert "sent handed to the aggregator; provider's clock 2010-05-08 02:42:36.000" in timeline[0]
     assert "reply “Test” from 17575449511" in timeline[1]
-    assert len(timeline) == 2
+    assert "no answer automatic response: none: it came or was sent too long ago" in timeline[2]
+    assert len(timeline) == 3
 
 
 def test_message_explains_its_receipt(samples: Stack) -> None:

@@ -10,13 +10,13 @@ from pydantic import SecretStr
 
 from cli.__main__ import postbacks
 from gateway.postback import format_time
-from operations.auto_responses import list_linked, list_unknown
+from operations.auto_responses import REASONS, list_linked, list_unknown
 from operations.rows import connect
 from runtime.clickhouse.client import open_client
 from runtime.settings import load_settings
-from streams.auto_response import AUTO_RESPONSES, AutoResponse, encode_auto_response
+from streams.auto_response import AUTO_RESPONSES, AutoResponse, Reason, encode_auto_response
 from tests.support.auto_responses import NEW_ID, auto_response
-from tests.support.postbacks import MESSAGE_ID
+from tests.support.postbacks import MESSAGE_ID, at
 from tests.support.sinks import insert_values
 
 
@@ -43,9 +43,10 @@ def records(prepared_database: str) -> list[AutoResponse]:
 def test_unknown_and_unresolved_answers_are_listed(prepared_database: str) -> None:
     query = connect(SecretStr(prepared_database))
     assert [each.reference for each in list_unknown(query)] == ["respond-x4", "respond-x1"]
+    assert [each.reference for each in list_unknown(query, datetime.fromisoformat(at(1)))] == ["respond-x1"]
     done = CliRunner().invoke(
         postbacks,
-        ["respond", "--unknown"],
+        ["respond", "--unknown", "--since", "2026-11-01"],
         obj=lambda: load_settings({"POSTBACKS_CLICKHOUSE": prepared_database}),
     )
     assert done.exit_code == 0, done.output
@@ -59,7 +60,7 @@ def test_unknown_and_unresolved_answers_are_listed(prepared_database: str) -> No
 
 
 @pytest.mark.usefixtures("records")
-def test_answers_are_found_by_both_messages(prepared_database: str) -> None:
+def test_responses_are_found_by_both_messages(prepared_database: str) -> None:
     query = connect(SecretStr(prepared_database))
     (answer,) = list_linked(query, NEW_ID)
     assert (answer.answered_message_id, answer.outcome) == (MESSAGE_ID, "accepted")
@@ -69,5 +70,10 @@ def test_answers_are_found_by_both_messages(prepared_database: str) -> None:
         "not_sent",
         "accepted",
         "intent",
+        "declined",
         "intent",
     ]
+
+
+def test_every_reason_is_explained() -> None:
+    assert set(REASONS) == set(Reason) - {Reason.ANSWER}

@@ -158,7 +158,7 @@ def linked(outcome: Outcome, **others: Any) -> LinkedResponse:
         (linked("accepted", message_id=NEW_ID), f"rule hours → message {NEW_ID}"),
         (linked("refused", error="3"), "rule hours, refused by the provider: PhoneNumberInvalid"),
         (linked("unknown"), "rule hours; it may have been sent or not"),
-        (linked("not_sent", reason="contact_opted_out"), "rule hours, not sent: contact opted out"),
+        (linked("not_sent", reason="contact_opted_out"), "rule hours, not sent: the sender has opted out"),
         (linked("intent"), "rule hours, being sent"),
     ],
 )
@@ -167,6 +167,20 @@ def test_answered_message_shows_the_automatic_response(response: LinkedResponse,
     *_, entry = entries(message(sent(), reply(second=1)), [others, response])
     assert (entry.at, entry.label) == (at(2), "answered")
     assert entry.detail.startswith(f"automatic response: {detail}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason", "detail"),
+    [
+        ("", "no_rule", "none: no rule matches"),
+        ("hours", "dry_run", "rule hours, none: it was a dry run"),
+        ("", "reason_of_a_newer_version", "none: reason of a newer version"),
+    ],
+)
+def test_unanswered_message_shows_why(rule: str, reason: str, detail: str) -> None:
+    declined = linked("declined", rule=rule, reason=reason)
+    *_, entry = entries(message(reply(matched=False, second=1)), [declined])
+    assert (entry.label, entry.detail) == ("no answer", f"automatic response: {detail}")
 
 
 def test_automatic_response_shows_what_it_answers() -> None:

@@ -51,7 +51,7 @@ ZERO_WHEN_HEALTHY = {
 @pytest.mark.engine
 async def test_every_metric_is_exported_and_outages_are_reported(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        broker = stack.enter_context(running("embedded", "kafka", "--port", "0"))
+        broker = stack.enter_context(running("embedded", "kafka", "--port", "0", "--data", tmp_path))
         kafka = broker.read_line()
         await create_topics(kafka)
         clickhouse = stack.enter_context(open_clickhouse(tmp_path / "clickhouse"))

@@ -111,6 +111,7 @@ def running(*arguments: str | Path, **settings: object) -> Process:
     Its standard error is inherited.
     """
     if arguments[0] == "embedded":
+        assert "--data" in arguments, "it would use ./data, with what an earlier run left there"
         check_mark()
     reading, writing = os.pipe()
     try:

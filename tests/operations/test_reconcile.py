@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
@@ -18,6 +19,7 @@ from gateway.postback import RECEIPT, SENT, encode, format_time, key_of
 from gateway.rejected import REJECTED, Rejected
 from gateway.submission import SUBMISSIONS
 from operations.reconcile.messages import PARTITION
+from sinks.tables import TABLE_OF
 from streams.auto_response import AUTO_RESPONSES, encode_auto_response
 from streams.facts import MAX_FACTS_PER_KIND
 from streams.merge import merge, state_of
@@ -101,24 +103,21 @@ async def test_missing_rows_are_named_by_offset(pipeline: Pipeline) -> None:
     assert "Not complete" in text
 
 
-async def test_missing_submissions_are_named_by_offset(pipeline: Pipeline) -> None:
-    values = [encode(submission(f"u{n}", n)) for n in range(6)]
-    await produce_values(pipeline.kafka, SUBMISSIONS, *values, partition=2)
+@pytest.mark.parametrize(
+    ("topic", "values"),
+    [
+        (SUBMISSIONS, [encode(submission(f"u{n}", n)) for n in range(6)]),
+        (AUTO_RESPONSES, [encode_auto_response(auto_response(f"a{n}", n)) for n in range(6)]),
+    ],
+    ids=["submissions", "auto_responses"],
+)
+async def test_other_missing_rows_are_named_too(pipeline: Pipeline, topic: str, values: list[bytes]) -> None:
+    await produce_values(pipeline.kafka, topic, *values, partition=2)
     await pipeline.store()
     assert (await reconcile(pipeline))[0] == 0
-    delete(pipeline, "submissions", "offset IN (1, 2)")
+    delete(pipeline, TABLE_OF[topic].name, "offset IN (1, 2)")
     status, report = await reconcile(pipeline)
-    assert (status, list(missing_ranges(report))) == (1, [(SUBMISSIONS, 2, [[1, 2]])])
-
-
-async def test_missing_auto_responses_are_named_by_offset(pipeline: Pipeline) -> None:
-    values = [encode_auto_response(auto_response(f"a{n}", n)) for n in range(6)]
-    await produce_values(pipeline.kafka, AUTO_RESPONSES, *values, partition=2)
-    await pipeline.store()
-    assert (await reconcile(pipeline))[0] == 0
-    delete(pipeline, "auto_responses", "offset IN (1, 2)")
-    status, report = await reconcile(pipeline)
-    assert (status, list(missing_ranges(report))) == (1, [(AUTO_RESPONSES, 2, [[1, 2]])])
+    assert (status, list(missing_ranges(report))) == (1, [(topic, 2, [[1, 2]])])
 
 
 async def test_uncommitted_records_are_pending_and_no_failure(pipeline: Pipeline) -> None:

@@ -62,6 +62,8 @@ class SpoolingSink:
         self._spools = SpoolDirectory(folder)
         self._buffered: list[tuple[Spooled, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
+        #: Whether to try records again that are too large for Kafka, once the others have been tried.
+        self._retry_skipped = False
 
     async def __aenter__(self) -> Self:
         """Create a spool, adopt orphaned ones, start publishing.
@@ -172,9 +174,13 @@ class SpoolingSink:
             if self._kafka.unavailable_reason or not await self._publish_page():
                 self._measure()
                 await asyncio.sleep(RETRY_INTERVAL)
+                if self._retry_skipped:  # not between two pages: those behind come first
+                    self._retry_skipped = False
+                    for file in self._spools:
+                        file.skip_through = 0
 
     async def _publish_page(self) -> bool:
-        """Publish the oldest records of one spool; return whether Kafka acknowledged any."""
+        """Publish the oldest records of one spool; return whether Kafka acknowledged or refused any."""
         for file in self._spools:
             try:
                 if file.count and await self._publish_from(file):
@@ -184,6 +190,7 @@ class SpoolingSink:
         return False
 
     async def _publish_from(self, file: SpoolFile) -> bool:
+        skipped = file.skip_through
         try:
             if not file.published:
                 entries = await self._spools.run_in_thread(file.peek, PAGE_SIZE)
@@ -196,13 +203,13 @@ class SpoolingSink:
             return False
         await self._spools.close_if_drained(file)
         self._measure()
-        return bool(published)
+        return bool(published) or file.skip_through > skipped
 
     async def _publish(self, file: SpoolFile, entries: Sequence[Entry]) -> list[Entry]:
         """Publish the records and return those that Kafka acknowledged.
 
-        Records that are too large for Kafka are skipped until the next `_adopt_orphaned`: they must not block
-        the others.
+        Records that are too large for Kafka are skipped until `_retry_skipped`: they must not block the
+        others.
         """
         results = await asyncio.gather(
             *(self._kafka.put(record.topic, record.key, record.value) for _, record in entries),
@@ -224,8 +231,7 @@ class SpoolingSink:
             await asyncio.sleep(ADOPTION_INTERVAL)
             await self._spools.adopt()
             self._measure()
-            for file in self._spools:
-                file.skip_through = 0  # the topic's size limit may have been raised
+            self._retry_skipped = True  # the topic's size limit may have been raised
 
     def _measure(self) -> None:
         oldest = self._spools.oldest_at

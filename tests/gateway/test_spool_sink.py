@@ -186,7 +186,7 @@ async def open_spool(
 async def test_oversized_record_blocks_no_other_and_is_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_sink, "ADOPTION_INTERVAL", 0.5)
+    monkeypatch.setattr(spool_sink, "ADOPTION_INTERVAL", spool_sink.RETRY_INTERVAL / 10)
     monkeypatch.setattr(spool_sink, "PAGE_SIZE", 3)
     kafka, large = SelectiveSink(max_bytes=10), b"x" * 11
     small = [b"%d" % number for number in range(8)]

@@ -20,6 +20,7 @@ from runtime.clickhouse.client import Reader
 from runtime.clickhouse.errors import QueryFailed
 from tests.support.engines import check_mark
 from tests.support.process import ROOT, child_processes, environment, run_module
+from tests.support.wait import pause_after
 
 TIMEOUT = 120.0
 #: A killed worker stays in its group until this timeout.
@@ -101,6 +102,7 @@ class Stack(Output):
         self._command_settings = settings
         lines = (data / FILE).read_text().splitlines()
         self.settings = {**settings, **dict(line.split("=", 1) for line in lines)}
+        self._clickhouse = Reader(SecretStr(self.settings["POSTBACKS_CLICKHOUSE"]))
 
     def post(self, body: str) -> int:
         """Post a body and return the status; retry while the port is closed, as the provider does."""
@@ -119,16 +121,17 @@ class Stack(Output):
 
     def query(self, query: str) -> str:
         """Run a query; return the result as tab-separated text."""
-        reader = Reader(SecretStr(self.settings["POSTBACKS_CLICKHOUSE"]))
-        return b"".join(reader.query(query, "TSV")).decode().strip()
+        return b"".join(self._clickhouse.query(query, "TSV")).decode().strip()
 
     def wait_for_result(self, query: str, expected: str, timeout: float = TIMEOUT) -> float:
         """Repeat a query until it has this result; return the seconds it took."""
         began = time.monotonic()
-        while (result := self._try(query)) != expected:
+        while True:
+            polled = time.monotonic()
+            if (result := self._try(query)) == expected:
+                return time.monotonic() - began
             assert time.monotonic() - began < timeout, f"{query}: {result!r}, not {expected!r}"
-            time.sleep(0.02)  # a result changes without notification
-        return time.monotonic() - began
+            time.sleep(pause_after(time.monotonic() - polled))  # a result changes without notification
 
     def _try(self, query: str) -> str:
         try:

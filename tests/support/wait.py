@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from inspect import isawaitable
 from typing import Any
 
-TIMEOUT, POLL_INTERVAL = 120.0, 0.05
+TIMEOUT = 120.0
+#: A pause lasts so many times as long as the poll before it, because the cores are for what is awaited.
+PAUSE_FACTOR = 3
+#: Seconds.
+MIN_PAUSE, MAX_PAUSE = 0.05, 0.5
+
+
+def pause_after(polling: float) -> float:
+    """Return the seconds until the next poll, after one that took `polling` seconds."""
+    return min(max(MIN_PAUSE, PAUSE_FACTOR * polling), MAX_PAUSE)
 
 
 async def eventually(
@@ -22,12 +32,13 @@ async def eventually(
     try:
         async with asyncio.timeout(timeout):
             while True:
+                began = time.monotonic()
                 value = get()
                 if isawaitable(value):
                     value = await value
                 if holds(value):
                     return value
-                await asyncio.sleep(POLL_INTERVAL)
+                await asyncio.sleep(pause_after(time.monotonic() - began))
     except TimeoutError:
         raise AssertionError(
             f"After {timeout:.0f} s still not: {description}; the last value is {value!r:.2000}"

@@ -160,7 +160,9 @@ async def lag(kafka: str, group: str, topics: Iterable[str]) -> int:
         parts = [part for topic in topics for part in await _partitions(consumer, topic)]
         consumer.assign(parts)
         ends = await consumer.end_offsets(parts)
-        return sum([max(0, ends[part] - (await consumer.committed(part) or 0)) for part in parts])
+        found = await consumer._coordinator.fetch_committed_offsets(parts)  # all in one request
+        committed = {part: max(0, commit.offset) for part, commit in found.items()}
+        return sum(max(0, ends[part] - committed.get(part, 0)) for part in parts)
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:

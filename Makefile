@@ -17,7 +17,7 @@ check: .venv/dev lint ## check types and style, and run the tests that need no e
 	@$(BIN)/pytest -q -n 3 --dist worksteal -m "not engine" $(ARGS)
 
 test: .venv/dev lint ## check types and style, then run all tests (ARGS="-k wire")
-	@$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -n 5 --dist loadgroup $(ARGS)
 
 chaos: .venv/dev ## inject faults under load, then check that no postback is lost (ARGS="--soak 2h")
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -174,7 +174,7 @@ class SpoolingSink:
             if self._kafka.unavailable_reason or not await self._publish_page():
                 self._measure()
                 await asyncio.sleep(RETRY_INTERVAL)
-                if self._retry_skipped:  # not between two pages: those behind come first
+                if self._retry_skipped:  # not between two pages: records behind come first
                     self._retry_skipped = False
                     for file in self._spools:
                         file.skip_through = 0
